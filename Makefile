@@ -1,0 +1,135 @@
+# Everything a checkout needs: `make demo` shows it running, `make test` tests it. `make help` lists the rest.
+#
+# All of it lives in .venv, installed from the lock files with their hashes. Stamp files in .venv remember what is
+# installed, so a second call neither installs nor uses the network. Works with GNU make 3.81 and newer.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+
+# Name an interpreter with `make PYTHON=/path/to/python3 …`; otherwise the first of these that is new enough.
+PYTHON ?=
+PYTHONS := python3.13 python3.12 python3.11 python3
+# What `make lock` resolves with; no other target needs it.
+UV := uv==0.13.9
+# Extra arguments of demo, test and lock: `make test ARGS="-k saga"`, `make lock ARGS=--upgrade`.
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PLACE := $(VENV)/.place
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+
+# --no-user: a `user = true` in somebody's pip configuration cannot work inside a virtual environment.
+PIP := $(BIN)/python -m pip --quiet --no-input --disable-pip-version-check
+INSTALL := $(PIP) install --no-user --no-warn-script-location
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+# Another program's Python settings must not reach ours.
+unexport PYTHONPATH
+unexport PYTHONHOME
+# pyright's wheel has all it needs; this keeps it from asking for newer versions.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: $(RUNTIME) ## Start everything in a temporary folder and run the example workflow
+	@$(BIN)/dagnats demo $(ARGS)
+
+.PHONY: test
+test: $(DEV) ## Run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: format lint types layers docs ## Format, lint, types, layers and docs: all that CI checks besides the tests
+
+.PHONY: docs
+docs: $(DEV) ## Build the documentation into site/
+	@$(BIN)/mkdocs build --strict
+
+.PHONY: setup
+setup: $(DEV) ## Only install, for editors
+
+.PHONY: lock
+lock: $(PLACE) ## Resolve pyproject.toml into the lock files; ARGS=--upgrade takes newer versions
+	@$(INSTALL) $(UV)
+	@$(COMPILE) --group build $(ARGS) --output-file requirements.lock
+	@$(COMPILE) --group build --group dev --constraints requirements.lock $(ARGS) --output-file requirements-dev.lock
+
+.PHONY: clean
+clean: ## Remove everything that is made here, .venv included
+	@rm -rf $(VENV) site dist .pytest_cache .ruff_cache .hypothesis .coverage
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- the parts of `make check`, one word each so that CI can say which one failed ------------------------------
+
+.PHONY: format
+format: $(DEV)
+	@$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: $(DEV)
+	@$(BIN)/ruff check .
+
+.PHONY: types
+types: $(DEV)
+	@$(BIN)/pyright
+
+.PHONY: layers
+layers: $(DEV)
+	@$(BIN)/python -m pytest --quiet tests/test_layers.py
+
+# -- installing ------------------------------------------------------------------------------------------------
+
+# Scripts in .venv/bin name this folder, so a copied or moved checkout, or one whose Python is gone, starts anew.
+.PHONY: FORCE
+FORCE:
+ifneq ($(shell test -x $(BIN)/python && cat $(PLACE) 2>/dev/null),$(CURDIR))
+$(PLACE): FORCE
+endif
+
+define TRY_PYTHON
+try() { \
+  "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || return 1; \
+  "$$1" -c 'import ensurepip, venv' >/dev/null 2>&1 || { bare="$$1"; return 1; }; \
+  python="$$1"; \
+}
+endef
+
+$(PLACE):
+	@$(TRY_PYTHON); python=; bare=; \
+	if [ -n "$(PYTHON)" ]; then \
+	  try "$(PYTHON)" || true; \
+	else \
+	  for name in $(PYTHONS); do try "$$name" && break; done || true; \
+	fi; \
+	if [ -n "$$python" ]; then \
+	  "$$python" -m venv --clear $(VENV) && pwd -P >$(PLACE); \
+	elif [ -n "$$bare" ]; then \
+	  echo "$$bare has no venv module: install it (on Debian and Ubuntu the package python3-venv), or name another one with 'make PYTHON=/path/to/python3'." >&2; exit 1; \
+	elif [ -n "$(PYTHON)" ]; then \
+	  echo "PYTHON=$(PYTHON) is not Python 3.11 or newer: name another one with 'make PYTHON=/path/to/python3'." >&2; exit 1; \
+	else \
+	  echo "No Python 3.11 or newer was found: install one, or name it with 'make PYTHON=/path/to/python3'." >&2; exit 1; \
+	fi
+
+$(RUNTIME): requirements.lock pyproject.toml $(PLACE)
+	@echo "installing the runtime packages $(if $(wildcard $@),(they changed),(first time only))"
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip --disable-pip-version-check check >$(VENV)/.pip-check || { \
+	  cat $(VENV)/.pip-check >&2; \
+	  echo "The lock files do not fit pyproject.toml: run 'make lock'." >&2; exit 1; }
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "installing the development tools $(if $(wildcard $@),(they changed),(first time only))"
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
