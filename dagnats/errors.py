@@ -1,0 +1,173 @@
+"""Every error DagNats raises, and the two orders a handler may raise.
+
+    DagnatsError
+    ├── DefinitionError    the author must change the workflow; carries every Problem
+    ├── NotFoundError      kind and name
+    ├── ConflictError      someone was first: reload and try again
+    ├── DecodeError        bytes or facts that are not ours
+    ├── RefusedError       NATS will never take this message as it is
+    ├── UnavailableError   NATS did not answer; safe to retry
+    ├── ResultTimeout      the run goes on; ask again
+    └── RunError           the run ended, but not as hoped
+        ├── RunFailed
+        ├── RunCompensated
+        └── RunCancelled
+
+Raised by handlers, outside that tree: `Retry` and `Abort`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class DagnatsError(Exception):
+    """The root of everything DagNats raises. `hint`, when set, is one sentence that says what to do."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a definition.
+
+    Attributes:
+        path: Where, as a JSON path below the root `$`: `steps[2].retry.max_attempts`.
+        rule: The stable slug of the broken rule: `unknown-step`. Programs compare this, never the message.
+        message: What is wrong, the value, and what would be right.
+        hint: A suggestion, such as a name that was probably meant.
+        source: `file:line` of the Python line that said it, when a builder did.
+    """
+
+    path: str
+    rule: str
+    message: str
+    hint: str = ""
+    source: str = ""
+
+    def __str__(self) -> str:
+        where = f" ({self.source})" if self.source else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.path}: {self.message}{hint} [{self.rule}]{where}"
+
+
+class DefinitionError(DagnatsError):
+    """A workflow definition breaks rules; its author has to change it. `problems` lists all of them."""
+
+    def __init__(self, problems: Sequence[Problem], *, name: str = "") -> None:
+        self.problems = tuple(problems)
+        self.name = name
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        title = f"workflow {name!r} has {count}" if name else f"the workflow definition has {count}"
+        super().__init__("\n".join([f"{title}:", *(f"  {problem}" for problem in self.problems)]))
+
+
+class NotFoundError(DagnatsError):
+    """There is no such thing. `kind` says what was looked for (`run`, `workflow`, …), `name` which one."""
+
+    def __init__(self, kind: str, name: str, *, near: Iterable[str] = (), hint: str = "") -> None:
+        self.kind = kind
+        self.name = name
+        near = list(near)
+        if near and not hint:
+            hint = f"did you mean {' or '.join(repr(candidate) for candidate in near)}?"
+        super().__init__(f"no {kind} {name!r}", hint=hint)
+
+
+class ConflictError(DagnatsError):
+    """Someone was first, or the thing is no longer in the state this call needs. Reload, then decide again."""
+
+
+class DecodeError(DagnatsError):
+    """These bytes are not what their subject promises. `data` holds them as they came."""
+
+    def __init__(self, message: str, *, data: bytes = b"") -> None:
+        super().__init__(message)
+        self.data = data
+
+
+class RefusedError(DagnatsError):
+    """NATS refused this message for good: sending the same bytes again cannot succeed. `code` is NATS's own."""
+
+    def __init__(self, message: str, *, code: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class UnavailableError(DagnatsError):
+    """NATS did not answer, so the outcome is unknown. Everything that raises this may be called again."""
+
+
+class ResultTimeout(DagnatsError):
+    """The run had not ended when the wait was over. It goes on; ask again."""
+
+    def __init__(self, run_id: str, timeout: timedelta) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"run {run_id} did not end within {timeout.total_seconds():g} s",
+            hint="it goes on: wait again, or see `dagnats run status`",
+        )
+
+
+class RunError(DagnatsError):
+    """A run ended without completing.
+
+    Attributes:
+        run_id: Which run.
+        step: The step that failed, or "" when no step is to blame (cancelled, run timeout).
+        error: That step's error text, as its handler gave it.
+    """
+
+    outcome = "ended"
+
+    def __init__(self, run_id: str, *, step: str = "", error: str = "") -> None:
+        self.run_id = run_id
+        self.step = step
+        self.error = error
+        at = f" at step {step!r}" if step else ""
+        why = f": {error}" if error else ""
+        super().__init__(f"run {run_id} {self.outcome}{at}{why}")
+
+
+class RunFailed(RunError):
+    """The run failed; a failed compensation (`compensate_failed`) counts as failed too."""
+
+    outcome = "failed"
+
+
+class RunCompensated(RunError):
+    """A step failed and everything completed before it was undone."""
+
+    outcome = "was compensated after a failure"
+
+
+class RunCancelled(RunError):
+    """Somebody cancelled the run."""
+
+    outcome = "was cancelled"
+
+
+class Retry(Exception):
+    """Raised by a handler: try this attempt again after exactly `after`, whatever the step's backoff says.
+
+    It uses the step's retry budget; a step without a retry policy fails. The wait is clamped to 100 ms … 1 h
+    (what the error handling guide promises).
+    """
+
+    def __init__(self, reason: str = "the handler asked for a retry", *, after: timedelta) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+class Abort(Exception):
+    """Raised by a handler: trying again cannot help. The step fails at once (`non_retriable`)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)

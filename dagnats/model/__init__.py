@@ -1,0 +1,1 @@
+"""What things are: definitions, events, runs, tasks, durations. Frozen values, no I/O."""

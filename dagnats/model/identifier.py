@@ -1,0 +1,30 @@
+"""What names may look like. All of them become NATS subject tokens and key parts, so the rules are NATS's."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$"
+"""Workflow names and step ids."""
+
+TASK_TYPE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
+"""Task types: tokens joined by single dots; at most `TASK_TYPE_LENGTH` characters."""
+
+TASK_TYPE_LENGTH = 128
+
+_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+def is_run_id(text: str) -> bool:
+    """Whether `text` can name a run: one subject token. DagNats itself makes 32 lower-case hex digits."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def near(name: str, known: Iterable[str]) -> list[str]:
+    """The names in `known` that `name` was probably meant to be, best first, at most two."""
+    return difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)

@@ -1,0 +1,32 @@
+"""Instants: whole nanoseconds since 1970 in the engine, RFC 3339 in UTC on the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_SECOND = 1_000_000_000
+
+
+def rfc3339(nanos: int) -> str:
+    """`nanos` since 1970 as RFC 3339 in UTC with nanoseconds: `2026-11-21T10:54:00.000000001Z`."""
+    seconds, rest = divmod(nanos, _SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def parse_rfc3339(text: str) -> int:
+    """The nanoseconds since 1970 of an RFC 3339 instant; digits below the nanosecond are dropped.
+
+    Raises:
+        ValueError: It is no RFC 3339 instant with an offset.
+    """
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset; write it as UTC, ending in 'Z'")
+    digits = text.partition(".")[2]
+    fraction = digits[: next((at for at, sign in enumerate(digits) if not sign.isdigit()), len(digits))]
+    return int(instant.replace(microsecond=0).timestamp()) * _SECOND + int(f"{fraction[:9]:0<9}")
+
+
+def table_time(nanos: int) -> str:
+    """`nanos` as the tables for people print it: `2025-01-15 09:00:00`, UTC."""
+    return f"{datetime.fromtimestamp(nanos // _SECOND, UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,42 @@
+"""One canonical way to write JSON, byte for byte reproducible, and the raw-bytes pieces the engine joins."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NULL = msgspec.Raw(b"null")
+"""JSON `null`: what an absent input or output reads as."""
+
+
+def pretty(value: Any) -> bytes:
+    """`value` as people read it: 2 spaces, UTF-8 as it is, a final newline. Key order is the caller's.
+
+    Raises:
+        ValueError: `value` holds NaN or an infinity, which JSON cannot say.
+    """
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def compact(value: Any) -> bytes:
+    """`value` as it is hashed: no white space, UTF-8 as it is. Key order is the caller's."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def join_object(members: Iterable[tuple[str, msgspec.Raw]]) -> msgspec.Raw:
+    """A JSON object of already encoded values: payloads pass through the engine without being re-encoded."""
+    inside = b",".join(_encode(key) + b":" + (bytes(value) or b"null") for key, value in members)
+    return msgspec.Raw(b"{" + inside + b"}")
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(value: Any) -> msgspec.Raw:
+    """`value` (builtins, msgspec Structs, Raw) as one encoded JSON value."""
+    return msgspec.Raw(_encode(value))

@@ -1,0 +1,144 @@
+"""A run: the state that folding its history gives. The core changes it; everyone else reads it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from dagnats.model.event import NOTHING, Outcome
+
+RunStatus = Literal["pending", "running", "completed", "failed", "cancelled", "compensated", "compensate_failed"]
+StepStatus = Literal["pending", "queued", "running", "completed", "failed", "skipped", "cancelled", "recovered"]
+
+ENDED: frozenset[RunStatus] = frozenset({"completed", "failed", "cancelled", "compensated", "compensate_failed"})
+IN_FLIGHT: frozenset[StepStatus] = frozenset({"queued", "running"})
+
+
+class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One step of a run, from the moment it is first handed out (before that it has no state: pending).
+
+    Attributes:
+        status: Where it is.
+        attempt: The current attempt on the wire. Only grows in a run's life; results of others are stale.
+        retries: How much of the retry budget is used.
+        waits_for: Dependencies not done yet, while the step is pending.
+        queued_ns: When the current attempt was handed out.
+        started_ns: When a worker began the current attempt; 0 before.
+        ended_ns: When the step reached its last status.
+        worker_id: Who runs or ran the current attempt.
+        output: What it returned, raw JSON.
+        error: What the newest failed attempt said; kept while a retry waits.
+        failure_type: Of that error.
+        retry_at_ns: When the next attempt is due, while one waits; otherwise 0.
+        deadline_ns: When the running attempt times out; 0 without a timeout or before a start.
+        serves: For an auxiliary step: the step it runs for.
+    """
+
+    status: StepStatus = "pending"
+    attempt: int = 0
+    retries: int = 0
+    waits_for: int = 0
+    queued_ns: int = 0
+    started_ns: int = 0
+    ended_ns: int = 0
+    worker_id: str = ""
+    output: msgspec.Raw = NOTHING
+    error: str = ""
+    failure_type: str = ""
+    retry_at_ns: int = 0
+    deadline_ns: int = 0
+    serves: str = ""
+
+
+class Saga(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The undoing of a run, once it has begun.
+
+    Attributes:
+        trigger_step: The step whose failure began it; "" when it was the run's deadline.
+        error: That failure.
+        awaiting: Steps in flight whose effect must be known before the order of undoing is.
+        queue: Completed steps still to undo, next one first.
+        current: The step being undone.
+        order: All steps to undo, in order, once it is known.
+    """
+
+    trigger_step: str
+    error: str
+    awaiting: list[str] = []
+    queue: list[str] = []
+    current: str = ""
+    order: list[str] = []
+
+
+Deadline = tuple[int, str, int]
+"""(due in ns, step id or "" for the run, attempt): an entry of a run's heap of deadlines."""
+
+
+class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One execution of a workflow.
+
+    Attributes:
+        run_id: 32 hexadecimal digits, or what the starter chose.
+        workflow_id: The workflow's name (the wire calls it an id).
+        def_hash: The definition the run is pinned to.
+        status: Terminal once the run's last event is folded.
+        seq: The last event folded.
+        clock_ns: The run's clock: the largest of its events' server times and due wake-ups. Never goes back.
+        created_ns: When it was started.
+        ended_ns: When it ended; 0 before.
+        input: Raw JSON.
+        steps: State by step id, for steps that were touched.
+        remaining: Steps of the graph that are not done.
+        deadline_ns: When the whole run times out; 0 for never.
+        deadlines: A heap; entries that no longer match the state are dropped when they come up.
+        wake_ns: When the outstanding durable wake-up is due; 0 without one.
+        saga: Set when undoing began.
+        ending: The terminal status that was decided and whose event is on its way to the log.
+        outcome: Output or error, once ended.
+        trace_parent: The starter's trace.
+        core_version: Which core decides.
+    """
+
+    run_id: str
+    workflow_id: str
+    def_hash: str = ""
+    status: RunStatus = "pending"
+    seq: int = 0
+    clock_ns: int = 0
+    created_ns: int = 0
+    ended_ns: int = 0
+    input: msgspec.Raw = NOTHING
+    steps: dict[str, StepState] = {}
+    remaining: int = 0
+    deadline_ns: int = 0
+    deadlines: list[Deadline] = []
+    wake_ns: int = 0
+    saga: Saga | None = None
+    ending: RunStatus | Literal[""] = ""
+    outcome: Outcome = Outcome()
+    trace_parent: str = ""
+    core_version: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can change the run any more."""
+        return self.status in ENDED
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Run)
+
+
+def encode_run(run: Run) -> bytes:
+    """`run` as a snapshot."""
+    return _encoder.encode(run)
+
+
+def decode_run(data: bytes) -> Run:
+    """The run in a snapshot.
+
+    Raises:
+        msgspec.DecodeError: The snapshot is not ours; the log can make it again.
+    """
+    return _decoder.decode(data)

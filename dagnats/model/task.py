@@ -1,0 +1,53 @@
+"""A task: one attempt of one step, as it lies in the queue for a worker."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dagnats.errors import DecodeError
+from dagnats.model.event import NOTHING
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a worker gets. Field names are the wire's: a Go worker reads the same message.
+
+    Attributes:
+        task_id: `{run}.{step}`.
+        run_id: Which run.
+        step_id: Which step.
+        attempt: 1-based, only grows in a run's life; results carry it back.
+        input: Raw JSON; absent reads as null.
+        workflow_name: For the worker's logs.
+        timeout_ms: How long the handler may take; 0 means no limit. The engine counts too.
+        traceparent: W3C trace context.
+    """
+
+    task_id: str = ""
+    run_id: str
+    step_id: str
+    attempt: int = 0
+    input: msgspec.Raw = NOTHING
+    workflow_name: str = ""
+    timeout_ms: int = 0
+    traceparent: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Task)
+
+
+def encode_task(task: Task) -> bytes:
+    """`task` as it is queued."""
+    return _encoder.encode(task)
+
+
+def decode_task(data: bytes) -> Task:
+    """The task in `data`.
+
+    Raises:
+        DecodeError: It is no task; the error carries the bytes.
+    """
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"not a task: {error}", data=data) from None

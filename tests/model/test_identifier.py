@@ -1,0 +1,56 @@
+"""Names: what may become a subject token, and what was probably meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagnats.errors import DefinitionError
+from dagnats.model.check import load_definition
+from dagnats.model.identifier import is_run_id, near
+
+
+@pytest.mark.parametrize("text", ["0123456789abcdef0123456789abcdef", "my-run_1", "x", "x" * 128])
+def test_one_subject_token_can_name_a_run(text: str) -> None:
+    assert is_run_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "a.b", "a b", "*", ">", "a\n", "é", "x" * 129])
+def test_what_is_not_one_subject_token_cannot_name_a_run(text: str) -> None:
+    assert not is_run_id(text)
+
+
+def test_near_names_come_best_first_and_at_most_two() -> None:
+    assert near("fetchh", ["load", "fetch", "fetched", "fetches"])[0] == "fetch"
+    assert len(near("fetchh", ["load", "fetch", "fetched", "fetches"])) == 2
+    assert near("zebra", ["load", "fetch"]) == []
+
+
+def _workflow(name: str = "w", step_id: str = "a", task: str = "t") -> dict[str, object]:
+    return {"name": name, "steps": [{"id": step_id, "task": task}]}
+
+
+@pytest.mark.parametrize("name", ["a", "0", "a-b_c", "A" * 128])
+def test_letters_digits_underscores_and_dashes_name_workflows_and_steps(name: str) -> None:
+    assert load_definition(_workflow(name=name, step_id=name)).steps[0].id == name
+
+
+@pytest.mark.parametrize("name", ["", "-a", "_a", "a.b", "a b", "a*", "a>", "a\n", "ä", "A" * 129])
+def test_other_workflow_names_and_step_ids_are_refused(name: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        load_definition(_workflow(name=name, step_id=name))
+    assert [(p.path, p.rule) for p in caught.value.problems] == [
+        ("name", "identifier"),
+        ("steps[0].id", "identifier"),
+    ]
+
+
+@pytest.mark.parametrize("task", ["a", "inventory.reserve", "-.-", "a.b.c", "t" * 128])
+def test_tokens_joined_by_single_dots_are_task_types(task: str) -> None:
+    assert load_definition(_workflow(task=task)).steps[0].task == task
+
+
+@pytest.mark.parametrize("task", ["", ".", "a.", ".a", "a..b", "a b", "a.*", ">", "a\n"])
+def test_other_task_types_are_refused(task: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        load_definition(_workflow(task=task))
+    assert [(p.path, p.rule) for p in caught.value.problems] == [("steps[0].task", "identifier")]

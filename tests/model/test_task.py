@@ -1,0 +1,52 @@
+"""Tasks on the wire, as a Go worker reads and writes them too."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagnats.errors import DecodeError
+from dagnats.model.json import encode
+from dagnats.model.task import Task, decode_task, encode_task
+
+TEXTS = st.text("abé", max_size=4)
+TASKS = st.builds(
+    Task,
+    task_id=TEXTS,
+    run_id=TEXTS,
+    step_id=TEXTS,
+    attempt=st.integers(0, 99),
+    input=st.builds(encode, st.none() | st.integers() | TEXTS),
+    workflow_name=TEXTS,
+    timeout_ms=st.integers(0, 10**12),
+    traceparent=TEXTS,
+)
+
+
+@given(TASKS)
+def test_a_task_that_was_written_reads_as_it_was(task: Task) -> None:
+    assert decode_task(encode_task(task)) == task
+
+
+def test_a_go_engines_task_can_be_read() -> None:
+    task = decode_task(
+        b'{"task_id":"r.s","run_id":"r","step_id":"s","input":{"n":1},"attempt":2,"iteration":0,"metadata":{"k":"v"}}'
+    )
+    assert task == Task(task_id="r.s", run_id="r", step_id="s", attempt=2, input=encode({"n": 1}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b'{"run_id":"r"}',
+        b'{"run_id":"r","step_id":"\xff"}',
+        b'{"run_id":"r","step_id":"s","x":' + b"[" * 99_999,
+    ],
+)
+def test_what_is_no_task_is_refused_with_its_bytes(data: bytes) -> None:
+    with pytest.raises(DecodeError, match="not a task") as caught:
+        decode_task(data)
+    assert caught.value.data == data
