@@ -1,0 +1,1 @@
+"""Runs workflows: the pure core decides, the engine and the workers act, NATS JetStream remembers."""

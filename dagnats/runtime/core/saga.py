@@ -1,0 +1,115 @@
+"""Compensation: when a run fails, what completed is undone in reverse topological order, one step at a time.
+
+First the effects must be known: steps in flight that have a compensation are awaited (they may complete, and
+then they are undone too); everything else in flight is cancelled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.model.event import (
+    CompensateCompleted,
+    CompensateFailed,
+    CompensateStarted,
+    CompensateStepCompleted,
+    Compensation,
+    Outcome,
+)
+from dagnats.model.run import IN_FLIGHT, Run, Saga, StepState
+from dagnats.runtime.core.ending import cancel_in_flight, cancel_step
+
+if TYPE_CHECKING:
+    from dagnats.runtime.core.graph import Graph
+    from dagnats.runtime.core.turn import Turn
+
+
+def has_work(graph: Graph, run: Run) -> bool:
+    """Whether failing now leaves effects that somebody wrote an undo for."""
+    return any(_undoable(graph, step_id, state) for step_id, state in run.steps.items())
+
+
+def _undoable(graph: Graph, step_id: str, state: StepState) -> bool:
+    node = graph.nodes.get(step_id)
+    if node is None or not node.compensate:
+        return False
+    return state.status == "completed" or _awaited(state)
+
+
+def _awaited(state: StepState) -> bool:
+    """In flight, and not merely waiting for a retry: its attempt may still have its effect."""
+    return state.status in IN_FLIGHT and not state.retry_at_ns
+
+
+def begin(turn: Turn, step_id: str, error: str) -> None:
+    """Stop dispatching and start to undo."""
+    run = turn.run
+    run.saga = Saga(trigger_step=step_id, error=error)
+    awaiting: list[str] = []
+    for other, state in run.steps.items():
+        if state.status not in IN_FLIGHT:
+            continue
+        if _undoable(turn.graph, other, state):
+            awaiting.append(other)
+        else:
+            cancel_step(run, state)
+    run.saga.awaiting = awaiting
+    turn.append(
+        CompensateStarted(
+            run_id=run.run_id, timestamp=turn.now, payload=Compensation(trigger_step=step_id, error=error)
+        )
+    )
+    if not awaiting:
+        _undo_all(turn, run.saga)
+
+
+def settled(turn: Turn, saga: Saga, step_id: str) -> None:
+    """A step that was in flight when undoing began has completed or failed."""
+    saga.awaiting.remove(step_id)
+    if not saga.awaiting:
+        _undo_all(turn, saga)
+
+
+def _undo_all(turn: Turn, saga: Saga) -> None:
+    nodes = turn.graph.nodes
+    completed = [
+        step_id
+        for step_id, state in turn.run.steps.items()
+        if state.status == "completed" and step_id in nodes and nodes[step_id].compensate
+    ]
+    saga.order = sorted(completed, key=lambda step_id: nodes[step_id].rank, reverse=True)
+    saga.queue = list(saga.order)
+    _undo_next(turn, saga)
+
+
+def _undo_next(turn: Turn, saga: Saga) -> None:
+    if saga.queue:
+        saga.current = saga.queue.pop(0)
+        compensation = turn.graph.nodes[saga.current].compensate
+        turn.dispatch(turn.graph.instance(compensation, saga.current), serves=saga.current)
+        return
+    saga.current = ""
+    run = turn.run
+    outcome = Outcome(step_id=saga.trigger_step, error=saga.error)
+    turn.end("compensated", CompensateCompleted(run_id=run.run_id, timestamp=turn.now, payload=outcome))
+
+
+def undone(turn: Turn, saga: Saga, step_id: str) -> None:
+    """A compensation completed."""
+    turn.append(
+        CompensateStepCompleted(
+            run_id=turn.run.run_id,
+            timestamp=turn.now,
+            step_id=step_id,
+            payload=Compensation(original_step=saga.current, trigger_step=saga.trigger_step),
+        )
+    )
+    _undo_next(turn, saga)
+
+
+def stuck(turn: Turn, step_id: str, error: str) -> None:
+    """A compensation failed for good: what is not undone yet stays, and somebody has to know."""
+    run = turn.run
+    cancel_in_flight(run)
+    outcome = Outcome(step_id=step_id, error=error)
+    turn.end("compensate_failed", CompensateFailed(run_id=run.run_id, timestamp=turn.now, payload=outcome))

@@ -1,0 +1,182 @@
+"""Drives `advance` as an engine would: facts get a place in the log, the engine's own events come back to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, TypeVar
+
+from dagnats.model.check import load_definition
+from dagnats.model.event import (
+    AnyEvent,
+    Failure,
+    FailureType,
+    Record,
+    Start,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    TimerFired,
+    WorkflowCancelled,
+    WorkflowStarted,
+)
+from dagnats.model.instant import rfc3339
+from dagnats.model.json import encode
+from dagnats.model.run import Run, StepState, decode_run, encode_run
+from dagnats.runtime.core.action import AnyAction, AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.core.advance import advance
+from dagnats.runtime.core.graph import Graph
+
+SECOND = 1_000_000_000
+BEGIN = 1_790_000_000 * SECOND  # any instant
+
+A = TypeVar("A", bound=AnyAction)
+
+
+def step(step_id: str, *needs: str, **settings: Any) -> dict[str, Any]:
+    """A step of a definition; its task type is `<id>.task`."""
+    return {"id": step_id, "task": f"{step_id}.task", "depends_on": list(needs), **settings}
+
+
+def graph(*steps: dict[str, Any], **settings: Any) -> Graph:
+    return Graph(load_definition({"name": "w", "steps": list(steps), **settings}))
+
+
+class History:
+    """One run and its log.
+
+    Attributes:
+        log: Every record fed, the engine's own included.
+        actions: Every action decided, in order.
+        last: The actions of the last call, with those of the engine's events that followed from it.
+        time_ns: The log server's clock; tests move it with `wait`.
+        unfed: Events the engine ordered that are not in the log yet.
+    """
+
+    def __init__(self, graph: Graph, *, loops_back: bool = True) -> None:
+        self.graph = graph
+        self.log: list[Record] = []
+        self.actions: list[AnyAction] = []
+        self.last: list[AnyAction] = []
+        self.time_ns = BEGIN
+        self.unfed: deque[AnyEvent] = deque()
+        self._loops_back = loops_back
+        self._run: Run | None = None
+
+    # -- facts ---------------------------------------------------------------------------------------------
+
+    def feed(self, event: AnyEvent) -> list[AnyAction]:
+        """Append one event and fold it, then the engine's answers to it."""
+        self.last = []
+        self._fold(event)
+        while self._loops_back and self.unfed:
+            self.feed_own()
+        return self.last
+
+    def feed_own(self) -> None:
+        """Append and fold the oldest of the engine's own events."""
+        self._fold(self.unfed.popleft())
+
+    def _fold(self, event: AnyEvent) -> None:
+        record = Record(len(self.log) + 1, self.time_ns, event)
+        self.log.append(record)
+        decision = advance(self.graph, self._run, record)
+        self._run = decision.run
+        self.last += decision.actions
+        self.actions += decision.actions
+        self.unfed += [action.event for action in decision.actions if isinstance(action, AppendEvent | EndRun)]
+
+    def start(self, value: Any = None, **settings: Any) -> list[AnyAction]:
+        payload = Start(workflow="w", def_hash=self.graph.identity, input=encode(value))
+        return self.feed(WorkflowStarted(run_id="r", payload=payload, **settings))
+
+    def started(self, step_id: str, attempt: int | None = None, worker_id: str = "") -> list[AnyAction]:
+        attempt = self.state(step_id).attempt if attempt is None else attempt
+        return self.feed(StepStarted(run_id="r", step_id=step_id, attempt_number=attempt, worker_id=worker_id))
+
+    def completed(
+        self, step_id: str, output: Any = None, *, attempt: int | None = None, **settings: Any
+    ) -> list[AnyAction]:
+        attempt = self.state(step_id).attempt if attempt is None else attempt
+        return self.feed(
+            StepCompleted(run_id="r", step_id=step_id, attempt_number=attempt, payload=encode(output), **settings)
+        )
+
+    def failed(
+        self,
+        step_id: str,
+        error: str = "boom",
+        kind: FailureType = "non_retriable",
+        *,
+        attempt: int | None = None,
+        retry_after_ms: int = 0,
+    ) -> list[AnyAction]:
+        attempt = self.state(step_id).attempt if attempt is None else attempt
+        failure = Failure(error=error, failure_type=kind, retry_after_ms=retry_after_ms)
+        return self.feed(StepFailed(run_id="r", step_id=step_id, attempt_number=attempt, payload=encode(failure)))
+
+    def cancel(self) -> list[AnyAction]:
+        return self.feed(WorkflowCancelled(run_id="r"))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with nobody telling the run."""
+        self.time_ns += int(seconds * SECOND)
+
+    def tick(self) -> list[AnyAction]:
+        """The outstanding wake-up comes, just in time."""
+        due_ns = self.run.wake_ns
+        assert due_ns, "no wake-up is outstanding"
+        self.time_ns = max(self.time_ns, due_ns)
+        return self.feed(TimerFired(run_id="r", due_ns=due_ns))
+
+    # -- what came of it -----------------------------------------------------------------------------------
+
+    @property
+    def run(self) -> Run:
+        assert self._run is not None, "the run has not begun"
+        return self._run
+
+    def state(self, step_id: str) -> StepState:
+        return self.run.steps[step_id]
+
+    def status(self, step_id: str) -> str:
+        state = self.run.steps.get(step_id)
+        return state.status if state is not None else "pending"
+
+    def of(self, kind: type[A]) -> list[A]:
+        """All actions of a kind so far."""
+        return [action for action in self.actions if isinstance(action, kind)]
+
+    @property
+    def enqueued(self) -> list[str]:
+        """The steps handed out by the last call, in order."""
+        return [action.step_id for action in self.last if isinstance(action, EnqueueTask)]
+
+    @property
+    def task(self) -> EnqueueTask:
+        """The one task of the last call."""
+        (task,) = [action for action in self.last if isinstance(action, EnqueueTask)]
+        return task
+
+    @property
+    def timers(self) -> list[int]:
+        """The wake-ups asked for by the last call, in ns after the history's begin."""
+        return [action.due_ns - BEGIN for action in self.last if isinstance(action, SetTimer)]
+
+    @property
+    def dead_letters(self) -> list[str]:
+        return [action.step_id for action in self.of(SendDeadLetter)]
+
+    @property
+    def stamp(self) -> str:
+        """The history's present, as events carry it."""
+        return rfc3339(self.time_ns)
+
+
+def copy_of(run: Run | None) -> Run | None:
+    """The run as an engine would load it from its snapshot."""
+    return None if run is None else decode_run(encode_run(run))
+
+
+def content(run: Run | None) -> bytes:
+    """The run as bytes, to compare."""
+    return b"" if run is None else encode_run(run)

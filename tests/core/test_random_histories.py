@@ -1,0 +1,343 @@
+"""Random graphs under random histories: what must hold for every one of them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import pytest
+from history import SECOND, History, content, copy_of, graph, step
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+
+from dagnats.model.event import (
+    AnyEvent,
+    Failure,
+    FailureType,
+    Record,
+    Start,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    TimerFired,
+    WorkflowCancelled,
+    WorkflowStarted,
+)
+from dagnats.model.json import encode
+from dagnats.model.run import IN_FLIGHT, Run
+from dagnats.runtime.core.action import AnyAction, EndRun, EnqueueTask
+from dagnats.runtime.core.advance import advance
+from dagnats.runtime.core.graph import Graph
+
+KINDS: list[FailureType] = ["retriable", "non_retriable", "retry_after"]
+MOST_TURNS = 400  # far more than the largest graph below needs to come to its end
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """Up to six steps, with joins, timeouts, retries, failure steps and compensations, some of them shared."""
+    auxiliary = ["x0", "x1"][: draw(st.sampled_from([2, 1, 2, 0]))]
+    used: set[str] = set()
+    steps: list[dict[str, Any]] = []
+    count = draw(st.sampled_from([3, 4, 5, 6, 2, 1]))
+    for at in range(count):
+        needs = draw(st.lists(st.sampled_from(range(at)), unique=True, max_size=3)) if at else []
+        made = step(f"s{at}", *(f"s{needed}" for needed in needs), **_settings(draw))
+        for key in ("on_failure", "compensate"):
+            target = draw(st.sampled_from([None, *auxiliary]))
+            if target is not None:
+                made[key] = target
+                used.add(target)
+        steps.append(made)
+    steps += [step(name, **_settings(draw)) for name in sorted(used)]
+    run_timeout = draw(st.sampled_from([0, 0, 5 * SECOND, 60 * SECOND]))
+    return graph(*draw(st.permutations(steps)), timeout=run_timeout)
+
+
+def _settings(draw: st.DrawFn) -> dict[str, Any]:
+    made: dict[str, Any] = {"timeout": draw(st.sampled_from([0, 0, SECOND, 3 * SECOND]))}
+    retries = draw(st.integers(0, 3))
+    if retries:
+        made["retry"] = {"max_attempts": retries - 1, "initial_delay": "2s", "jitter": 0.5}
+    return made
+
+
+moves = st.tuples(
+    st.sampled_from(
+        ["complete", "complete", "complete", "fail", "fail", "start", "wait", "tick", "own", "own", "again", "cancel"]
+    ),
+    st.integers(0, 99),
+)
+live_moves = moves.filter(lambda move: move[0] != "cancel")
+endings: st.SearchStrategy[FailureType | Literal["answered", "open"]] = st.sampled_from(["answered", *KINDS, "open"])
+
+
+def _played(made: Graph, script: list[tuple[str, int]], end: FailureType | Literal["answered", "open"]) -> History:
+    """A history of random moves, answers to any attempt ever handed out among them, so late and stale ones too.
+
+    Unless it stays open, every task is then answered (with success, or with a failure of one kind) until it ends.
+    """
+    history = History(made, loops_back=False)
+    history.start({"n": 1})
+    for move, choice in script:
+        _play(history, move, choice)
+    if end == "open":
+        return history
+    return _finished(history, None if end == "answered" else end)
+
+
+histories = st.builds(_played, graphs(), st.lists(moves, min_size=4, max_size=24), endings)
+uncancelled_histories = st.builds(
+    _played, graphs(), st.lists(live_moves, min_size=4, max_size=24), endings.filter(lambda end: end != "open")
+)
+
+
+def _play(history: History, move: str, choice: int) -> None:
+    tasks = history.of(EnqueueTask)
+    task = tasks[-1 - choice % len(tasks)]
+    attempt = 0 if choice == 99 else task.attempt
+    common: dict[str, Any] = {"run_id": "r", "step_id": task.step_id, "attempt_number": attempt}
+    match move:
+        case "complete":
+            history.feed(StepCompleted(**common, payload=encode(choice)))
+        case "fail":
+            failure = Failure(error="boom", failure_type=KINDS[choice % 3], retry_after_ms=choice * 100)
+            history.feed(StepFailed(**common, payload=encode(failure)))
+        case "start":
+            history.feed(StepStarted(**common, worker_id=f"w{choice}"))
+        case "wait":
+            history.wait(choice / 20 - 0.5)
+        case "tick" if history.run.wake_ns:
+            history.tick()
+        case "own" if history.unfed:
+            history.feed_own()
+        case "again":
+            history.feed(history.log[choice % len(history.log)].event)
+        case "cancel" if choice > 80:
+            history.feed(WorkflowCancelled(run_id="r"))
+        case _:
+            pass
+
+
+def _finished(history: History, failing: FailureType | None) -> History:
+    """The same run, with every task answered and every wake-up delivered until it ends."""
+    for _ in range(MOST_TURNS):
+        if history.run.ended:
+            return history
+        in_flight = [name for name, state in history.run.steps.items() if state.status in IN_FLIGHT]
+        waiting = [name for name in in_flight if not history.state(name).retry_at_ns]
+        if history.unfed:
+            history.feed_own()
+        elif not waiting:
+            history.tick()
+        elif failing is None:
+            history.completed(waiting[0], "late")
+        else:
+            history.failed(waiting[0], kind=failing)
+    raise AssertionError(f"the run has not ended: {content(history.run).decode()}")
+
+
+def _replayed(made: Graph, log: list[Record], run: Run | None = None) -> tuple[Run | None, list[AnyAction]]:
+    actions: list[AnyAction] = []
+    for record in log:
+        decision = advance(made, run, record)
+        run = decision.run
+        actions += decision.actions
+    return run, actions
+
+
+# -- determinism -------------------------------------------------------------------------------------------
+
+
+@given(histories)
+def test_a_replay_gives_the_same_run_and_the_same_actions(history: History) -> None:
+    run, actions = _replayed(history.graph, history.log)
+    assert content(run) == content(history.run)
+    assert actions == history.actions
+
+
+@given(histories)
+def test_every_event_delivered_twice_is_delivered_once(history: History) -> None:
+    run, actions = _replayed(history.graph, [record for record in history.log for _ in range(2)])
+    assert content(run) == content(history.run)
+    assert actions == history.actions
+
+
+@given(histories, st.integers(0, 99))
+def test_an_old_stretch_of_the_log_read_again_changes_nothing(history: History, choice: int) -> None:
+    before = content(history.run)
+    run, actions = _replayed(history.graph, history.log[choice % len(history.log) :], copy_of(history.run))
+    assert content(run) == before
+    assert actions == []
+
+
+@given(histories)
+def test_a_run_continued_from_any_snapshot_goes_the_same_way(history: History) -> None:
+    run: Run | None = None
+    actions: list[AnyAction] = []
+    for record in history.log:
+        decision = advance(history.graph, copy_of(run), record)  # as if every event met a new engine
+        run = decision.run
+        actions += decision.actions
+    assert content(run) == content(history.run)
+    assert actions == history.actions
+
+
+# -- tasks -------------------------------------------------------------------------------------------------
+
+
+@given(histories)
+def test_each_attempt_of_a_step_is_handed_out_at_most_once(history: History) -> None:
+    attempts = [(task.step_id, task.attempt) for task in history.of(EnqueueTask)]
+    assert len(attempts) == len(set(attempts))
+    for step_id in {step_id for step_id, _ in attempts}:
+        numbers = [attempt for name, attempt in attempts if name == step_id]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+@given(histories)
+def test_a_step_is_handed_out_only_when_all_it_depends_on_has_completed(history: History) -> None:
+    run: Run | None = None
+    for record in history.log:
+        run, actions = advance(history.graph, run, record)
+        assert run is not None
+        for task in actions:
+            if isinstance(task, EnqueueTask) and task.step_id in history.graph.nodes:
+                needs = history.graph.nodes[task.step_id].needs
+                assert {run.steps[needed].status for needed in needs} <= {"completed"}
+
+
+@given(histories)
+def test_nothing_is_handed_out_twice_side_by_side_while_a_run_is_undone(history: History) -> None:
+    run: Run | None = None
+    for record in history.log:
+        run, _ = advance(history.graph, run, record)
+        assert run is not None
+        if run.saga is not None:
+            undoing = [state for state in run.steps.values() if state.status in IN_FLIGHT and state.serves]
+            assert len(undoing) <= 1
+            assert not (undoing and run.saga.awaiting)
+
+
+@given(histories)
+def test_what_is_undone_is_undone_before_what_it_depended_on(history: History) -> None:
+    if history.run.saga is None:
+        return
+    order = history.run.saga.order
+    undone_later: set[str] = set(order)
+    for step_id in order:
+        undone_later.discard(step_id)
+        assert not undone_later & _dependents(history.graph, step_id)
+
+
+def _dependents(made: Graph, step_id: str) -> set[str]:
+    found = list(made.nodes[step_id].dependents)
+    for name in found:  # grows while it is read
+        found += made.nodes[name].dependents
+    return set(found)
+
+
+# -- endings -----------------------------------------------------------------------------------------------
+
+
+@given(uncancelled_histories)
+def test_a_run_whose_tasks_are_all_answered_ends_with_exactly_one_terminal_event(history: History) -> None:
+    assert history.run.ended
+    assert len(history.of(EndRun)) == 1
+
+
+@given(histories)
+def test_an_ended_run_leaves_nothing_in_flight_and_absorbs_its_whole_history(history: History) -> None:
+    assert len(history.of(EndRun)) <= 1
+    if not history.run.ended:
+        return
+    assert not [state for state in history.run.steps.values() if state.status in IN_FLIGHT]
+    before = content(history.run)
+    for event in [record.event for record in history.log] + [TimerFired(run_id="r", due_ns=2**62)]:
+        assert history.feed(event) == []
+    assert content(history.run) == before
+
+
+@given(histories)
+def test_a_completed_run_has_done_every_step(history: History) -> None:
+    if history.run.status == "completed":
+        main = [node.id for node in history.graph.nodes.values() if not node.auxiliary]
+        assert {history.status(name) for name in main} <= {"completed", "recovered", "skipped"}
+        assert history.run.remaining == 0
+
+
+# -- time and ids ------------------------------------------------------------------------------------------
+
+
+@given(histories)
+def test_a_live_run_with_a_deadline_has_a_wake_up_no_later_than_it(history: History) -> None:
+    run: Run | None = None
+    for record in history.log:
+        before = run.clock_ns if run is not None else 0
+        run, _ = advance(history.graph, run, record)
+        assert run is not None
+        assert run.clock_ns >= before
+        if run.ended or run.ending:
+            continue
+        due = [state.retry_at_ns for state in run.steps.values()] + [state.deadline_ns for state in run.steps.values()]
+        due += [run.deadline_ns] if run.saga is None else []
+        standing = [instant for instant in due if instant]
+        assert all(instant > run.clock_ns for instant in standing)
+        if standing:
+            assert 0 < run.wake_ns <= min(standing)
+
+
+@given(histories)
+def test_every_action_has_an_id_of_its_own(history: History) -> None:
+    ids = [action.id for action in history.actions]
+    assert len(ids) == len(set(ids))
+    sequences = {str(record.seq) for record in history.log}
+    for text in ids:
+        found = re.fullmatch(r"r\.(\d+)\.\d+", text)
+        assert found is not None
+        assert found[1] in sequences
+
+
+@given(graphs(), st.lists(moves.filter(lambda move: move[0] in ("complete", "fail", "start", "wait")), max_size=30))
+def test_wake_ups_that_come_in_time_or_never_decide_the_same(made: Graph, script: list[tuple[str, int]]) -> None:
+    facts: list[tuple[int, AnyEvent]] = []
+    probe = History(made)
+    probe.start({"n": 1})
+    for move, choice in script:
+        before = len(probe.log)
+        _play(probe, move, choice if move != "wait" else 10 + choice)
+        facts += [(record.time_ns, record.event) for record in probe.log[before : before + 1]]
+    never, in_time = History(made), History(made)
+    for history, watched in ((never, False), (in_time, True)):
+        history.feed(WorkflowStarted(run_id="r", payload=Start(workflow="w", def_hash="", input=encode({"n": 1}))))
+        for at, event in facts:
+            while watched and not history.run.ended and history.run.wake_ns and history.run.wake_ns <= at:
+                history.tick()
+            history.time_ns = at
+            history.feed(event)
+    assert _decisions(never) == _decisions(in_time)
+    assert never.run.steps == in_time.run.steps
+    assert (never.run.status, never.run.saga, never.run.outcome) == (
+        in_time.run.status,
+        in_time.run.saga,
+        in_time.run.outcome,
+    )
+
+
+def _decisions(history: History) -> list[tuple[Any, ...]]:
+    return [(task.step_id, task.attempt, bytes(task.input)) for task in history.of(EnqueueTask)]
+
+
+ENDS = ["completed", "failed", "cancelled", "compensated", "compensate_failed", "recovered", "skipped"]
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_such_histories_reach_every_ending(status: str) -> None:
+    """A guard against properties that hold because nothing ever happens."""
+    search = settings(max_examples=2_000, database=None, phases=[Phase.generate])
+    found = find(histories, lambda history: status in _statuses(history), settings=search)
+    assert status in _statuses(found)
+
+
+def _statuses(history: History) -> set[str]:
+    return {history.run.status, *(state.status for state in history.run.steps.values())}
