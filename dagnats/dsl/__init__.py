@@ -1,0 +1,1 @@
+"""How people say a workflow in Python, and how it becomes a definition."""

@@ -1,0 +1,178 @@
+"""Finds workflows and handlers: `module`, `module:attribute`, a file, or a folder; `workflows/` when none is named.
+
+Nothing registers itself on import: objects are found by looking at a module's names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dagnats.dsl.source import shown_source
+from dagnats.dsl.step import FunctionStep
+from dagnats.dsl.workflow import Workflow
+from dagnats.errors import DagnatsError, NotFoundError
+from dagnats.handling.handler import Handler
+from dagnats.model.identifier import near
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import ModuleType
+
+DEFAULT_TARGET = "workflows"
+_SKIPPED_FOLDERS = {"build", "__pycache__"}
+
+
+class TargetError(DagnatsError):
+    """A target cannot be used: its code fails to import, or two objects claim one name."""
+
+
+@dataclass
+class Found:
+    """What targets hold.
+
+    Attributes:
+        workflows: By name, in the order they were found.
+        handlers: By task type; a workflow's own handlers included.
+    """
+
+    workflows: dict[str, Workflow] = field(default_factory=dict[str, Workflow])
+    handlers: dict[str, Handler[..., Any]] = field(default_factory=dict[str, Handler[..., Any]])
+
+    def add(self, value: object) -> bool:
+        """Take `value` if it is a workflow or a handler."""
+        if isinstance(value, Workflow):
+            self._claim(self.workflows, value.name, value, "workflow")
+            for handler in value.handlers:
+                self._claim(self.handlers, handler.task, handler, "task type")
+            return True
+        if isinstance(value, Handler):
+            self._claim(self.handlers, value.task, value, "task type")
+            return True
+        return False
+
+    def _claim(self, claims: dict[str, Any], name: str, value: Any, kind: str) -> None:
+        first = claims.setdefault(name, value)
+        if first is not value:
+            raise TargetError(
+                f"two different objects claim {kind} {name!r}:"
+                f" {shown_source(first.source)} and {shown_source(value.source)}",
+                hint="rename one of them, or name the module you mean",
+            )
+
+
+def discover(targets: Iterable[str] = ()) -> Found:
+    """Everything the targets hold.
+
+    Raises:
+        NotFoundError: A target does not exist, or `module:attribute` names nothing of ours.
+        TargetError: A target's code fails to import, or two objects claim one name.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    found = Found()
+    for target in list(targets) or [DEFAULT_TARGET]:
+        _take(target, found)
+    return found
+
+
+def _take(target: str, found: Found) -> None:
+    name, _, attribute = target.partition(":")
+    path = Path(name)
+    if path.is_dir() and not attribute:
+        for file in sorted(_python_files(path)):
+            _take_names(_import_file(file), found)
+    elif path.suffix == ".py" or path.is_file():
+        if not path.is_file():
+            raise NotFoundError("file", name)
+        _take_module(_import_file(path), attribute, found)
+    elif name == DEFAULT_TARGET and not attribute:
+        raise NotFoundError(
+            "folder", f"{DEFAULT_TARGET}/", hint="name a module, a file or a folder that holds workflows"
+        )
+    else:
+        _take_module(_import_module(name), attribute, found)
+
+
+def _python_files(folder: Path) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry.name not in _SKIPPED_FOLDERS and not entry.name.startswith("."):
+            yield from _python_files(entry)
+        elif entry.suffix == ".py":
+            yield entry
+
+
+def _take_module(module: ModuleType, attribute: str, found: Found) -> None:
+    if not attribute:
+        _take_names(module, found)
+        return
+    value = getattr(module, attribute, None)
+    if value is None:
+        raise NotFoundError(f"name in module {module.__name__!r}", attribute, near=near(attribute, vars(module)))
+    if not found.add(value):
+        raise TargetError(f"{module.__name__}:{attribute} is {type(value).__name__}, not a Workflow or a handler")
+
+
+def _take_names(module: ModuleType, found: Found) -> None:
+    for value in vars(module).values():
+        if not isinstance(value, FunctionStep):
+            found.add(value)
+
+
+def _import_file(file: Path) -> ModuleType:
+    """A file below the current folder by its dotted name, another one under its stem."""
+    file = file.resolve()
+    here = Path.cwd().resolve()
+    if file.is_relative_to(here):
+        parts = file.relative_to(here).with_suffix("").parts
+        if parts[-1] == "__init__":  # the folder's own module; under another name it would run twice
+            parts = parts[:-1]
+        if parts and all(part.isidentifier() for part in parts):
+            return _import_module(".".join(parts))
+    return _import_alone(file)
+
+
+def _import_alone(file: Path) -> ModuleType:
+    known = sys.modules.get(file.stem)
+    if known is not None and getattr(known, "__file__", None) == str(file):
+        return known
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise TargetError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except DagnatsError:
+        del sys.modules[file.stem]
+        raise
+    except Exception as error:  # the user's module may raise anything
+        del sys.modules[file.stem]
+        raise _failed(str(file), error) from error
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise NotFoundError("module or file", name, hint="is it importable from the current folder?") from None
+        raise _failed(name, error) from error
+    except DagnatsError:
+        raise
+    except Exception as error:  # the user's module may raise anything
+        raise _failed(name, error) from error
+
+
+def _failed(target: str, error: Exception) -> TargetError:
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    where = f" ({traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno})" if traceback else ""
+    return TargetError(f"importing {target} failed: {type(error).__name__}: {error}{where}")

@@ -1,0 +1,199 @@
+"""How payloads become Python values and back: one codec per type.
+
+Types made of msgspec Structs go through msgspec, everything else through pydantic (models, dataclasses,
+TypedDicts, builtins). Top-level `bytes` is base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args, get_origin
+
+import msgspec
+from msgspec import inspect
+from pydantic import (
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import PydanticSerializationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class CodecError(Exception):
+    """A payload does not fit its type; the text names every place that does not."""
+
+
+class UnsupportedType(Exception):
+    """No codec can carry this type."""
+
+
+class Codec(Protocol):
+    """Reads and writes values of one type."""
+
+    def decode(self, data: bytes) -> Any:
+        """The value in `data` (JSON; empty reads as null). Raises CodecError."""
+        ...
+
+    def encode(self, value: Any) -> bytes:
+        """`value` as JSON. Raises CodecError when it is not of the codec's type."""
+        ...
+
+
+def codec_for(declared: Any) -> Codec:
+    """The codec of a type annotation.
+
+    Raises:
+        UnsupportedType: The type mixes msgspec and pydantic classes, or neither library can carry it.
+    """
+    if declared is bytes:
+        return _Bytes()
+    classes = set(_classes(declared))
+    structs = {found for found in classes if issubclass(found, msgspec.Struct)}
+    if structs:
+        others = {found for found in classes if hasattr(found, "__pydantic_core_schema__")}
+        if others:
+            names = sorted(found.__name__ for found in structs | others)
+            raise UnsupportedType(f"{type_name(declared)} mixes msgspec and pydantic types ({', '.join(names)})")
+        return _Msgspec(declared)
+    return _Pydantic(declared)
+
+
+def type_name(declared: Any) -> str:
+    """A type as its author wrote it, near enough: `Order`, `list[int]`, `str | None`."""
+    if declared is None or declared is type(None):
+        return "None"
+    if isinstance(declared, type) and not get_args(declared):
+        return declared.__qualname__.rpartition("<locals>.")[2]
+    return str(declared).replace("typing.", "")
+
+
+def _classes(declared: Any) -> Iterator[type]:
+    """Every class named in a type annotation."""
+    named = get_origin(declared) or declared
+    if isinstance(named, type):
+        yield named
+    for argument in get_args(declared):
+        yield from _classes(argument)
+
+
+class _Pydantic:
+    def __init__(self, declared: Any) -> None:
+        self._declared = declared
+        try:
+            self._adapter: TypeAdapter[Any] = TypeAdapter(declared)
+            self._adapter.rebuild()  # models may put it off; a name that is missing shows only here
+        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError) as error:
+            reason = str(error).splitlines()[0]
+            raise UnsupportedType(f"{type_name(declared)} cannot be carried as JSON: {reason}") from None
+
+    def decode(self, data: bytes) -> Any:
+        try:
+            return self._adapter.validate_json(data or b"null")
+        except ValidationError as error:
+            raise CodecError(_listed(error)) from None
+
+    def encode(self, value: Any) -> bytes:
+        try:
+            # Both are needed: pydantic writes None and lacking keys without a word, and reads a dict for a model.
+            self._adapter.validate_python(value)
+            data = self._adapter.dump_json(value, by_alias=True, warnings="error")
+        except ValidationError as error:
+            raise _misfit(value, self._declared, _listed(error)) from None
+        except (PydanticSerializationError, ValueError) as error:
+            raise _misfit(value, self._declared, str(error).splitlines()[-1].strip()) from None
+        if b"null" in data:
+            _refuse_nan(self._adapter.dump_python(value))
+        return data
+
+
+def _misfit(value: object, declared: Any, why: str) -> CodecError:
+    return CodecError(f"got {type_name(type(value))}, which does not fit {type_name(declared)}: {why}")
+
+
+def _refuse_nan(plain: Any) -> None:
+    """JSON has no NaN and no infinities, and both libraries write null in their place."""
+    waiting: list[Any] = [plain]
+    for value in waiting:  # grows while it is read
+        if isinstance(value, float) and not math.isfinite(value):
+            raise CodecError(f"{value} cannot be written as JSON")
+        if isinstance(value, dict):
+            waiting += cast("dict[Any, Any]", value).values()
+        elif isinstance(value, list | tuple | set | frozenset):
+            waiting += cast("list[Any]", value)
+
+
+def _listed(error: ValidationError) -> str:
+    problems = [
+        f"{'.'.join(str(part) for part in detail['loc']) or '$'}: {detail['msg']}"
+        for detail in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    return "; ".join(problems)
+
+
+class _Msgspec:
+    def __init__(self, declared: Any) -> None:
+        self._declared = declared
+        self._encoder = msgspec.json.Encoder()
+        try:
+            self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(declared)
+        except (TypeError, NameError) as error:
+            raise UnsupportedType(f"{type_name(declared)} cannot be carried as JSON: {error}") from None
+        foreign = sorted(_foreign_classes(declared))
+        if foreign:
+            raise UnsupportedType(
+                f"{type_name(declared)} cannot be carried as JSON: msgspec cannot read {', '.join(foreign)}"
+            )
+
+    def decode(self, data: bytes) -> Any:
+        try:
+            return self._decoder.decode(data or b"null")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise CodecError(str(error)) from None
+
+    def encode(self, value: Any) -> bytes:
+        try:
+            data = self._encoder.encode(value)
+            self._decoder.decode(data)  # msgspec writes whatever it gets; reading it back is the type check
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            raise _misfit(value, self._declared, str(error)) from None
+        if b"null" in data:
+            _refuse_nan(msgspec.to_builtins(value))
+        return data
+
+
+def _foreign_classes(declared: Any) -> set[str]:
+    """The classes in a Struct's fields that msgspec takes for granted, and then cannot read."""
+    names: set[str] = set()
+    seen: set[int] = set()
+    waiting: list[Any] = [inspect.type_info(declared)]
+    for part in waiting:  # grows while it is read
+        if isinstance(part, tuple):
+            waiting += cast("tuple[Any, ...]", part)
+        elif isinstance(part, inspect.CustomType):
+            names.add(type_name(part.cls))
+        elif isinstance(part, inspect.Type | inspect.Field) and id(part) not in seen:
+            seen.add(id(part))
+            waiting += msgspec.structs.astuple(part)
+    return names
+
+
+class _Bytes:
+    """Standard base64 in a JSON string; the URL-safe alphabet is read too."""
+
+    def decode(self, data: bytes) -> bytes:
+        try:
+            text = msgspec.json.decode(data or b"null", type=str)
+            return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise CodecError(f"not base64 in a JSON string: {error}") from None
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, bytes):
+            raise CodecError(f"got {type_name(cast('type[object]', type(value)))}, which is not bytes")
+        return b'"' + base64.b64encode(value) + b'"'
