@@ -1,0 +1,342 @@
+"""The engine: reads the log in order, asks the core what each event decides, does it, acknowledges.
+
+    load → advance → publish → acknowledge
+
+Nothing is decided here. Nothing of a batch is acknowledged before all its actions are: a crash anywhere repeats
+actions under the ids they had, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+
+from dagnats.errors import DagnatsError, DecodeError, RefusedError
+from dagnats.model.event import (
+    Failure,
+    Outcome,
+    Record,
+    StepFailed,
+    TimerFired,
+    WorkflowFailed,
+    WorkflowStarted,
+    decode_event,
+    encode_event,
+)
+from dagnats.model.instant import rfc3339
+from dagnats.model.json import encode
+from dagnats.model.run import IN_FLIGHT, decode_run, encode_run
+from dagnats.model.task import Task, encode_task
+from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.core.advance import advance, fold
+from dagnats.runtime.core.graph import graph_of
+from dagnats.runtime.patience import persist
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dagnats.model.run import Run
+    from dagnats.runtime.core.action import AnyAction
+    from dagnats.runtime.core.graph import Graph
+    from dagnats.runtime.ports import EngineFeeds, Entry, LogFeed, Ports, Wakeup, WakeupFeed
+
+log = logging.getLogger("dagnats.engine")
+
+_NEAR_NS = 5_000_000_000  # native schedules are up to 250 ms late; timers nearer than this are kept here too
+
+
+class Engine:
+    """Decides for every run of a namespace. One at a time."""
+
+    def __init__(self, ports: Ports, feeds: EngineFeeds) -> None:
+        self._ports = ports
+        self._feeds = feeds
+        self._runs: dict[str, Run] = {}
+        self._graphs: dict[str, Graph] = {}
+        self._near: dict[str, asyncio.TimerHandle] = {}
+        self._firing: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        history = await self._feeds.history()
+        wakeups = await self._feeds.wakeups()
+        work = [
+            asyncio.create_task(self._follow(history), name="engine: history"),
+            asyncio.create_task(self._wake(wakeups), name="engine: wake-ups"),
+        ]
+        try:
+            await asyncio.gather(*work)
+        finally:
+            for timer in self._near.values():
+                timer.cancel()
+            await _cancelled([*work, *self._firing])
+            await history.close()
+            await wakeups.close()
+
+    async def _follow(self, history: LogFeed) -> None:
+        while True:
+            entries = await history.batch()
+            await self._process(entries)
+            await history.acknowledge(entries[-1].seq)
+
+    async def _wake(self, wakeups: WakeupFeed) -> None:
+        while True:
+            await asyncio.gather(*(self._fire(wakeup) for wakeup in await wakeups.batch()))
+
+    # -- a batch of events -----------------------------------------------------------------------------------
+
+    async def _process(self, entries: Sequence[Entry]) -> None:
+        """Fold a batch and do what it decides; returns when all of it is stored."""
+        records = await self._decode(entries)
+        await self._load(records)
+        actions: list[AnyAction] = []
+        ended: list[Run] = []
+        for record in records:
+            run = self._runs.get(record.event.run_id)
+            was_over = run is None or run.ended
+            graph = self._graph_of(record, run)
+            if graph is None:
+                continue  # late news: the run has ended, or its history is gone
+            decision = advance(graph, run, record)
+            run = decision.run
+            if run is None:
+                continue
+            self._runs[run.run_id] = run
+            actions += decision.actions
+            if run.ended and not was_over:
+                ended.append(run)
+            self._set_near_timers(decision.actions, run.clock_ns)
+        await self._act(actions)
+        await asyncio.gather(*(self._save(run) for run in ended))
+        for record in records:
+            run = self._runs.get(record.event.run_id)
+            if run is not None and run.ended:
+                self._forget(run.run_id)
+
+    async def _decode(self, entries: Iterable[Entry]) -> list[Record]:
+        records: list[Record] = []
+        for entry in entries:
+            try:
+                event = decode_event(entry.data)
+                if event.run_id != entry.run_id:
+                    raise DecodeError(f"run {event.run_id!r} in the history of run {entry.run_id!r}", data=entry.data)
+            except DecodeError as error:
+                await self._bury(entry, error, "unmarshal-failed")
+                continue
+            records.append(Record(entry.seq, entry.time_ns, event))
+        return records
+
+    async def _bury(self, entry: Entry, error: DagnatsError, kind: str) -> None:
+        """Put an event nobody can act on into the dead letters, with its bytes, and go on."""
+        log.error("event %d of run %s goes to the dead letters: %s", entry.seq, entry.run_id, error)
+        await self._ports.dead_letters.put(
+            f"orchestrator.{kind}.{entry.run_id}",
+            entry.data,
+            headers={
+                "Dagnats-Dlq-Run-Id": entry.run_id,
+                "Dagnats-Dlq-Error": str(error),
+                "Dagnats-Dlq-Consumer": "WORKFLOW_HISTORY",
+                "Dagnats-Dlq-Sequence": str(entry.seq),
+            },
+            id=f"dlq:history:{entry.seq}",
+        )
+
+    # -- runs and definitions --------------------------------------------------------------------------------
+
+    def _graph_of(self, record: Record, run: Run | None) -> Graph | None:
+        event = record.event
+        if run is not None:
+            return self._graphs.get(run.def_hash)
+        return self._graphs[event.payload.def_hash] if isinstance(event, WorkflowStarted) else None
+
+    async def _load(self, records: Sequence[Record]) -> None:
+        """Have every run of the batch in memory as it was before the batch, and every definition."""
+        first = {record.event.run_id: record for record in reversed(records)}
+        unknown = [record for run_id, record in first.items() if run_id not in self._runs]
+        await asyncio.gather(*(self._load_run(record) for record in unknown))
+        starts = [record.event for record in records if isinstance(record.event, WorkflowStarted)]
+        wanted = {(start.payload.workflow, start.payload.def_hash) for start in starts}
+        await asyncio.gather(*(self._load_graph(*pair) for pair in wanted))
+
+    async def _load_run(self, record: Record) -> None:
+        run_id = record.event.run_id
+        snapshot = await persist(lambda: self._ports.snapshots.load(run_id))
+        if snapshot is not None:
+            try:
+                self._runs[run_id] = decode_run(snapshot)
+                return
+            except msgspec.DecodeError as error:
+                log.warning("the snapshot of run %s cannot be read, the log will do: %s", run_id, error)
+        if await persist(lambda: self._ports.log.first(run_id)) < record.seq:
+            await self._refold(run_id, before=record.seq)
+
+    async def _refold(self, run_id: str, *, before: int) -> None:
+        """Make a run again from its history, up to the event that is about to be decided."""
+        records: list[Record] = []
+        for entry in await persist(lambda: self._ports.log.read(run_id)):
+            if entry.seq >= before:
+                break
+            try:
+                records.append(Record(entry.seq, entry.time_ns, decode_event(entry.data)))
+            except DecodeError:
+                continue  # it is in the dead letters
+        if not records or not isinstance(records[0].event, WorkflowStarted):
+            return
+        start = records[0].event.payload
+        await self._load_graph(start.workflow, start.def_hash)
+        run = fold(self._graphs[start.def_hash], records)
+        if run is not None:
+            self._runs[run_id] = run
+
+    async def _load_graph(self, workflow: str, identity: str) -> None:
+        known = self._graphs.get(identity)
+        if known is None or known.unusable:  # what was missing may have been stored since
+            data = await persist(lambda: self._ports.definitions.version(workflow, identity))
+            self._graphs[identity] = graph_of(workflow, identity, data)
+
+    # -- actions ---------------------------------------------------------------------------------------------
+
+    async def _act(self, actions: Sequence[AnyAction]) -> None:
+        """Do what was decided. A run's end comes last, so that whoever sees it finds everything else in place."""
+        await asyncio.gather(*(self._do(action) for action in actions if not isinstance(action, EndRun)))
+        await asyncio.gather(*(self._do(action) for action in actions if isinstance(action, EndRun)))
+
+    async def _do(self, action: AnyAction) -> None:
+        match action:
+            case EnqueueTask():
+                if self._is_awaited(action):
+                    await self._enqueue(action)
+            case SetTimer():
+                await self._ports.timers.set(action.run_id, due_ns=action.due_ns, seq=action.seq, id=action.id)
+            case AppendEvent():
+                await self._ports.log.append(action.run_id, encode_event(action.event), id=action.id)
+            case SendDeadLetter():
+                await self._dead_letter(action)
+            case EndRun():
+                await self._end(action)
+            case _:
+                assert_never(action)
+
+    def _is_awaited(self, action: EnqueueTask) -> bool:
+        """Whether the batch it was decided in does not answer the attempt already (as after a restart)."""
+        state = self._runs[action.run_id].steps.get(action.step_id)
+        return state is not None and state.attempt == action.attempt and state.status in IN_FLIGHT
+
+    async def _enqueue(self, action: EnqueueTask) -> None:
+        task = Task(
+            task_id=f"{action.run_id}.{action.step_id}",
+            run_id=action.run_id,
+            step_id=action.step_id,
+            attempt=action.attempt,
+            input=action.input,
+            workflow_name=action.workflow,
+            # Rounded up: a worker that gives up early would fail an attempt that still had time.
+            timeout_ms=-(-action.timeout_ns // 1_000_000),
+            traceparent=action.trace_parent,
+        )
+        try:
+            await self._ports.tasks.put(action.task, action.run_id, encode_task(task), id=action.id)
+        except RefusedError as error:
+            failure = Failure(
+                error=f"the task could not be queued: {error}",
+                failure_type="non_retriable",
+                detail="dispatch_refused",
+            )
+            event = StepFailed(
+                run_id=action.run_id,
+                step_id=action.step_id,
+                attempt_number=action.attempt,
+                payload=encode(failure),
+            )
+            await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.refused")
+
+    async def _dead_letter(self, action: SendDeadLetter) -> None:
+        body = Task(
+            task_id=f"{action.run_id}.{action.step_id}",
+            run_id=action.run_id,
+            step_id=action.step_id,
+            attempt=action.attempt,
+            input=action.input,
+        )
+        headers = {
+            "Dagnats-Dlq-Run-Id": action.run_id,
+            "Dagnats-Dlq-Step-Id": action.step_id,
+            "Dagnats-Dlq-Task": action.task,
+            "Dagnats-Dlq-Error": action.failure.error,
+            "Dagnats-Dlq-Attempts": str(action.attempt),
+            "Dagnats-Dlq-Consumer": "TASK_QUEUES",
+            "Dagnats-Dlq-Task-Subject": f"task.{action.task}.{action.run_id}",
+        }
+        subject = f"{action.task}.{action.run_id}.{action.step_id}"
+        try:
+            await self._ports.dead_letters.put(subject, encode_task(body), headers=headers, id=action.id)
+        except RefusedError as error:  # its input is too large with the headers: the history still has it
+            log.error("run %s: a dead letter for step %r was refused: %s", action.run_id, action.step_id, error)
+
+    async def _end(self, action: EndRun) -> None:
+        try:
+            await self._ports.log.append(action.run_id, encode_event(action.event), id=action.id)
+        except RefusedError as error:
+            outcome = Outcome(error=f"the run's end could not be stored: {error}")
+            event = WorkflowFailed(run_id=action.run_id, timestamp=action.event.timestamp, payload=outcome)
+            await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.refused")
+
+    async def _save(self, run: Run) -> None:
+        """Write the snapshot of a run that ended; losing it costs a refold, never a run."""
+        try:
+            await self._ports.snapshots.save(run.run_id, encode_run(run))
+        except RefusedError as error:
+            log.warning("run %s has no snapshot: %s", run.run_id, error)
+
+    def _forget(self, run_id: str) -> None:
+        del self._runs[run_id]
+        timer = self._near.pop(run_id, None)
+        if timer is not None:
+            timer.cancel()
+
+    # -- timers ----------------------------------------------------------------------------------------------
+
+    def _set_near_timers(self, actions: Iterable[AnyAction], now_ns: int) -> None:
+        """Keep a near wake-up here as well: the durable one may come a quarter of a second late."""
+        loop = asyncio.get_running_loop()
+        for action in actions:
+            if isinstance(action, SetTimer) and action.due_ns - now_ns <= _NEAR_NS:
+                earlier = self._near.pop(action.run_id, None)
+                if earlier is not None:
+                    earlier.cancel()
+                # Counted from the event that was read just now: late by its travel, never early.
+                delay_s = max(action.due_ns - now_ns, 0) / 1e9
+                self._near[action.run_id] = loop.call_later(delay_s, self._near_due, action)
+
+    def _near_due(self, action: SetTimer) -> None:
+        self._near.pop(action.run_id, None)
+        task = asyncio.ensure_future(self._tick(action.run_id, action.seq, action.due_ns))
+        self._firing.add(task)
+        task.add_done_callback(self._firing.discard)
+
+    async def _fire(self, wakeup: Wakeup) -> None:
+        if await self._may_wait(wakeup.run_id):
+            await self._tick(wakeup.run_id, wakeup.seq, wakeup.due_ns)
+        await wakeup.acknowledge()
+
+    async def _may_wait(self, run_id: str) -> bool:
+        """Whether a run can still be woken: a run that ended has a snapshot."""
+        if run_id in self._runs:
+            return True
+        return await persist(lambda: self._ports.snapshots.load(run_id)) is None
+
+    async def _tick(self, run_id: str, seq: int, due_ns: int) -> None:
+        """Put a due wake-up into the run's history. Both timers of one wake-up write the same message."""
+        event = TimerFired(run_id=run_id, timestamp=rfc3339(due_ns), due_ns=due_ns)
+        await self._ports.log.append(run_id, encode_event(event), id=f"{run_id}.{seq}.timer")
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they are gone."""
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,130 @@
+"""Task queues on TASK_QUEUES: `task.<type>.<run>`, one durable consumer per task type."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from dagnats.errors import ConflictError, RefusedError
+from dagnats.runtime.jetstream.link import MSG_ID
+from dagnats.runtime.jetstream.pull import Pull, place_of
+from dagnats.runtime.jetstream.resources import TASKS
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+    from dagnats.runtime.jetstream.link import Link
+    from dagnats.runtime.ports import TaskDelivery
+
+_OVERLAP = 10100  # another consumer of the work queue has a filter that shares subjects
+_EXISTS = 10148
+_SECOND = 1_000_000_000
+
+
+def durable_name(task_type: str) -> str:
+    """The consumer of a task type. A name that had to be changed gets a hash, so that two cannot meet."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", task_type)
+    if plain == task_type:
+        return f"workers-{task_type}"
+    return f"workers-{plain}-{hashlib.sha256(task_type.encode()).hexdigest()[:8]}"
+
+
+class JetStreamTaskQueue:
+    """`ports.TaskQueue`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def put(self, task_type: str, run_id: str, data: bytes, *, id: str) -> None:
+        await self._link.publish_surely(f"task.{task_type}.{run_id}", data, {MSG_ID: id})
+
+
+class JetStreamTaskDelivery:
+    """`ports.TaskDelivery`."""
+
+    __slots__ = ("_link", "_message")
+
+    def __init__(self, link: Link, message: Msg) -> None:
+        self._link = link
+        self._message = message
+
+    @property
+    def run_id(self) -> str:
+        return self._message.subject.rpartition(".")[2]
+
+    @property
+    def data(self) -> bytes:
+        return self._message.data
+
+    @property
+    def deliveries(self) -> int:
+        return place_of(self._message).deliveries
+
+    async def acknowledge(self) -> None:
+        await self._link.send(self._message.reply, b"+ACK")
+
+    async def keep(self) -> None:
+        await self._link.send(self._message.reply, b"+WPI")
+
+    async def hand_back(self, delay_s: float = 0.0) -> None:
+        await self._link.send(self._message.reply, b'-NAK {"delay": %d}' % int(delay_s * _SECOND))
+
+
+class JetStreamTaskFeed:
+    """`ports.TaskFeed`."""
+
+    def __init__(self, link: Link, pull: Pull, ack_wait_s: float) -> None:
+        self._link = link
+        self._pull = pull
+        self.ack_wait_s = ack_wait_s
+
+    @classmethod
+    async def open(cls, link: Link, task_type: str, *, ack_wait_s: float, most: int) -> JetStreamTaskFeed:
+        name = durable_name(task_type)
+        subject = f"task.{task_type}.*"
+        config = {
+            "name": name,
+            "durable_name": name,
+            "description": f"Workers of task type {task_type}.",
+            "deliver_policy": "all",
+            "filter_subject": subject,
+            "ack_policy": "explicit",
+            "ack_wait": int(ack_wait_s * _SECOND),
+            "max_ack_pending": 100_000,
+            "max_deliver": -1,
+        }
+        call = f"CONSUMER.CREATE.{TASKS}.{name}.{subject}"
+        try:
+            await link.api(call, {"stream_name": TASKS, "action": "create", "config": config})
+        except RefusedError as error:
+            if error.code == _OVERLAP:
+                raise ConflictError(
+                    f"task type {task_type!r} shares its subjects with another one that has workers already",
+                    hint="rename one of the task types",
+                ) from None
+            if error.code != _EXISTS:
+                raise
+            ack_wait_s = await _adopt(link, name, task_type, subject)
+        pull = Pull(link, TASKS, name, most=most)
+        await pull.start()
+        return cls(link, pull, ack_wait_s)
+
+    async def take(self, room: int) -> list[TaskDelivery]:
+        return [JetStreamTaskDelivery(self._link, message) for message in await self._pull.take(room)]
+
+    async def close(self) -> None:
+        for message in await self._pull.close():
+            await JetStreamTaskDelivery(self._link, message).hand_back()
+
+
+async def _adopt(link: Link, name: str, task_type: str, subject: str) -> float:
+    """Use the consumer that other workers of the type made; gives its ack wait, which counts for all of them."""
+    found = await link.api(f"CONSUMER.INFO.{TASKS}.{name}")
+    if found["config"].get("filter_subject") != subject:
+        raise ConflictError(
+            f"consumer {name} serves {found['config'].get('filter_subject')!r}, not task type {task_type!r}",
+            hint="rename one of the task types",
+        )
+    ack_wait_ns: int = found["config"]["ack_wait"]
+    return ack_wait_ns / _SECOND

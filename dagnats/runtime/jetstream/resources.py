@@ -1,0 +1,125 @@
+"""The streams and buckets DagNats uses, as data, and their idempotent set-up.
+
+Names are the wire's: operators follow the guides with the `nats` tool, and Go workers share the server.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dagnats.errors import ConflictError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dagnats.runtime.jetstream.link import Link
+
+HISTORY = "WORKFLOW_HISTORY"
+TASKS = "TASK_QUEUES"
+TIMERS = "SLEEP_TIMERS"
+DEAD_LETTERS = "DEAD_LETTERS"
+RUNS = "workflow_runs"
+DEFINITIONS = "workflow_defs"
+
+_SECOND = 1_000_000_000
+_WINDOW = 30 * _SECOND  # ids are kept in the server's memory, about 150 bytes each
+_DAY = 24 * 3600 * _SECOND
+
+_STREAM: dict[str, Any] = {
+    "storage": "file",
+    "num_replicas": 1,
+    "retention": "limits",
+    "discard": "old",
+    "max_msgs": -1,
+    "max_bytes": -1,
+    "max_age": 0,
+    "duplicate_window": _WINDOW,
+    # Since 2.15 a stream without a number of its own takes 1,000 consumers at most.
+    "max_consumers": 100_000,
+    "allow_direct": True,
+}
+
+STREAMS: dict[str, dict[str, Any]] = {
+    HISTORY: {
+        "subjects": ["history.>"],
+        "description": "Every event of every run, in one order. The truth.",
+        # Full means refusing new events, never cutting the history of a live run.
+        "discard": "new",
+        "allow_atomic": True,
+    },
+    TASKS: {
+        "subjects": ["task.>"],
+        "description": "Attempts waiting for workers.",
+        "retention": "workqueue",
+        "discard": "new",
+        "allow_atomic": True,
+    },
+    TIMERS: {
+        "subjects": ["sleep.>", "due.>"],
+        "description": "Wake-ups: schedules on sleep.<run>.<seq>, due ones on due.<run>.<seq>.",
+        "retention": "workqueue",
+        "allow_msg_schedules": True,
+    },
+    DEAD_LETTERS: {
+        "subjects": ["dead.>"],
+        "description": "Messages nothing more can be done with.",
+        "max_age": 30 * _DAY,
+        "duplicate_window": _DAY,
+    },
+}
+
+BUCKETS = {
+    RUNS: "Runs as they were at their last event: a cache of the history.",
+    DEFINITIONS: "Registered workflows: the newest by name, every version by name and content hash.",
+}
+
+
+def stream_configs() -> Iterator[dict[str, Any]]:
+    """Every stream's configuration, buckets included: a bucket is a stream with a naming rule."""
+    for name, config in STREAMS.items():
+        yield {"name": name, **_STREAM, **config}
+    for bucket, description in BUCKETS.items():
+        yield {
+            "name": f"KV_{bucket}",
+            **_STREAM,
+            "subjects": [f"$KV.{bucket}.>"],
+            "description": description,
+            "max_msgs_per_subject": 1,
+            "discard": "new",
+            "allow_rollup_hdrs": True,
+            "deny_delete": True,
+        }
+
+
+async def prepare(link: Link) -> None:
+    """Create what is missing. Whoever starts first does it; doing it again changes nothing.
+
+    Raises:
+        ConflictError: A stream exists with another configuration; the message says what differs.
+    """
+    for config in stream_configs():
+        try:
+            await link.api(f"STREAM.CREATE.{config['name']}", config)
+        except RefusedError as error:
+            if error.code != _NAME_IN_USE:
+                raise
+            found = await link.api(f"STREAM.INFO.{config['name']}")
+            _refuse_difference(config, found["config"])
+
+
+_NAME_IN_USE = 10058
+# What may differ: operators size and replicate streams to their machines.
+_FREE = {"num_replicas", "max_bytes", "max_age", "max_msgs", "description", "max_consumers"}
+
+
+def _refuse_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    differing = [
+        f"{key} is {found.get(key)!r}, not {value!r}"
+        for key, value in wanted.items()
+        if key not in _FREE and found.get(key) != value
+    ]
+    if differing:
+        raise ConflictError(
+            f"stream {wanted['name']} exists with another configuration: {'; '.join(differing)}",
+            hint="change the stream, or give DagNats a NATS account of its own",
+        )

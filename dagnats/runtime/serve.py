@@ -1,0 +1,95 @@
+"""`serve`: a NATS server (its own, or one that is named), what DagNats needs on it, and the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dagnats.errors import UnavailableError
+from dagnats.runtime.embedded import EmbeddedServer
+from dagnats.runtime.engine import Engine
+from dagnats.runtime.jetstream.adapter import JetStream
+from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is up.
+
+    Attributes:
+        url: The NATS server.
+        token: What lets a client in; "" when the server asks for none.
+        folder: The embedded server's data; None with a server of one's own.
+    """
+
+    url: str
+    token: str
+    folder: Path | None
+
+
+async def serve(
+    *,
+    folder: Path,
+    port: int | None = None,
+    url: str = "",
+    token: str = "",
+    ready: Callable[[Serving], Awaitable[None]],
+    stop: asyncio.Event,
+) -> None:
+    """Serve until `stop` is set.
+
+    Args:
+        folder: Where the embedded server keeps its data.
+        port: The embedded server's client port; None chooses (see `EmbeddedServer`).
+        url: A NATS server of one's own; the embedded one is not started then.
+        token: For that server.
+        ready: Called once everything takes work.
+        stop: Set it to end.
+
+    Raises:
+        ConflictError: The folder or port is taken, or the server holds streams of another shape.
+        UnavailableError: The server cannot be reached, or has ended by itself.
+        DagnatsError: There is no nats-server to embed.
+    """
+    async with AsyncExitStack() as stack:
+        embedded: EmbeddedServer | None = None
+        if not url:
+            embedded = await stack.enter_async_context(EmbeddedServer(folder, port=port))
+            url, token = embedded.url, embedded.token
+        jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
+        await jetstream.ports.server.prepare()
+        engine = asyncio.create_task(Engine(jetstream.ports, jetstream.feeds).run(), name="engine")
+        stack.push_async_callback(_end, engine)
+        if embedded is not None:
+            write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))
+            stack.callback(remove_server_file, folder)
+        await ready(Serving(url, token, folder if embedded is not None else None))
+        await _until(stop, engine, embedded)
+
+
+async def _until(stop: asyncio.Event, engine: asyncio.Task[None], embedded: EmbeddedServer | None) -> None:
+    stopping = asyncio.create_task(stop.wait())
+    watching = asyncio.create_task(embedded.wait()) if embedded is not None else None
+    tasks: set[asyncio.Task[object]] = {stopping, engine, *([watching] if watching is not None else [])}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if engine in done:
+            engine.result()
+        if embedded is not None and watching in done:
+            raise UnavailableError(f"nats-server has ended by itself:\n{embedded.last_words()}")
+    finally:
+        stopping.cancel()
+        if watching is not None:
+            watching.cancel()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

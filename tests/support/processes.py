@@ -1,0 +1,90 @@
+"""Real processes for tests: the `dagnats` command, started, watched and killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Program:
+    """`python -m dagnats …` in a process of its own, its output in a file."""
+
+    def __init__(self, *arguments: str, log: Path, env: dict[str, str] | None = None) -> None:
+        self._arguments = arguments
+        self._log = log
+        self._env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "dagnats", *self._arguments],
+                cwd=ROOT,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+    def kill(self) -> None:
+        """kill -9, and reap it."""
+        self._send(signal.SIGKILL)
+
+    def terminate(self) -> int:
+        """SIGTERM, and its exit code."""
+        return self._send(signal.SIGTERM)
+
+    def _send(self, number: signal.Signals) -> int:
+        assert self._process is not None, "the program was started"
+        self._process.send_signal(number)
+        return self._process.wait(timeout=30)
+
+    async def says(self, text: str, *, within_s: float = 20.0) -> None:
+        """Wait until its output holds `text`."""
+        assert self._process is not None, "the program was started"
+        seen = self.output.count(text)
+
+        async def said() -> bool:
+            assert self._process is not None
+            assert self._process.poll() is None, f"the program ended:\n{self.output}"
+            return self.output.count(text) > 0 or self.output.count(text) > seen
+
+        await until(said, within_s=within_s, what=lambda: f"{text!r} in:\n{self.output}")
+
+    def __enter__(self) -> Program:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]], *, within_s: float = 20.0, what: Callable[[], str] | str = "it"
+) -> None:
+    """Wait for a condition, looking every few milliseconds; fail with `what` when it does not come."""
+    try:
+        async with asyncio.timeout(within_s):
+            while not await condition():  # noqa: ASYNC110  # other processes set no event here
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        text = what if isinstance(what, str) else what()
+        raise AssertionError(f"waited {within_s:g} s in vain for {text}") from None
