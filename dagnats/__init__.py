@@ -1,0 +1,84 @@
+"""DagNats: durable DAG workflows, written in Python, decided by a log in NATS JetStream.
+
+The names most programs need. They are loaded when first used: `import dagnats` brings in no NATS code.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dagnats.client import AsyncClient as AsyncClient
+    from dagnats.client import RunHandle as RunHandle
+    from dagnats.client import connect as connect
+    from dagnats.dsl.retry import Exponential as Exponential
+    from dagnats.dsl.retry import Fixed as Fixed
+    from dagnats.dsl.retry import Linear as Linear
+    from dagnats.dsl.step import Step as Step
+    from dagnats.dsl.workflow import Workflow as Workflow
+    from dagnats.errors import Abort as Abort
+    from dagnats.errors import ConflictError as ConflictError
+    from dagnats.errors import DagnatsError as DagnatsError
+    from dagnats.errors import DefinitionError as DefinitionError
+    from dagnats.errors import NotFoundError as NotFoundError
+    from dagnats.errors import ResultTimeout as ResultTimeout
+    from dagnats.errors import Retry as Retry
+    from dagnats.errors import RunCancelled as RunCancelled
+    from dagnats.errors import RunCompensated as RunCompensated
+    from dagnats.errors import RunError as RunError
+    from dagnats.errors import RunFailed as RunFailed
+    from dagnats.errors import UnavailableError as UnavailableError
+    from dagnats.handling.context import SyncTaskContext as SyncTaskContext
+    from dagnats.handling.context import TaskContext as TaskContext
+    from dagnats.handling.handler import Handler as Handler
+    from dagnats.handling.handler import handler as handler
+    from dagnats.handling.info import Compensation as Compensation
+    from dagnats.handling.info import FailureInfo as FailureInfo
+    from dagnats.runtime.worker import Worker as Worker
+
+_HOMES = {
+    "Abort": "dagnats.errors",
+    "AsyncClient": "dagnats.client",
+    "Compensation": "dagnats.handling.info",
+    "ConflictError": "dagnats.errors",
+    "DagnatsError": "dagnats.errors",
+    "DefinitionError": "dagnats.errors",
+    "Exponential": "dagnats.dsl.retry",
+    "FailureInfo": "dagnats.handling.info",
+    "Fixed": "dagnats.dsl.retry",
+    "Handler": "dagnats.handling.handler",
+    "Linear": "dagnats.dsl.retry",
+    "NotFoundError": "dagnats.errors",
+    "ResultTimeout": "dagnats.errors",
+    "Retry": "dagnats.errors",
+    "RunCancelled": "dagnats.errors",
+    "RunCompensated": "dagnats.errors",
+    "RunError": "dagnats.errors",
+    "RunFailed": "dagnats.errors",
+    "RunHandle": "dagnats.client",
+    "Step": "dagnats.dsl.step",
+    "SyncTaskContext": "dagnats.handling.context",
+    "TaskContext": "dagnats.handling.context",
+    "UnavailableError": "dagnats.errors",
+    "Worker": "dagnats.runtime.worker",
+    "Workflow": "dagnats.dsl.workflow",
+    "connect": "dagnats.client",
+    "handler": "dagnats.handling.handler",
+}
+
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]  # the same names as above
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dagnats' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

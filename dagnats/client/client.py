@@ -1,0 +1,255 @@
+"""`AsyncClient`: everything a program does with workflows and runs, over one connection."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from opentelemetry import propagate
+
+from dagnats.client.run import RunHandle, decoded
+from dagnats.dsl.workflow import Workflow
+from dagnats.errors import ConflictError, DagnatsError, NotFoundError
+from dagnats.handling.codec import codec_for
+from dagnats.model.check import load_definition
+from dagnats.model.definition import WorkflowDef
+from dagnats.model.event import CORE_VERSION, Start, WorkflowStarted, encode_event
+from dagnats.model.identifier import is_run_id, near
+from dagnats.model.instant import rfc3339
+from dagnats.model.json import compact
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import msgspec
+
+    from dagnats.runtime.ports import Connection, Overview
+
+SHORTEST_PREFIX = 8
+_MOST_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What registering did.
+
+    Attributes:
+        name: The workflow.
+        identity: The definition's content hash.
+        action: `created`, `updated`, or `unchanged` when this content was the newest already.
+        definition: What is registered now.
+        previous: What was the newest before, or None.
+    """
+
+    name: str
+    identity: str
+    action: Literal["created", "updated", "unchanged"]
+    definition: WorkflowDef
+    previous: WorkflowDef | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """The server at a glance.
+
+    Attributes:
+        streams: How many streams JetStream holds.
+        runs: How many runs have a history.
+        active_runs: How many of them have not ended.
+    """
+
+    streams: int
+    runs: int
+    active_runs: int
+
+
+class AsyncClient:
+    """An open client. Get one from `dagnats.connect()`; it is closed by `async with`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._ports = connection.ports
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.connection.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # -- workflows -------------------------------------------------------------------------------------------
+
+    async def register(self, workflow: Workflow | WorkflowDef | bytes | str) -> Registration:
+        """Make a definition the newest of its name. Runs under way keep theirs.
+
+        Args:
+            workflow: A workflow, its built definition, or its JSON.
+
+        Raises:
+            DefinitionError: It is not valid; nothing was stored.
+        """
+        definition = _definition(workflow)
+        data, identity = compact(definition.content()), definition.identity
+        definitions = self._ports.definitions
+        while True:
+            stored = await definitions.newest(definition.name)
+            previous = load_definition(stored.data) if stored is not None else None
+            if previous is not None and previous.identity == identity:
+                return Registration(definition.name, identity, "unchanged", definition, previous)
+            # The version first: a run that is started by the name must find it.
+            await definitions.add_version(definition.name, identity, data)
+            try:
+                await definitions.set_newest(
+                    definition.name, data, revision=stored.revision if stored is not None else 0
+                )
+            except ConflictError:
+                continue  # somebody else registered this name just now
+            action: Literal["created", "updated"] = "created" if previous is None else "updated"
+            return Registration(definition.name, identity, action, definition, previous)
+
+    async def workflow(self, name: str) -> WorkflowDef:
+        """The newest definition of a name. Raises NotFoundError, with near names."""
+        stored = await self._ports.definitions.newest(name) if is_run_id(name) else None
+        if stored is None:
+            names = await self._ports.definitions.names()
+            hint = "" if names else "none is registered yet: `dagnats register` compiles and stores workflows"
+            raise NotFoundError("workflow", name, near=near(name, names), hint=hint)
+        return load_definition(stored.data)
+
+    async def workflows(self) -> list[WorkflowDef]:
+        """The newest definition of every name, by name."""
+        return [await self.workflow(name) for name in await self._ports.definitions.names()]
+
+    # -- runs ------------------------------------------------------------------------------------------------
+
+    async def start(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> RunHandle:
+        """Start a run. When this returns, the start is in the log and will be carried out.
+
+        Args:
+            workflow: A registered workflow's name, or the workflow (its registered definition counts).
+            input: Any value with a JSON form: builtins, pydantic models, dataclasses, msgspec Structs.
+            run_id: Chosen by the caller, to make the start repeatable; made up when left out.
+
+        Raises:
+            NotFoundError: No such workflow is registered.
+            ConflictError: The run id is taken by a run of another workflow or input.
+            CodecError: The input has no JSON form.
+        """
+        name = workflow if isinstance(workflow, str) else workflow.name
+        definition = await self.workflow(name)
+        data = codec_for(type(input)).encode(input)
+        return await self.start_json(definition, data, run_id=run_id)
+
+    async def start_json(self, definition: WorkflowDef, input: bytes, *, run_id: str = "") -> RunHandle:
+        """Start a run of a registered definition with input that is JSON already. Raises like `start`."""
+        import msgspec
+
+        if run_id and not is_run_id(run_id):
+            raise DagnatsError(
+                f"{run_id!r} cannot name a run", hint="use letters, digits, '_' and '-', at most 128 of them"
+            )
+        run_id = run_id or secrets.token_hex(16)
+        trace = _trace()
+        event = WorkflowStarted(
+            run_id=run_id,
+            timestamp=rfc3339(time.time_ns()),
+            trace_parent=trace.get("traceparent", ""),
+            trace_state=trace.get("tracestate", ""),
+            payload=Start(
+                workflow=definition.name,
+                def_hash=definition.identity,
+                input=msgspec.Raw(input),
+                core_version=CORE_VERSION,
+            ),
+        )
+        try:
+            await self._ports.log.append(run_id, encode_event(event), id=f"{run_id}.workflow.started", expected_last=0)
+        except ConflictError:
+            await self._expect_same(run_id, event.payload)
+        return RunHandle(self._ports, run_id)
+
+    async def _expect_same(self, run_id: str, wanted: Start) -> None:
+        """A run id that exists is fine when it is this very start, repeated."""
+        records = decoded(await self._ports.log.read(run_id))
+        event = records[0].event if records else None
+        if isinstance(event, WorkflowStarted):
+            there = event.payload
+            if there.workflow == wanted.workflow and _same_json(there.input, wanted.input):
+                return
+        raise ConflictError(f"run {run_id} exists already and was started differently", hint="choose another run id")
+
+    async def run(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> Any:
+        """Start a run and wait for its output. Raises like `start` and `RunHandle.result`."""
+        handle = await self.start(workflow, input, run_id=run_id)
+        return await handle.result()
+
+    def handle(self, run_id: str) -> RunHandle:
+        """A handle on a run, by its full id; nothing is asked yet."""
+        return RunHandle(self._ports, run_id)
+
+    async def find(self, prefix: str) -> RunHandle:
+        """The one run whose id is, or begins with, `prefix`.
+
+        Raises:
+            NotFoundError: None does.
+            ConflictError: Several do; the message lists them.
+            DagnatsError: The prefix is too short to mean one run.
+        """
+        if is_run_id(prefix) and await self._ports.log.first(prefix):
+            return self.handle(prefix)
+        if len(prefix) < SHORTEST_PREFIX:
+            raise DagnatsError(
+                f"{prefix!r} is too short for a run id", hint=f"give at least {SHORTEST_PREFIX} characters of it"
+            )
+        found = await self._ports.log.run_ids(prefix)
+        if not found:
+            raise NotFoundError("run", prefix)
+        if len(found) > 1:
+            listed = ", ".join(sorted(found)[:_MOST_NAMED])
+            more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+            raise ConflictError(f"{prefix!r} is the beginning of {len(found)} run ids: {listed}{more}")
+        return self.handle(found[0])
+
+    async def newest(self) -> RunHandle:
+        """The run that was started last. Raises NotFoundError when there is none."""
+        before = 0
+        while entries := await self._ports.log.tail(before=before):
+            for record in reversed(decoded(entries)):
+                if isinstance(record.event, WorkflowStarted):
+                    return self.handle(record.event.run_id)
+            before = entries[0].seq
+        raise NotFoundError("run", "newest", hint="start one with `dagnats run start`")
+
+    async def status(self) -> ServerStatus:
+        """The server at a glance."""
+        overview: Overview = await self._ports.server.overview()
+        ended = await self._ports.snapshots.count()
+        return ServerStatus(overview.streams, overview.runs, max(overview.runs - ended, 0))
+
+
+def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
+    if isinstance(workflow, Workflow):
+        return workflow.build()
+    return workflow if isinstance(workflow, WorkflowDef) else load_definition(workflow)
+
+
+def _trace() -> dict[str, str]:
+    """The caller's trace context, or a new one: a run is one trace even when nobody collects spans."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    if "traceparent" not in carrier:
+        carrier["traceparent"] = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return carrier
+
+
+def _same_json(one: msgspec.Raw, other: msgspec.Raw) -> bool:
+    import msgspec
+
+    return msgspec.json.decode(bytes(one) or b"null") == msgspec.json.decode(bytes(other) or b"null")

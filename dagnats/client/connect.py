@@ -1,0 +1,71 @@
+"""`connect`: where the server is, and a client on it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from dagnats.client.client import AsyncClient
+from dagnats.errors import UnavailableError
+from dagnats.runtime.local import find_local_server
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+
+_HINT = "run `dagnats serve` in another terminal, or name a server with --server or DAGNATS_URL"
+
+
+class connect:  # noqa: N801  # used as a function: `async with dagnats.connect() as client`
+    """Open a client: `async with dagnats.connect() as client`, or `client = await dagnats.connect()`.
+
+    Args:
+        url: `nats://host:port`; when left out, `DAGNATS_URL`, then the local `dagnats serve`.
+        token: For that server; when left out, `DAGNATS_TOKEN`, then the local server's own.
+        name: How the connection shows up in NATS.
+
+    Raises:
+        UnavailableError: No server answers there.
+    """
+
+    def __init__(self, url: str = "", *, token: str = "", name: str = "dagnats") -> None:
+        self._url = url
+        self._token = token
+        self._name = name
+        self._client: AsyncClient | None = None
+
+    def __await__(self) -> Generator[Any, None, AsyncClient]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AsyncClient:
+        self._client = await self._open()
+        return self._client
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def _open(self) -> AsyncClient:
+        # Not at the top: `import dagnats` and offline commands load no NATS code.
+        from dagnats.runtime.jetstream.adapter import JetStream
+
+        url = self._url or os.environ.get("DAGNATS_URL", "")
+        token = self._token or os.environ.get("DAGNATS_TOKEN", "")
+        if not url:
+            local = find_local_server()
+            if local is None:
+                raise UnavailableError("no server is named, and no local one is running", hint=_HINT)
+            url, token = local.url, token or local.token
+        try:
+            jetstream = await JetStream.connect(url, token=token, name=self._name)
+            try:
+                await jetstream.ports.server.prepare()
+            except BaseException:
+                await jetstream.close()
+                raise
+        except UnavailableError as error:
+            error.hint = error.hint or _HINT
+            raise
+        return AsyncClient(jetstream)

@@ -1,0 +1,207 @@
+"""A handle on one run: look at it, follow it, wait for it, cancel it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from dagnats.client.view import EventView, RunView, event_view, run_view
+from dagnats.dsl.duration import duration_text
+from dagnats.errors import (
+    ConflictError,
+    DecodeError,
+    NotFoundError,
+    ResultTimeout,
+    RunCancelled,
+    RunCompensated,
+    RunFailed,
+)
+from dagnats.handling.codec import codec_for
+from dagnats.model.duration import parse_duration
+from dagnats.model.event import Record, WorkflowCancelled, WorkflowStarted, decode_event, encode_event
+from dagnats.model.instant import rfc3339
+from dagnats.model.run import Run
+from dagnats.runtime.core.advance import advance, fold
+from dagnats.runtime.core.graph import Graph, graph_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from dagnats.runtime.ports import Entry, Ports
+
+T = TypeVar("T")
+
+_ERRORS = {
+    "failed": RunFailed,
+    "compensate_failed": RunFailed,
+    "compensated": RunCompensated,
+    "cancelled": RunCancelled,
+}
+
+
+class RunHandle:
+    """One run. Making a handle asks nothing; every call looks at the log."""
+
+    def __init__(self, ports: Ports, run_id: str) -> None:
+        self.run_id = run_id
+        self._ports = ports
+
+    def __repr__(self) -> str:
+        return f"<run {self.run_id}>"
+
+    async def view(self) -> RunView:
+        """The run as it is now, folded from its history: never stale.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        graph, run = await self._fold()
+        return run_view(graph, run)
+
+    async def history(self) -> list[EventView]:
+        """All its events so far. Raises NotFoundError."""
+        return [event_view(record) for record in await self._records()]
+
+    async def events(self, *, after: int = 0) -> AsyncIterator[EventView]:
+        """Its events with sequences above `after`, then those that follow, up to and including its last.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        async for record, _ in self._follow(after):
+            if record.seq > after:
+                yield event_view(record)
+
+    @overload
+    async def result(self, *, timeout: timedelta | str | None = None) -> Any: ...
+    @overload
+    async def result(self, type: type[T], *, timeout: timedelta | str | None = None) -> T: ...
+
+    async def result(self, type: Any = Any, *, timeout: timedelta | str | None = None) -> Any:
+        """Wait for the run's output: the one leaf's, or an object by step id when the graph ends in several.
+
+        Args:
+            type: What to read the output as; plain JSON values when left out.
+            timeout: How long to wait: a timedelta or a string such as `"30s"`.
+
+        Raises:
+            RunFailed, RunCompensated, RunCancelled: It ended another way, with the failing step's error.
+            ResultTimeout: It has not ended; it goes on.
+            CodecError: The output does not fit `type`.
+            NotFoundError: There is no such run.
+        """
+        run = await self._end(timeout)
+        if run.status != "completed":
+            raise _ERRORS[run.status](self.run_id, step=run.outcome.step_id, error=run.outcome.error)
+        return codec_for(type).decode(bytes(run.outcome.output))
+
+    async def wait(self, *, timeout: timedelta | str | None = None) -> RunView:
+        """The run once it has ended, whatever way. Raises NotFoundError and ResultTimeout, like `result`."""
+        await self._end(timeout)
+        return await self.view()
+
+    async def cancel(self) -> None:
+        """End the run now. What was completed stays as it is; running handlers' results are dropped.
+
+        Raises:
+            ConflictError: It has ended already, or is being undone, which is not cut off half-way.
+            NotFoundError: There is no such run.
+        """
+        event_id = f"{self.run_id}.cancel.{time.time_ns()}"
+        event = WorkflowCancelled(run_id=self.run_id, timestamp=rfc3339(time.time_ns()))
+        data = encode_event(event)
+        while True:
+            _, run = await self._fold()
+            _refuse_cancel(run)
+            try:
+                await self._ports.log.append(self.run_id, data, id=event_id, expected_last=run.seq)
+            except ConflictError:
+                # An event came in between, or it is our own from a try whose answer was lost.
+                if await self._has(data, after=run.seq):
+                    return
+                continue
+            return
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    async def _has(self, data: bytes, *, after: int) -> bool:
+        return any(entry.data == data for entry in await self._ports.log.read(self.run_id, after=after))
+
+    async def _records(self) -> list[Record]:
+        records = decoded(await self._ports.log.read(self.run_id))
+        if not records:
+            raise NotFoundError("run", self.run_id)
+        return records
+
+    async def _graph(self, first: Record) -> Graph:
+        event = first.event
+        if not isinstance(event, WorkflowStarted):
+            raise DecodeError(f"the history of run {self.run_id} does not begin with its start")
+        start = event.payload
+        data = await self._ports.definitions.version(start.workflow, start.def_hash)
+        return graph_of(start.workflow, start.def_hash, data)
+
+    async def _fold(self) -> tuple[Graph, Run]:
+        records = await self._records()
+        graph = await self._graph(records[0])
+        run = fold(graph, records)
+        assert run is not None, "a history that begins with a start gives a run"
+        return graph, run
+
+    async def _follow(self, after: int = 0) -> AsyncIterator[tuple[Record, Run]]:
+        """Every event with the run as it is after it; ends with the run."""
+        records = await self._records()
+        graph = await self._graph(records[0])
+        run: Run | None = None
+        for record in records:
+            run = advance(graph, run, record).run
+            assert run is not None, "a history that begins with a start gives a run"
+            yield record, run
+            if run.ended:
+                return
+        async for entry in self._ports.log.watch(self.run_id, after=records[-1].seq):
+            for record in decoded([entry]):
+                run = advance(graph, run, record).run
+                assert run is not None, "a run does not go away"
+                yield record, run
+                if run.ended:
+                    return
+
+    async def _end(self, timeout: timedelta | str | None) -> Run:
+        """The run after its last event."""
+        limit = parse_duration(duration_text(timeout)) if timeout is not None else None
+        try:
+            async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
+                async for _, run in self._follow():
+                    if run.ended:
+                        return run
+        except TimeoutError:
+            assert limit is not None, "only our own limit ends the wait"
+            raise ResultTimeout(self.run_id, limit) from None
+        raise AssertionError("following goes on until the run has ended")
+
+
+def decoded(entries: Iterable[Entry]) -> list[Record]:
+    """The entries that are events of ours; the engine puts the others into the dead letters."""
+    records: list[Record] = []
+    for entry in entries:
+        try:
+            records.append(Record(entry.seq, entry.time_ns, decode_event(entry.data)))
+        except DecodeError:
+            continue
+    return records
+
+
+def _refuse_cancel(run: Run) -> None:
+    if run.ended:
+        raise ConflictError(f"run {run.run_id} has ended already: {run.status}")
+    if run.ending:
+        raise ConflictError(f"run {run.run_id} is ending: {run.ending}")
+    if run.saga is not None:
+        done = len(run.saga.order) - len(run.saga.queue)
+        raise ConflictError(
+            f"run {run.run_id} is being undone (step {done} of {len(run.saga.order)}) and cannot be cancelled half-way",
+            hint="wait for it to end as compensated",
+        )

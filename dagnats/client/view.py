@@ -1,0 +1,196 @@
+"""Runs and events as people and programs read them: complete, in the definition's order, with plain JSON values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dagnats.model.event import Record, StepEvent, event_type
+from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepState, StepStatus
+
+if TYPE_CHECKING:
+    from dagnats.runtime.core.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step of a run.
+
+    Attributes:
+        id: The step's id; a shared auxiliary step runs under a derived one.
+        task: Its task type.
+        status: Where it is.
+        attempts: How often it was handed out.
+        needs: The steps it depends on.
+        auxiliary: Whether it only runs for another step.
+        serves: The step it runs for, when it is auxiliary and runs.
+        output: What it returned (a JSON value); None before.
+        error: What its newest failed attempt said.
+        worker_id: Who ran it.
+        queued_ns: When its newest attempt was handed out, by the log's clock; 0 before.
+        started_ns: When a worker began it; 0 before.
+        ended_ns: When it reached its last status; 0 before.
+        retry_at_ns: When the next attempt is due, while one waits; else 0.
+    """
+
+    id: str
+    task: str
+    status: StepStatus
+    attempts: int
+    needs: tuple[str, ...]
+    auxiliary: bool
+    serves: str
+    output: Any
+    error: str
+    worker_id: str
+    queued_ns: int
+    started_ns: int
+    ended_ns: int
+    retry_at_ns: int
+
+    @property
+    def in_flight(self) -> bool:
+        return self.status in IN_FLIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run.
+
+    Attributes:
+        run_id: Which.
+        workflow: The workflow's name.
+        def_hash: The definition it is pinned to.
+        status: Where it is; terminal once it ended.
+        steps: All of them, in the definition's order.
+        leaves: The ids of the steps whose outputs are the run's.
+        input: A JSON value.
+        output: The run output, once completed.
+        error: Why it did not complete.
+        failed_step: The step to blame, or "".
+        compensating: Whether it is being undone.
+        created_ns: When it was started, by the log's clock.
+        ended_ns: When it ended; 0 before.
+        seq: The last event this view knows.
+    """
+
+    run_id: str
+    workflow: str
+    def_hash: str
+    status: RunStatus
+    steps: tuple[StepView, ...]
+    leaves: tuple[str, ...]
+    input: Any
+    output: Any
+    error: str
+    failed_step: str
+    compensating: bool
+    created_ns: int
+    ended_ns: int
+    seq: int
+
+    @property
+    def ended(self) -> bool:
+        return self.ended_ns > 0
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One event of a run's history.
+
+    Attributes:
+        seq: Its place in the log.
+        time_ns: The log's time for it.
+        type: `step.completed`, …
+        run_id: Which run.
+        step_id: The step, or "".
+        attempt: The attempt it answers; 0 when it carries none.
+        payload: A JSON value, or None.
+        trace_parent: W3C trace context, or "".
+        worker_id: Who ran the attempt, or "".
+    """
+
+    seq: int
+    time_ns: int
+    type: str
+    run_id: str
+    step_id: str
+    attempt: int
+    payload: Any
+    trace_parent: str
+    worker_id: str
+
+
+def run_view(graph: Graph, run: Run) -> RunView:
+    """`run` made complete with what only its definition knows."""
+    steps = [_step_view(graph, step_id, run.steps.get(step_id, StepState())) for step_id in graph.nodes]
+    steps += [_step_view(graph, step_id, state) for step_id, state in run.steps.items() if step_id not in graph.nodes]
+    saga = run.saga
+    return RunView(
+        run_id=run.run_id,
+        workflow=run.workflow_id,
+        def_hash=run.def_hash,
+        status=run.status,
+        steps=tuple(steps),
+        leaves=graph.leaves,
+        input=json_value(run.input),
+        output=json_value(run.outcome.output),
+        error=run.outcome.error or (saga.error if saga else ""),
+        failed_step=run.outcome.step_id or (saga.trigger_step if saga else ""),
+        compensating=saga is not None and not run.ended,
+        created_ns=run.created_ns,
+        ended_ns=run.ended_ns,
+        seq=run.seq,
+    )
+
+
+def _step_view(graph: Graph, step_id: str, state: StepState) -> StepView:
+    node = graph.node(step_id)
+    assert node is not None, f"state without a step: {step_id}"
+    return StepView(
+        id=step_id,
+        task=node.task,
+        status=state.status,
+        attempts=state.attempt,
+        needs=node.needs,
+        auxiliary=node.auxiliary,
+        serves=state.serves,
+        output=json_value(state.output),
+        error=state.error,
+        worker_id=state.worker_id,
+        queued_ns=state.queued_ns,
+        started_ns=state.started_ns,
+        ended_ns=state.ended_ns,
+        retry_at_ns=state.retry_at_ns,
+    )
+
+
+def event_view(record: Record) -> EventView:
+    """An event, flat."""
+    event = record.event
+    fields = msgspec.to_builtins(event, builtin_types=(msgspec.Raw,))
+    payload = fields.get("payload")
+    return EventView(
+        seq=record.seq,
+        time_ns=record.time_ns,
+        type=event_type(event),
+        run_id=event.run_id,
+        step_id=str(getattr(event, "step_id", "")),
+        attempt=event.attempt_number if isinstance(event, StepEvent) else 0,
+        payload=json_value(payload) if isinstance(payload, msgspec.Raw) else _plain(payload),
+        trace_parent=event.trace_parent,
+        worker_id=event.worker_id if isinstance(event, StepEvent) else "",
+    )
+
+
+def _plain(value: Any) -> Any:
+    """`value` with embedded raw JSON decoded."""
+    return msgspec.json.decode(msgspec.json.encode(value)) if value is not None else None
+
+
+def json_value(raw: msgspec.Raw) -> Any:
+    """The value of raw JSON; None when there is none."""
+    data = bytes(raw)
+    return msgspec.json.decode(data) if data else None

@@ -1,0 +1,114 @@
+"""Imports point one way: errors ← model ← handling ← dsl, and errors, model ← runtime.core ← ports ← the rest."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "dagnats"
+OURS = {
+    f"dagnats.{entry.stem}" for entry in PACKAGE.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").exists()
+}
+
+# What a layer may import of ours; the first layer that fits a module counts. Itself is always allowed.
+ALLOWED: dict[str, set[str]] = {
+    "dagnats.errors": set(),
+    "dagnats.model": {"dagnats.errors"},
+    "dagnats.handling": {"dagnats.errors", "dagnats.model"},
+    "dagnats.dsl": {"dagnats.errors", "dagnats.model", "dagnats.handling"},
+    "dagnats.runtime.core": {"dagnats.errors", "dagnats.model"},
+    "dagnats.runtime.ports": {"dagnats.errors", "dagnats.model", "dagnats.runtime.core"},
+    "dagnats.runtime.jetstream": {"dagnats.errors", "dagnats.model", "dagnats.handling", "dagnats.runtime"},
+}
+FORBIDDEN: dict[str, set[str]] = {
+    "dagnats.runtime.core": {"time", "random", "uuid", "secrets", "asyncio", "os", "socket", "threading"},
+    "dagnats.runtime.engine": {"dagnats.runtime.jetstream"},
+    "dagnats.runtime.worker": {"dagnats.runtime.jetstream"},
+    "dagnats.runtime": {"dagnats.dsl", "dagnats.cli"},
+}
+NATS_USERS = "dagnats.runtime.jetstream"
+
+
+def _within(name: str, layer: str) -> bool:
+    return name == layer or name.startswith(f"{layer}.")
+
+
+def _module(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Every module a tree imports, under `if TYPE_CHECKING` too; `from a import b` counts as `a` and `a.b`."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"line {node.lineno}: a relative import"
+            found |= {str(node.module)} | {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def _breaches(module: str, tree: ast.AST) -> set[str]:
+    imports = _imports(tree)
+    breaches = {name for name in imports if _within(name, "nats") and not _within(module, NATS_USERS)}
+    for layer, allowed in ALLOWED.items():
+        if _within(module, layer):
+            ours = {name for name in imports if any(_within(name, known) for known in OURS)}
+            breaches |= {name for name in ours if not any(_within(name, known) for known in {layer, *allowed})}
+    for layer, forbidden in FORBIDDEN.items():
+        if _within(module, layer):
+            breaches |= {name for name in imports if any(_within(name, known) for known in forbidden)}
+    if _within(module, "dagnats.runtime.core"):
+        calls = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        breaches |= {name for name in calls if name.endswith(("datetime.now", "datetime.utcnow", "date.today"))}
+    return breaches
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=[_module(file) for file in FILES])
+def test_a_module_imports_only_what_its_layer_may(file: Path) -> None:
+    assert not _breaches(_module(file), ast.parse(file.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("dagnats.errors", "from dagnats.model import event"),
+        ("dagnats.model.event", "from dagnats.dsl.step import Step"),
+        ("dagnats.model.event", "from dagnats import dsl"),
+        ("dagnats.handling.codec", "import dagnats.dsl.step"),
+        ("dagnats.dsl.step", "from dagnats.runtime.core import advance"),
+        ("dagnats.dsl.step", "if TYPE_CHECKING:\n    from dagnats.runtime.worker import Worker"),
+        ("dagnats.runtime.core.turn", "from dagnats.runtime.ports import Log"),
+        ("dagnats.runtime.core.turn", "def now():\n    import time"),
+        ("dagnats.runtime.core.turn", "from datetime import datetime\nnow = datetime.now()"),
+        ("dagnats.runtime.core.turn", "from random import random"),
+        ("dagnats.runtime.ports", "from dagnats.runtime.engine import Engine"),
+        ("dagnats.runtime.engine", "import nats.aio.client"),
+        ("dagnats.runtime.engine", "from dagnats.runtime import jetstream"),
+        ("dagnats.runtime.worker", "from dagnats.dsl.workflow import Workflow"),
+        ("dagnats.client", "from nats import connect"),
+        ("dagnats.cli.run", "import nats"),
+    ],
+)
+def test_a_forbidden_import_would_be_found(module: str, line: str) -> None:
+    assert _breaches(module, ast.parse(line))
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("dagnats.runtime.jetstream.log", "import nats"),
+        ("dagnats.runtime.core.turn", "from datetime import timedelta\nfrom dagnats.runtime.core import saga"),
+        ("dagnats.cli.run", "from dagnats.runtime.jetstream import log"),
+        ("dagnats.dsl.step", "from dagnats.handling.handler import Handler"),
+    ],
+)
+def test_an_allowed_import_is_not_a_breach(module: str, line: str) -> None:
+    assert not _breaches(module, ast.parse(line))
