@@ -1,0 +1,16 @@
+"""The command line: each command parses, calls the client or the runtime, and prints."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command on this process's command line and end the process with its exit code."""
+    try:
+        from dagnats.cli.app import run
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while the modules load
+        code = 130
+    sys.exit(code)

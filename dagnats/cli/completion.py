@@ -1,0 +1,48 @@
+"""What the shell offers behind Tab, from the live server. A server that does not answer offers nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.cli.connection import open_client, run
+from dagnats.errors import DagnatsError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dagnats.client import AsyncClient
+
+_PATIENCE_S = 1.0
+_MOST = 50
+
+
+def workflow_names(incomplete: str) -> list[str]:
+    """Registered workflows."""
+    return [name for name in _ask(_names) if name.startswith(incomplete)]
+
+
+def run_ids(incomplete: str) -> list[str]:
+    """The runs that did something last, newest first."""
+    return [run_id for run_id in _ask(_newest) if run_id.startswith(incomplete)][:_MOST]
+
+
+async def _names(client: AsyncClient) -> list[str]:
+    return await client.connection.ports.definitions.names()
+
+
+async def _newest(client: AsyncClient) -> list[str]:
+    entries = await client.connection.ports.log.tail()
+    return list(dict.fromkeys(entry.run_id for entry in reversed(entries)))
+
+
+def _ask(question: Callable[[AsyncClient], Awaitable[list[str]]]) -> list[str]:
+    import asyncio
+
+    async def ask() -> list[str]:
+        async with asyncio.timeout(_PATIENCE_S), open_client() as client:
+            return await question(client)
+
+    try:
+        return run(ask())
+    except (DagnatsError, TimeoutError):
+        return []

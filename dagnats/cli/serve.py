@@ -1,0 +1,72 @@
+"""`serve`: a NATS server and the engine, until somebody stops it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+import typer
+
+from dagnats.cli.connection import named_server, named_token, run_long
+from dagnats.cli.option import current
+from dagnats.cli.output import emit, paint, say
+
+if TYPE_CHECKING:
+    from dagnats.runtime.serve import Serving
+
+
+def serve(
+    port: int | None = typer.Option(
+        None,
+        "--port",
+        metavar="N",
+        min=0,
+        max=65535,
+        envvar="DAGNATS_NATS_PORT",
+        help="The NATS port; 0 takes any. Without it 4222, or another one where that is busy.",
+        show_default=False,
+    ),
+) -> None:
+    """Start a NATS server of our own and the engine. With --server, only the engine, on that server.
+
+    The data is kept in DAGNATS_DATA_DIR, else in $XDG_DATA_HOME/dagnats.
+    """
+    import logging
+
+    if not current().debug:
+        logging.getLogger("dagnats").setLevel(logging.INFO)
+    run_long(_serve(port))
+
+
+async def _serve(port: int | None) -> None:
+    import asyncio
+
+    from dagnats.cli.interrupt import interrupts
+    from dagnats.runtime.local import data_dir
+    from dagnats.runtime.serve import serve as serve_until
+
+    stop = asyncio.Event()
+    with interrupts(stop.set) as taken:
+        try:
+            await serve_until(
+                folder=data_dir(), port=port, url=named_server(), token=named_token(), ready=_announce, stop=stop
+            )
+        except asyncio.CancelledError:
+            if not taken.at_once:
+                raise
+
+
+async def _announce(serving: Serving) -> None:
+    folder = str(serving.folder) if serving.folder is not None else None
+    if current().json:
+        emit({"url": serving.url, "data_dir": folder, "pid": os.getpid()})
+        return
+    say(f"{paint('Serving', 'green', 'bold')} on {serving.url}")
+    if serving.folder is not None:
+        # The command reads the token's file: terminals and logs need not show it.
+        token = f"$(cat {shlex.quote(str(serving.folder / 'token'))})"
+        host = serving.url.removeprefix("nats://")
+        say(f"Data:      {folder}")
+        say(f'NATS tool: nats --server "nats://{token}@{host}" stream ls')
+    say("Ctrl-C stops.")

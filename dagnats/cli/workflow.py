@@ -1,0 +1,119 @@
+"""`workflow …`: definitions that are registered, and files that could be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from dagnats.cli import completion
+from dagnats.cli import register as registering
+from dagnats.cli.connection import open_client, run
+from dagnats.cli.definition import read_definition
+from dagnats.cli.failure import NO, InvalidWorkflows, problem_document, problem_lines
+from dagnats.cli.option import current
+from dagnats.cli.output import counted, emit, paint, room, say, table
+from dagnats.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from dagnats.model.definition import WorkflowDef
+
+app = typer.Typer(help="Manage workflow definitions.")
+
+_FILE = typer.Argument(metavar="FILE", help="A workflow definition in JSON.", show_default=False)
+_WIDE = typer.Option(False, "--wide", help="Do not cut lines to the terminal.")
+
+
+@app.command("list")
+def list_workflows(wide: bool = _WIDE) -> None:
+    """List all registered workflows."""
+    definitions = run(_all())
+    if current().json:
+        emit([definition.content() for definition in definitions])
+    elif not definitions:
+        say("No workflows are registered.")
+        say(f"{paint('hint:', 'cyan')} `dagnats register` compiles workflows/ and registers what is there", err=True)
+    else:
+        rows = [(it.name, str(len(it.steps)), _timeout(it.timeout)) for it in definitions]
+        for line in table(("NAME", "STEPS", "TIMEOUT"), rows, None if wide else room()):
+            say(line)
+
+
+@app.command()
+def register(file: Path = _FILE) -> None:
+    """Register a workflow from a JSON file. `dagnats register` takes Python too."""
+    try:
+        definition = read_definition(file)
+    except DefinitionError as error:
+        raise InvalidWorkflows([error], registering.NOTHING_REGISTERED) from error
+    (registration,) = run(registering.store([definition]))
+    if current().json:
+        emit(registering.registration_document(registration))
+    else:
+        say(registering.registration_line(registration))
+
+
+@app.command()
+def show(
+    name: str = typer.Argument(
+        metavar="NAME", help="The workflow.", show_default=False, autocompletion=completion.workflow_names
+    ),
+    wide: bool = _WIDE,
+) -> None:
+    """Show a registered workflow and the table of its steps."""
+    definition = run(_one(name))
+    if current().json:
+        emit(definition.content())
+        return
+    say(f"Name: {definition.name}")
+    say(f"Version: {definition.version}")
+    say(f"Steps: {len(definition.steps)}")
+    say(f"Timeout: {_timeout(definition.timeout)}")
+    say()
+    rows = [(step.id, step.task, ", ".join(step.depends_on) or "-") for step in definition.steps]
+    for line in table(("ID", "TASK", "DEPENDS ON"), rows, None if wide else room()):
+        say(line)
+
+
+@app.command()
+def validate(file: Path = _FILE) -> None:
+    """Validate a workflow file. Needs no server."""
+    try:
+        definition = read_definition(file)
+    except DefinitionError as error:
+        _print_invalid(error)
+        raise typer.Exit(NO) from None
+    steps = len(definition.steps)
+    if current().json:
+        emit({"valid": True, "name": definition.name, "steps": steps})
+    else:
+        say(f"{paint('Valid:', 'green')} {definition.name} ({counted(steps, 'step')})")
+
+
+def _print_invalid(error: DefinitionError) -> None:
+    if current().json:
+        problems = [problem_document(problem) for problem in error.problems]
+        emit({"valid": False, "name": error.name, "problems": problems})
+        return
+    for problem in error.problems:
+        for line in problem_lines(problem):
+            say(line)
+
+
+def _timeout(timeout: timedelta) -> str:
+    from dagnats.model.duration import format_go_duration
+
+    return format_go_duration(timeout) if timeout else "none"
+
+
+async def _all() -> list[WorkflowDef]:
+    async with open_client() as client:
+        return await client.workflows()
+
+
+async def _one(name: str) -> WorkflowDef:
+    async with open_client() as client:
+        return await client.workflow(name)

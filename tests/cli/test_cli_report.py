@@ -1,0 +1,168 @@
+"""Runs and events as they are printed, against the lines of the guides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from views import CREATED, SECOND, done, event, run, step
+
+from dagnats.cli.output import table
+from dagnats.cli.report import (
+    EVENT_HEADER,
+    detail,
+    event_document,
+    event_row,
+    output_document,
+    output_text,
+    run_document,
+    status_lines,
+    watch_line,
+)
+
+
+def test_a_run_has_the_layout_of_the_cli_reference() -> None:
+    view = run(
+        done("fetch-diff", begin_ms=0, end_ms=3, output={"files": 2}),
+        step("lint", status="running", attempts=1, needs=("fetch-diff",)),
+        status="running",
+        ended_ns=0,
+    )
+
+    assert status_lines(view) == [
+        "Run: a1b2c3d4e5f6",
+        "Workflow: code-review",
+        "Status: running",
+        "Created: 2025-01-15 09:00:00 UTC",
+        "",
+        "Steps:",
+        '  fetch-diff  completed (attempts: 1)  {"files": 2}',
+        "  lint        running (attempts: 1)",
+    ]
+
+
+def test_a_failed_run_says_which_step_and_why() -> None:
+    view = run(
+        step("charge", status="failed", attempts=2, error="card\ndeclined"),
+        status="failed",
+        error="card\ndeclined",
+        failed_step="charge",
+    )
+
+    lines = status_lines(view)
+    assert "Error: charge: card declined" in lines
+    assert lines[-1] == "  charge  failed (attempts: 2)  card declined"
+
+
+def test_auxiliary_steps_are_shown_only_when_they_ran() -> None:
+    released = done("release", begin_ms=5, end_ms=6, auxiliary=True, serves="reserve", output="ok")
+    view = run(done("reserve", begin_ms=0, end_ms=3), released, step("refund", auxiliary=True))
+
+    assert [line.split()[0] for line in status_lines(view)[6:]] == ["reserve", "release"]
+
+
+def test_a_waiting_retry_says_when_it_is_due() -> None:
+    waiting = step("ship", status="queued", attempts=1, error="no answer", retry_at_ns=CREATED + 90 * SECOND)
+
+    assert detail(waiting, now_ns=CREATED + 60 * SECOND) == (
+        "next attempt at 2025-01-15 09:01:30 UTC (in 30.0s); the last one: no answer"
+    )
+    assert "(in 0.0s)" in detail(waiting, now_ns=CREATED + 99 * SECOND)
+
+
+def test_a_status_line_is_cut_to_the_terminal() -> None:
+    lines = status_lines(run(done("a", begin_ms=0, end_ms=1, output="x" * 200)), width=40)
+
+    assert len(lines[-1]) == 40
+    assert lines[-1].endswith("…")
+
+
+def test_the_document_of_a_run_holds_every_step() -> None:
+    document = run_document(run(done("a", begin_ms=0, end_ms=1, output=1), step("b", needs=("a",))))
+
+    assert list(document) == [
+        "run_id",
+        "workflow_id",
+        "def_hash",
+        "status",
+        "created_at",
+        "completed_at",
+        "steps",
+        "input",
+        "output",
+        "error",
+        "failed_step",
+    ]
+    assert document["created_at"] == "2025-01-15T09:00:00.000000000Z"
+    assert document["steps"]["a"]["output"] == 1
+    assert document["steps"]["a"]["completed_at"] == "2025-01-15T09:00:00.001000000Z"
+    assert document["steps"]["b"]["status"] == "pending"
+    assert document["steps"]["b"]["depends_on"] == ["a"]
+    assert document["steps"]["b"]["started_at"] is None
+
+
+def test_one_leaf_gives_its_output_and_several_give_an_object() -> None:
+    post = done("post", begin_ms=0, end_ms=1, output={"issues_found": 3, "summary": "All checks passed"})
+
+    assert output_text(run(post)) == '{"issues_found": 3, "summary": "All checks passed"}'
+    two = run(post, done("tell", begin_ms=0, end_ms=1, output="é"), leaves=("post", "tell"))
+    assert output_text(two) == '{"post": {"issues_found": 3, "summary": "All checks passed"}, "tell": "é"}'
+    assert output_document(two) == {
+        "run_id": "a1b2c3d4e5f6",
+        "status": "completed",
+        "outputs": {"post": '{"issues_found": 3, "summary": "All checks passed"}', "tell": '"é"'},
+    }
+
+
+def test_events_are_a_table_with_the_columns_of_the_cli_reference() -> None:
+    failed = event(
+        "step.failed", "lint", {"error": "E501"}, trace_parent="00-abc1234567890abcdef1234567890abc-0123456789abcdef-01"
+    )
+    started = event("workflow.started", payload={"workflow": "code-review"})
+
+    assert table(EVENT_HEADER, [event_row(it, full=False) for it in (started, failed)]) == [
+        "TIMESTAMP            TYPE              STEP  TRACE      DATA",
+        '2025-01-15 09:00:00  workflow.started  -     -          {"workflow": "code-review"}',
+        '2025-01-15 09:00:00  step.failed       lint  abc123...  {"error": "E501"}',
+    ]
+
+
+def test_the_data_of_an_event_is_cut_at_200_characters_unless_all_of_it_is_asked_for() -> None:
+    long = event("step.completed", "a", "x" * 300)
+
+    assert event_row(long, full=False)[-1] == f'"{"x" * 199}…'
+    assert event_row(long, full=True)[-1] == f'"{"x" * 300}"'
+
+
+def test_the_document_of_an_event_holds_its_data_as_text() -> None:
+    assert event_document(event("step.completed", "a", {"n": 1}, seq=7)) == {
+        "type": "step.completed",
+        "run_id": "a1b2c3d4e5f6",
+        "step_id": "a",
+        "timestamp": "2025-01-15T09:00:00.000000000Z",
+        "data": '{"n": 1}',
+        "trace_parent": "",
+        "seq": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("type", "step_id", "payload", "line"),
+    [
+        ("workflow.started", "", {"workflow": "w"}, "Run a1b2c3d4e5f6 started"),
+        ("step.started", "greet", None, "step.greet: started"),
+        ("step.completed", "greet", "Hello", "step.greet: completed"),
+        ("step.failed", "greet", {"error": "no\nanswer"}, "step.greet: failed (attempt 1): no answer"),
+        ("step.failed", "greet", "an old worker's text", "step.greet: failed (attempt 1): an old worker's text"),
+        ("timer.fired", "", None, ""),
+        ("compensate.started", "", {"error": "declined"}, "Run a1b2c3d4e5f6 compensating: declined"),
+        ("compensate.step.completed", "undo", {"original_step": "do"}, "step.undo: undid do"),
+        ("workflow.completed", "", {"output": 1}, "Run a1b2c3d4e5f6 completed"),
+        ("workflow.failed", "", {"error": "declined"}, "Run a1b2c3d4e5f6 failed: declined"),
+        ("workflow.cancelled", "", {}, "Run a1b2c3d4e5f6 cancelled"),
+        ("compensate.completed", "", {"error": "declined"}, "Run a1b2c3d4e5f6 compensated: declined"),
+        ("compensate.failed", "", {"error": "stuck"}, "Run a1b2c3d4e5f6 failed to compensate: stuck"),
+    ],
+)
+def test_a_watched_event_is_one_line(type: str, step_id: str, payload: Any, line: str) -> None:
+    assert watch_line(event(type, step_id, payload)) == line

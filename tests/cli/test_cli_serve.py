@@ -1,0 +1,156 @@
+"""Programs that run until they are told to stop: serve and worker."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from command_line import CommandLine
+
+_SLOW = """
+import time
+
+from dagnats import Workflow
+
+wf = Workflow("slow")
+
+
+@wf.step
+def nap(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_stops_cleanly(number: signal.Signals, project: CommandLine) -> None:
+    with project.start("serve", "--port=0") as server:
+        lines = server.reads("Ctrl-C stops")
+        assert (project.data / "server.json").exists()
+        server.signal(number)
+        ended = server.ends()
+
+    assert lines[0].startswith("Serving on nats://127.0.0.1:")
+    assert lines[1] == f"Data:      {project.data}"
+    assert ended.code == 0
+    assert "Traceback" not in ended.err
+    assert not (project.data / "server.json").exists()
+
+
+def test_the_token_stays_in_its_file(project: CommandLine) -> None:
+    with project.start("serve", "--port=0") as server:
+        lines = server.reads("Ctrl-C stops")
+        ended = server.stop()
+
+    token = (project.data / "token").read_text()
+    assert token not in "\n".join(lines) + ended.err
+    assert f"$(cat {project.data}/token)" in lines[2]
+    assert stat.S_IMODE((project.data / "token").stat().st_mode) == 0o600
+
+
+def test_a_second_server_on_the_same_folder_is_refused(served: CommandLine) -> None:
+    refused = served.process("serve", "--port", "0")
+
+    assert refused.code == 2
+    sentence, hint = refused.err.splitlines()
+    assert sentence.startswith(f"error: another server already runs on {served.data} (process ")
+    assert hint == "hint: use that one, stop it, or choose another folder with DAGNATS_DATA_DIR"
+
+
+def test_a_busy_port_is_refused(served: CommandLine, project: CommandLine) -> None:
+    url = json.loads((served.data / "server.json").read_text())["url"]
+    port = url.rpartition(":")[2]
+
+    refused = project.process("serve", "--port", port)
+
+    assert refused.code == 2
+    assert refused.err.startswith(f"error: port {port} is in use\n")
+
+
+def test_a_server_says_under_json_where_it_is(project: CommandLine) -> None:
+    with project.start("serve", "--port=0", "--json") as server:
+        document = json.loads("\n".join(server.reads("}")))
+        assert document["data_dir"] == str(project.data)
+        assert project("status", "--server", document["url"]).code == 3  # it asks for its token
+        token = (project.data / "token").read_text()
+        assert project("status", f"--token={token}", "--server", document["url"]).code == 0
+        assert document["pid"] == server.process.pid
+        server.stop()
+
+
+def test_only_the_engine_is_started_on_a_server_that_is_named(project: CommandLine, offline: CommandLine) -> None:
+    with project.start("serve", "--port=0", "--json") as server:
+        url = json.loads("\n".join(server.reads("}")))["url"]
+        token = (project.data / "token").read_text()
+        with offline.start("serve", "--server", url, "--token", token) as engine:
+            lines = engine.reads("Ctrl-C stops")
+            assert engine.stop().code == 0
+        server.stop()
+
+    assert lines == [f"Serving on {url}", "Ctrl-C stops."]
+    assert not list(offline.data.iterdir())
+
+
+def test_a_worker_says_what_it_serves_and_stops_cleanly(served: CommandLine) -> None:
+    with served.start("worker", "workflows/hello.py", "--concurrency", "1") as worker:
+        lines = worker.reads("Ctrl-C stops")
+        worker.signal(signal.SIGINT)
+        ended = worker.ends()
+
+    assert lines[:-1] == ["Working on 3 task types, 1 task at a time:", "  greet", "  reverse", "  uppercase"]
+    assert ended.code == 0
+    assert ended.err == "Stopping: running tasks finish first.\n"
+
+
+def test_a_worker_says_under_json_what_it_serves(served: CommandLine) -> None:
+    with served.start("worker", "workflows.hello", "--json") as worker:
+        document = json.loads("\n".join(worker.reads("}")))
+        ended = worker.stop()
+
+    assert document["task_types"] == ["greet", "uppercase", "reverse"]
+    assert document["concurrency"] == 64
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_a_worker_without_handlers_is_refused(served: CommandLine) -> None:
+    refused = served.process("worker", "workflows/waiting.py")
+
+    assert refused.code == 2
+    assert refused.err.startswith("error: there is no handler in workflows/waiting.py\n")
+
+
+def test_running_tasks_finish_before_a_worker_ends(served: CommandLine) -> None:
+    (served.folder / "slow.py").write_text(_SLOW)
+    served.process("register", "slow.py")
+    with (
+        served.start("worker", "slow.py") as worker,
+        served.start("run", "start", "slow", "1.5", "--watch", "--run-id", "slow-1") as watching,
+    ):
+        watching.reads("step.nap: started")
+        worker.signal(signal.SIGTERM)
+        assert worker.ends().code == 0
+        assert watching.ends().code == 0
+
+
+def test_a_second_ctrl_c_stops_a_worker_at_once(served: CommandLine) -> None:
+    (served.folder / "slow.py").write_text(_SLOW)
+    served.process("register", "slow.py")
+    with (
+        served.start("worker", "slow.py") as worker,
+        served.start("run", "start", "slow", "600", "--watch", "--run-id", "slow-2") as watching,
+    ):
+        watching.reads("step.nap: started")
+        worker.signal(signal.SIGINT)
+        worker.says_on_stderr("Stopping")
+        worker.signal(signal.SIGINT)
+        ended = worker.ends()
+        watching.process.kill()
+
+    assert ended.code == 0
+    assert "Traceback" not in ended.err
+    assert served("run", "cancel", "slow-2").code == 0

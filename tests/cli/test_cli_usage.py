@@ -1,0 +1,112 @@
+"""The command tree itself: help, versions, and lines that make no sense."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+import dagnats
+
+if TYPE_CHECKING:
+    from command_line import CommandLine
+    from syrupy.assertion import SnapshotAssertion
+
+_COMMANDS = (
+    "build",
+    "demo",
+    "register",
+    "run",
+    "run cancel",
+    "run events",
+    "run output",
+    "run start",
+    "run status",
+    "run watch",
+    "schema",
+    "serve",
+    "status",
+    "worker",
+    "workflow",
+    "workflow list",
+    "workflow register",
+    "workflow show",
+    "workflow validate",
+)
+_HELP_S = 0.3
+_SLACK = 3  # shared machines are slower than a desk; a heavy import costs more than this
+
+
+def test_help_lists_every_command(offline: CommandLine, snapshot: SnapshotAssertion) -> None:
+    shown = offline.process("--help")
+
+    assert shown.code == 0
+    assert {name.split()[0] for name in _COMMANDS} <= set(shown.out.split())
+    assert shown.out == snapshot
+
+
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_every_command_explains_itself(command: str, offline: CommandLine, snapshot: SnapshotAssertion) -> None:
+    shown = offline(*command.split(), "-h")
+
+    assert shown.code == 0
+    assert f"Usage: dagnats {command}" in shown.out
+    assert shown.err == ""
+    assert shown.out == snapshot
+
+
+def test_help_comes_at_once(offline: CommandLine) -> None:
+    def took() -> float:
+        begin = time.perf_counter()
+        offline.process("--help")
+        return time.perf_counter() - begin
+
+    assert statistics.median(took() for _ in range(5)) < _HELP_S * _SLACK
+
+
+@pytest.mark.parametrize("noun", [[], ["run"], ["workflow"]])
+def test_a_noun_alone_shows_what_there_is(noun: list[str], offline: CommandLine) -> None:
+    shown = offline(*noun)
+
+    assert (shown.code, shown.err) == (0, "")
+    assert "Commands" in shown.out or "Start here" in shown.out
+
+
+def test_the_version_is_printed(offline: CommandLine) -> None:
+    assert offline.process("--version") == (0, f"dagnats {dagnats.__version__}\n", "")
+    assert offline("run", "-v", "--json").json() == {"version": dagnats.__version__}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["runn"], "error: no such command 'runn'. Did you mean 'run'?"),
+        (["run", "strt"], "error: no such command 'strt'. Did you mean 'start'"),
+        (["run", "status", "--lst"], "error: no such option: --lst (Possible options: --last)"),
+        (["run", "start"], "error: missing argument 'WORKFLOW'"),
+        (["run", "status"], "error: which run?"),
+        (["run", "status", "a1b2c3d4", "--last"], "error: --last and the run id 'a1b2c3d4' say two things"),
+        (["worker", "--concurrency", "0"], "error: invalid value for '--concurrency'"),
+        (["status", "--server"], "error: option --server needs a value"),
+        (["status", "--server", "http://host:8080"], "error: 'http://host:8080' is not the address of a NATS server"),
+        (["status", "--server", "nats://host:port"], "error: 'nats://host:port' is not the address of a NATS server"),
+    ],
+)
+def test_a_line_that_makes_no_sense_is_refused_with_a_hint(line: list[str], message: str, served: CommandLine) -> None:
+    refused = served(*line)
+
+    assert refused.code == 2
+    assert refused.out == ""
+    sentence, hint = refused.err.splitlines()
+    assert sentence.startswith(message)
+    assert hint.startswith("hint: ")
+
+
+def test_a_usage_error_under_json_is_json(offline: CommandLine) -> None:
+    refused = offline("runn", "--json")
+
+    assert refused.code == 2
+    assert refused.err == ""
+    assert refused.json()["error"]["kind"] == "usage"

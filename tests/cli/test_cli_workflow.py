@@ -1,0 +1,236 @@
+"""Definitions: validate, register, list, show."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dagnats.errors import Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from command_line import CommandLine
+
+# Five mistakes, each on its own.
+_BAD: dict[str, Any] = {
+    "name": "bad flow",
+    "version": 1,
+    "steps": [
+        {"id": "a", "task": "t", "depends_on": ["b"]},
+        {"id": "b", "task": "t", "depends_on": ["a"]},
+        {"id": "c", "task": "t", "depends_on": ["x"], "timeout": "5 minutes"},
+    ],
+}
+_BAD_PLACES = [
+    ("name", "identifier"),
+    ("version", "type"),
+    ("steps[0].depends_on", "cycle"),
+    ("steps[2].depends_on[0]", "unknown-step"),
+    ("steps[2].timeout", "duration"),
+]
+
+
+def _steps(*ids: str) -> list[dict[str, Any]]:
+    """Steps in a line."""
+    return [
+        {"id": step_id, "task": f"do.{step_id}", **({"depends_on": [ids[at - 1]]} if at else {})}
+        for at, step_id in enumerate(ids)
+    ]
+
+
+def _file(folder: Path, name: str, *ids: str, **settings: Any) -> str:
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps({"name": name, "steps": _steps(*ids), **settings}))
+    return str(file)
+
+
+def _bad(folder: Path) -> str:
+    (folder / "bad.json").write_text(json.dumps(_BAD))
+    return str(folder / "bad.json")
+
+
+# -- validate ----------------------------------------------------------------------------------------------
+
+
+def test_a_valid_file_is_told_in_the_words_of_the_cli_reference(offline: CommandLine, tmp_path: Path) -> None:
+    file = _file(tmp_path, "code-review", *"abcde")
+
+    assert offline("workflow", "validate", file) == (0, "Valid: code-review (5 steps)\n", "")
+    assert offline("workflow", "validate", file, "--json").json() == {"valid": True, "name": "code-review", "steps": 5}
+
+
+def test_one_step_is_singular(offline: CommandLine, tmp_path: Path) -> None:
+    assert offline("workflow", "validate", _file(tmp_path, "w", "a")).out == "Valid: w (1 step)\n"
+
+
+def test_an_unknown_step_is_told_in_the_words_of_the_cli_reference(offline: CommandLine, tmp_path: Path) -> None:
+    steps = [{"id": "x", "task": "t", "depends_on": ["y"]}]
+    (tmp_path / "bad.json").write_text(json.dumps({"name": "w", "steps": steps}))
+
+    answered = offline("workflow", "validate", str(tmp_path / "bad.json"))
+
+    assert answered == (1, 'invalid: step "x" depends on non-existent step "y"\n  at steps[0].depends_on[0]\n', "")
+
+
+def test_five_mistakes_are_five_problems_and_the_answer_is_no(offline: CommandLine, tmp_path: Path) -> None:
+    answered = offline("workflow", "validate", _bad(tmp_path))
+
+    assert answered.code == 1
+    assert answered.err == ""
+    assert [line.startswith("invalid: ") for line in answered.lines] == [True, False] * 5
+    assert [line.split()[1] for line in answered.lines[1::2]] == [path for path, _ in _BAD_PLACES]
+
+
+def test_five_mistakes_under_json_are_the_commands_own_object(offline: CommandLine, tmp_path: Path) -> None:
+    answered = offline("workflow", "validate", _bad(tmp_path), "--json")
+
+    document = answered.json()
+    assert answered.code == 1
+    assert list(document) == ["valid", "name", "problems"]
+    assert (document["valid"], document["name"]) == (False, "bad flow")
+    assert [(it["path"], it["rule"]) for it in document["problems"]] == _BAD_PLACES
+    assert set(document["problems"][0]) == set(Problem.__slots__)
+
+
+def test_a_file_that_is_not_there_is_no_answer(offline: CommandLine) -> None:
+    assert offline("workflow", "validate", "none.json") == (2, "", "error: no file 'none.json'\n")
+
+
+def test_python_is_not_a_definition_file(offline: CommandLine) -> None:
+    refused = offline("workflow", "validate", "workflows/order.py")
+
+    assert refused.code == 2
+    assert "`dagnats register`" in refused.err
+
+
+# -- register ----------------------------------------------------------------------------------------------
+
+
+def test_registering_says_created_then_unchanged_then_updated(served: CommandLine, tmp_path: Path) -> None:
+    file = _file(tmp_path, "code-review", *"abcde")
+
+    assert served("workflow", "register", file) == (0, "Workflow created: code-review (5 steps)\n", "")
+    assert served("workflow", "register", file).out == "Workflow unchanged: code-review (5 steps)\n"
+    _file(tmp_path, "code-review", *"abcd")
+    assert served("register", file).out == "Workflow updated: code-review (4 steps)\n"
+
+
+def test_registering_under_json_says_what_was_done(served: CommandLine, tmp_path: Path) -> None:
+    file = _file(tmp_path, "json-review", "a")
+
+    registered = served("workflow", "register", file, "--json")
+    assert registered.json() == {"name": "json-review", "action": "created", "steps": 1}
+    assert served("register", file, "--json").json() == [{"name": "json-review", "action": "unchanged", "steps": 1}]
+
+
+def test_an_invalid_definition_is_not_registered(served: CommandLine, tmp_path: Path) -> None:
+    refused = served("workflow", "register", _bad(tmp_path))
+
+    assert refused.code == 2
+    assert refused.err.startswith("error: workflow 'bad flow' has 5 problems; nothing was registered\n")
+    assert refused.err.count("invalid: ") == 5
+
+
+def test_one_invalid_definition_keeps_all_others_out(served: CommandLine, tmp_path: Path) -> None:
+    good = _file(tmp_path, "innocent", "a")
+
+    refused = served("register", good, _bad(tmp_path), "--json")
+
+    assert refused.code == 2
+    error = refused.json()["error"]
+    assert error["kind"] == "invalid-definition"
+    assert [(it["workflow"], it["path"]) for it in error["problems"]] == [("bad flow", path) for path, _ in _BAD_PLACES]
+    assert served("workflow", "show", "innocent").code == 2
+
+
+def test_two_definitions_of_one_name_are_refused(served: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    files = [_file(tmp_path, "twice", "a"), _file(tmp_path / "other", "twice", "b")]
+
+    refused = served("register", *files)
+
+    assert refused.code == 2
+    assert "two different definitions are named 'twice'" in refused.err
+
+
+def test_an_unknown_target_is_told(offline: CommandLine) -> None:
+    refused = offline.process("register", "no.such.module")
+
+    assert refused.code == 2
+    assert refused.err.startswith("error: no module or file 'no.such.module'\nhint: ")
+
+
+# -- list and show -----------------------------------------------------------------------------------------
+
+
+def test_the_list_has_the_columns_of_the_cli_reference(served: CommandLine, tmp_path: Path) -> None:
+    served("register", _file(tmp_path, "deploy-pipeline", "a", "b", "c", timeout="30m"))
+
+    listed = served("workflow", "list")
+
+    rows = [line.split() for line in listed.lines]
+    assert rows[0] == ["NAME", "STEPS", "TIMEOUT"]
+    assert ["deploy-pipeline", "3", "30m0s"] in rows
+    assert ["hello-pipeline", "3", "none"] in rows
+    assert ["order", "7", "10m0s"] in rows
+    names = {it["name"]: it for it in served("workflow", "list", "--json").json()}
+    assert names["deploy-pipeline"]["timeout"] == "30m"
+    assert [step["id"] for step in names["hello-pipeline"]["steps"]] == ["greet", "uppercase", "reverse"]
+
+
+def test_a_workflow_is_shown_as_in_the_cli_reference(served: CommandLine) -> None:
+    assert served("workflow", "show", "hello-pipeline").lines == [
+        "Name: hello-pipeline",
+        "Version: 1.0",
+        "Steps: 3",
+        "Timeout: none",
+        "",
+        "ID         TASK       DEPENDS ON",
+        "greet      greet      -",
+        "uppercase  uppercase  greet",
+        "reverse    reverse    uppercase",
+    ]
+    assert served("--json", "workflow", "show", "hello-pipeline").json()["name"] == "hello-pipeline"
+
+
+def test_an_unknown_workflow_comes_with_near_names(served: CommandLine) -> None:
+    refused = served("workflow", "show", "ordr")
+
+    assert refused == (2, "", "error: no workflow 'ordr'\nhint: did you mean 'order'?\n")
+
+
+def test_an_empty_list_says_so(project: CommandLine) -> None:
+    with project.start("serve", "--port", "0") as server:
+        server.reads("Ctrl-C stops")
+
+        assert project("workflow", "list").out == "No workflows are registered.\n"
+        assert project("workflow", "list", "--json").json() == []
+        assert "none is registered yet" in project("run", "start", "order").err
+        assert project("run", "status", "--last").err.startswith("error: no run")
+        server.stop()
+
+
+# -- not reachable -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["workflow", "list"], ["run", "start", "order", "1"], ["status"], ["worker"]])
+def test_without_a_server_the_exit_code_is_3(command: list[str], offline: CommandLine) -> None:
+    failed = offline(*command)
+
+    assert failed.code == 3
+    assert failed.out == ""
+    sentence, hint = failed.err.splitlines()
+    assert sentence == "error: no server is named, and no local one is running"
+    assert hint.startswith("hint: run `dagnats serve`")
+
+
+def test_a_server_that_does_not_answer_is_named(offline: CommandLine) -> None:
+    failed = offline("status", "--server", "nats://127.0.0.1:1", "--json")
+
+    assert failed.code == 3
+    assert failed.json()["error"]["kind"] == "unavailable"
+    assert "nats://127.0.0.1:1" in failed.json()["error"]["message"]
+    assert failed.err == ""
