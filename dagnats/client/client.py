@@ -165,7 +165,7 @@ class AsyncClient:
             payload=Start(
                 workflow=definition.name,
                 def_hash=definition.identity,
-                input=msgspec.Raw(input),
+                input=msgspec.Raw(input or b"null"),
                 core_version=CORE_VERSION,
             ),
         )

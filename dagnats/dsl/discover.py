@@ -5,6 +5,7 @@ Nothing registers itself on import: objects are found by looking at a module's n
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -95,6 +96,8 @@ def _take(target: str, found: Found) -> None:
         raise NotFoundError(
             "folder", f"{DEFAULT_TARGET}/", hint="name a module, a file or a folder that holds workflows"
         )
+    elif not all(part.isidentifier() for part in name.split(".")):
+        raise NotFoundError("file, folder or module", name)
     else:
         _take_module(_import_module(name), attribute, found)
 
@@ -133,26 +136,31 @@ def _import_file(file: Path) -> ModuleType:
         if parts[-1] == "__init__":  # the folder's own module; under another name it would run twice
             parts = parts[:-1]
         if parts and all(part.isidentifier() for part in parts):
-            return _import_module(".".join(parts))
+            module = _import_module(".".join(parts))
+            if getattr(module, "__file__", None) == str(file):
+                return module  # otherwise the name belongs to another module: `json.py` beside Python's json
     return _import_alone(file)
 
 
 def _import_alone(file: Path) -> ModuleType:
-    known = sys.modules.get(file.stem)
-    if known is not None and getattr(known, "__file__", None) == str(file):
+    name = file.stem
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(file):
+        name = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"  # taken, perhaps by Python itself
+    known = sys.modules.get(name)
+    if known is not None:
         return known
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise TargetError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except DagnatsError:
-        del sys.modules[file.stem]
+        del sys.modules[name]
         raise
     except Exception as error:  # the user's module may raise anything
-        del sys.modules[file.stem]
+        del sys.modules[name]
         raise _failed(str(file), error) from error
     return module
 

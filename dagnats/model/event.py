@@ -210,6 +210,7 @@ def decode_event(data: bytes) -> AnyEvent:
         DecodeError: It is no event of ours; the error carries the bytes.
     """
     try:
+        data.decode()  # raw payloads are taken over unread: this is where bad UTF-8 is found
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"not an event: {error}", data=data) from None

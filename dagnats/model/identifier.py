@@ -26,5 +26,11 @@ def is_run_id(text: str) -> bool:
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:
-    """The names in `known` that `name` was probably meant to be, best first, at most two."""
-    return difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    """The names in `known` that `name` was probably meant to be, best first, at most two.
+
+    Similar spellings, then names that `name` is the beginning of.
+    """
+    names = list(known)
+    similar = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+    longer = sorted(other for other in names if len(name) >= 3 and other.startswith(name) and other not in similar)
+    return [*similar, *longer][:2]

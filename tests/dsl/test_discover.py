@@ -229,3 +229,17 @@ def test_a_found_thing_is_taken_when_it_is_ours() -> None:
     found = Found()
     assert not found.add(5)
     assert _names(found) == ([], [])
+
+
+@pytest.mark.parametrize("where", ["json.py", "../elsewhere/json.py"])
+def test_a_file_named_like_a_module_of_pythons_is_read_and_takes_nothings_place(here: Path, where: str) -> None:
+    pythons = sys.modules["json"]
+    _flow(here / where, "shadow")
+    assert _names(discover([where])) == (["shadow"], ["shadow.work", "shadow.more"])
+    assert sys.modules["json"] is pythons
+
+
+@pytest.mark.parametrize("target", ["./missing", "no-such-thing", "a..b"])
+def test_a_target_that_can_be_nothing_is_not_found(here: Path, target: str) -> None:
+    with pytest.raises(NotFoundError, match="no file, folder or module"):
+        discover([target])

@@ -25,7 +25,7 @@ def test_a_context_cannot_be_changed_and_equals_its_like() -> None:
 
 def test_the_logger_says_which_run_and_step_speaks(caplog: pytest.LogCaptureFixture) -> None:
     context = TaskContext(run_id="r1", step_id="charge", workflow="w", task="pay.charge", attempt=3, worker_id="k")
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="dagnats.task.pay.charge"):
         context.logger.info("charged %d", 5, extra={"cents": 900})
     (record,) = caplog.records
     assert record.name == "dagnats.task.pay.charge"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagnats import Workflow, handler
-from dagnats.errors import ConflictError, RefusedError, UnavailableError
+from dagnats.errors import ConflictError, DagnatsError, RefusedError, UnavailableError
 from dagnats.runtime.embedded import EmbeddedServer
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.jetstream.link import error_of
@@ -224,3 +224,11 @@ async def test_the_store_is_found_again_by_name(nats_server: EmbeddedServer) -> 
         assert stored is not None
         await definitions.set_newest("a", b"2", revision=stored.revision)
         assert await definitions.names() == ["a"]
+
+
+@pytest.mark.parametrize("url", ["foo:bar", "localhost:4222", "http://127.0.0.1:4222", "nats://", "nats://host:port"])
+async def test_what_is_no_address_is_told_as_such(url: str) -> None:
+    with pytest.raises(DagnatsError) as refused:
+        await JetStream.connect(url)
+    assert f"{url!r} is not the address of a NATS server" in str(refused.value)
+    assert "nats://host:4222" in refused.value.hint

@@ -339,6 +339,7 @@ async def test_messages_nobody_can_read_go_to_the_dead_letters_and_stop_nothing(
         poison = [
             ("history.r1", b"\xff not an event"),
             ("history.r2", b'{"type":"step.exploded","run_id":"r2"}'),
+            ("history.r6", b'{"type":"step.completed","run_id":"r6","step_id":"a","payload":"\xff"}'),
             ("history.r3", b'{"type":"workflow.cancelled","run_id":"another"}'),
             ("task.solo.work.r4", b"not a task"),
             ("task.solo.work.r5", b'{"run_id":"another","step_id":"work"}'),
@@ -437,6 +438,18 @@ async def test_waiting_for_a_result_ends_with_the_patience_and_the_run_goes_on(n
             await run.result(timeout="100ms")
         system.start_worker([workflow])
         assert await run.result(int, timeout="10s") == 1
+
+
+async def test_a_start_with_no_input_bytes_is_a_start_with_null(nats_server: EmbeddedServer) -> None:
+    async def work(value: int | None) -> bool:
+        return value is None
+
+    workflow = one_step(work)
+    async with running(nats_server) as system:
+        registered = (await system.client.register(workflow)).definition
+        system.start_worker([workflow])
+        run = await system.client.start_json(registered, b"")
+        assert await run.result(bool, timeout="10s") is True
 
 
 async def test_unknown_names_are_told_with_near_ones(nats_server: EmbeddedServer) -> None:

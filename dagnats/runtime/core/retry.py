@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from decimal import Context, Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from dagnats.model.duration import duration_nanos
 
@@ -42,6 +42,8 @@ def _grown(policy: RetryPolicy, retry: int) -> Decimal:
         case "exponential":
             factor = _EXACT.power(Decimal(str(policy.multiplier)), retry - 1)
             delay = _EXACT.multiply(initial, factor) if initial else initial
+        case _:
+            assert_never(policy.strategy)
     return min(delay, Decimal(LONGEST))
 
 

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import nats.errors
@@ -30,6 +31,7 @@ log = logging.getLogger("dagnats.nats")
 TIMEOUT_S = 5.0  # a server that is up answers in milliseconds; one that is down is noticed by the pings
 _SWEEP_S = 0.25
 
+_SCHEMES = ("nats", "tls", "ws", "wss")
 _TOKEN_HINT = "the server asks for another token: give it with --token or DAGNATS_TOKEN"
 
 MSG_ID = "Nats-Msg-Id"
@@ -87,7 +89,13 @@ class Link:
 
     @classmethod
     async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> Link:
-        """Connect, or raise UnavailableError at once; later losses of the connection heal by themselves."""
+        """Connect, or raise UnavailableError at once; later losses of the connection heal by themselves.
+
+        Raises:
+            DagnatsError: `url` is no address of a NATS server.
+            UnavailableError: Nothing answers there, or it does not let us in.
+        """
+        _check_address(url)
         client = Client()
         callbacks = _Callbacks()
         options: dict[str, Any] = {"token": token} if token else {}
@@ -258,6 +266,17 @@ class _Callbacks:
     async def on_reconnect(self) -> None:
         self._lost = False
         log.warning("connected to NATS again")
+
+
+def _check_address(url: str) -> None:
+    """nats-py takes some texts that are no address for one, and fails much later."""
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise DagnatsError(f"{url!r} is not the address of a NATS server", hint="write it as nats://host:4222")
 
 
 def _reason(error: BaseException) -> str:
