@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from opentelemetry import propagate
 
 from dagnats.client.run import RunHandle, decoded
 from dagnats.dsl.workflow import Workflow
-from dagnats.errors import ConflictError, DagnatsError, NotFoundError
+from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError
 from dagnats.handling.codec import codec_for
 from dagnats.model.check import load_definition
 from dagnats.model.definition import WorkflowDef
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
-    from dagnats.runtime.ports import Connection, Overview
+    from dagnats.runtime.ports import Connection, Overview, Stored
 
 SHORTEST_PREFIX = 8
 _MOST_NAMED = 10
@@ -100,7 +101,7 @@ class AsyncClient:
         definitions = self._ports.definitions
         while True:
             stored = await definitions.newest(definition.name)
-            previous = load_definition(stored.data) if stored is not None else None
+            previous = _readable(stored)
             if previous is not None and previous.identity == identity:
                 return Registration(definition.name, identity, "unchanged", definition, previous)
             # The version first: a run that is started by the name must find it.
@@ -111,7 +112,7 @@ class AsyncClient:
                 )
             except ConflictError:
                 continue  # somebody else registered this name just now
-            action: Literal["created", "updated"] = "created" if previous is None else "updated"
+            action: Literal["created", "updated"] = "created" if stored is None else "updated"
             return Registration(definition.name, identity, action, definition, previous)
 
     async def workflow(self, name: str) -> WorkflowDef:
@@ -124,8 +125,10 @@ class AsyncClient:
         return load_definition(stored.data)
 
     async def workflows(self) -> list[WorkflowDef]:
-        """The newest definition of every name, by name."""
-        return [await self.workflow(name) for name in await self._ports.definitions.names()]
+        """The newest definition of every name, by name; what this version cannot read is left out."""
+        names = await self._ports.definitions.names()
+        stored = await asyncio.gather(*(self._ports.definitions.newest(name) for name in names))
+        return [definition for definition in map(_readable, stored) if definition is not None]
 
     # -- runs ------------------------------------------------------------------------------------------------
 
@@ -170,10 +173,13 @@ class AsyncClient:
             ),
         )
         try:
-            await self._ports.log.append(run_id, encode_event(event), id=f"{run_id}.workflow.started", expected_last=0)
+            begun = await self._ports.log.append_after(
+                run_id, encode_event(event), id=f"{run_id}.workflow.started", last=0
+            )
         except ConflictError:
             await self._expect_same(run_id, event.payload)
-        return RunHandle(self._ports, run_id)
+            return RunHandle(self._ports, run_id)
+        return RunHandle(self._ports, run_id, begun=begun.seq)
 
     async def _expect_same(self, run_id: str, wanted: Start) -> None:
         """A run id that exists is fine when it is this very start, repeated."""
@@ -238,6 +244,14 @@ def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
     if isinstance(workflow, Workflow):
         return workflow.build()
     return workflow if isinstance(workflow, WorkflowDef) else load_definition(workflow)
+
+
+def _readable(stored: Stored | None) -> WorkflowDef | None:
+    """A stored definition; None for one that another program or a later version has written."""
+    try:
+        return load_definition(stored.data) if stored is not None else None
+    except DefinitionError:
+        return None
 
 
 def _trace() -> dict[str, str]:

@@ -20,10 +20,20 @@ from dagnats.errors import (
 )
 from dagnats.handling.codec import codec_for
 from dagnats.model.duration import parse_duration
-from dagnats.model.event import Record, WorkflowCancelled, WorkflowStarted, decode_event, encode_event
+from dagnats.model.event import (
+    TERMINAL_PREFIXES,
+    Record,
+    TerminalEvent,
+    WorkflowCancelled,
+    WorkflowCompleted,
+    WorkflowStarted,
+    decode_event,
+    encode_event,
+)
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import Run
 from dagnats.runtime.core.advance import advance, fold
+from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph, graph_of
 
 if TYPE_CHECKING:
@@ -44,9 +54,10 @@ _ERRORS = {
 class RunHandle:
     """One run. Making a handle asks nothing; every call looks at the log."""
 
-    def __init__(self, ports: Ports, run_id: str) -> None:
+    def __init__(self, ports: Ports, run_id: str, *, begun: int = 0) -> None:
         self.run_id = run_id
         self._ports = ports
+        self._begun = begun  # the sequence of its start, when that was just now
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}>"
@@ -70,7 +81,7 @@ class RunHandle:
         Raises:
             NotFoundError: There is no such run.
         """
-        async for record, _ in self._follow(after):
+        async for record, _ in self._follow():
             if record.seq > after:
                 yield event_view(record)
 
@@ -92,10 +103,11 @@ class RunHandle:
             CodecError: The output does not fit `type`.
             NotFoundError: There is no such run.
         """
-        run = await self._end(timeout)
-        if run.status != "completed":
-            raise _ERRORS[run.status](self.run_id, step=run.outcome.step_id, error=run.outcome.error)
-        return codec_for(type).decode(bytes(run.outcome.output))
+        end = await self._end(timeout)
+        outcome = end.payload
+        if not isinstance(end, WorkflowCompleted):
+            raise _ERRORS[STATUS[end.__class__]](self.run_id, step=outcome.step_id, error=outcome.error)
+        return codec_for(type).decode(bytes(outcome.output))
 
     async def wait(self, *, timeout: timedelta | str | None = None) -> RunView:
         """The run once it has ended, whatever way. Raises NotFoundError and ResultTimeout, like `result`."""
@@ -116,7 +128,7 @@ class RunHandle:
             _, run = await self._fold()
             _refuse_cancel(run)
             try:
-                await self._ports.log.append(self.run_id, data, id=event_id, expected_last=run.seq)
+                await self._ports.log.append_after(self.run_id, data, id=event_id, last=run.seq)
             except ConflictError:
                 # An event came in between, or it is our own from a try whose answer was lost.
                 if await self._has(data, after=run.seq):
@@ -150,7 +162,7 @@ class RunHandle:
         assert run is not None, "a history that begins with a start gives a run"
         return graph, run
 
-    async def _follow(self, after: int = 0) -> AsyncIterator[tuple[Record, Run]]:
+    async def _follow(self) -> AsyncIterator[tuple[Record, Run]]:
         """Every event with the run as it is after it; ends with the run."""
         records = await self._records()
         graph = await self._graph(records[0])
@@ -169,18 +181,30 @@ class RunHandle:
                 if run.ended:
                     return
 
-    async def _end(self, timeout: timedelta | str | None) -> Run:
-        """The run after its last event."""
+    async def _ended(self, event: TerminalEvent) -> bool:
+        """Whether it was this event that ended the run."""
+        if not isinstance(event, WorkflowCancelled):
+            return True
+        _, run = await self._fold()  # a run whose end was decided, or that is being undone, has absorbed it
+        return run.status == "cancelled"
+
+    async def _end(self, timeout: timedelta | str | None) -> TerminalEvent:
+        """The run's last event."""
         limit = parse_duration(duration_text(timeout)) if timeout is not None else None
         try:
             async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
-                async for _, run in self._follow():
-                    if run.ended:
-                        return run
+                if not self._begun and not await self._ports.log.first(self.run_id):
+                    raise NotFoundError("run", self.run_id)
+                after = self._begun
+                while True:
+                    entry = await self._ports.log.wait_for(self.run_id, TERMINAL_PREFIXES, after=after)
+                    event = decode_event(entry.data)
+                    if isinstance(event, TerminalEvent) and await self._ended(event):
+                        return event
+                    after = entry.seq
         except TimeoutError:
             assert limit is not None, "only our own limit ends the wait"
             raise ResultTimeout(self.run_id, limit) from None
-        raise AssertionError("following goes on until the run has ended")
 
 
 def decoded(entries: Iterable[Entry]) -> list[Record]:

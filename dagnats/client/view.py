@@ -187,10 +187,13 @@ def event_view(record: Record) -> EventView:
 
 def _plain(value: Any) -> Any:
     """`value` with embedded raw JSON decoded."""
-    return msgspec.json.decode(msgspec.json.encode(value)) if value is not None else None
+    return json_value(msgspec.Raw(msgspec.json.encode(value))) if value is not None else None
 
 
 def json_value(raw: msgspec.Raw) -> Any:
-    """The value of raw JSON; None when there is none."""
+    """The value of raw JSON; None when there is none, the text itself for what no Python value can hold."""
     data = bytes(raw)
-    return msgspec.json.decode(data) if data else None
+    try:
+        return msgspec.json.decode(data) if data else None
+    except msgspec.DecodeError:  # a number like 1e999
+        return data.decode(errors="replace")

@@ -6,7 +6,7 @@ gives that, as a `Record`.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -198,6 +198,9 @@ class Record(NamedTuple):
     time_ns: int
     event: AnyEvent
 
+
+TERMINAL_PREFIXES = tuple(f'{{"type":"{kind.__struct_config__.tag}"'.encode() for kind in get_args(TerminalEvent))
+"""How the bytes of a run's last event begin, as `encode_event` writes them."""
 
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()

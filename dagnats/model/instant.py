@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 
 _SECOND = 1_000_000_000
@@ -10,7 +11,12 @@ _SECOND = 1_000_000_000
 def rfc3339(nanos: int) -> str:
     """`nanos` since 1970 as RFC 3339 in UTC with nanoseconds: `2026-11-21T10:54:00.000000001Z`."""
     seconds, rest = divmod(nanos, _SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+    return f"{_second(seconds)}.{rest:09d}Z"
+
+
+@functools.lru_cache(maxsize=64)  # the events of a busy second share it
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse_rfc3339(text: str) -> int:

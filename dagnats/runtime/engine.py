@@ -10,33 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dagnats.errors import DagnatsError, DecodeError, RefusedError
-from dagnats.model.event import (
-    Failure,
-    Outcome,
-    Record,
-    StepFailed,
-    TimerFired,
-    WorkflowFailed,
-    WorkflowStarted,
-    decode_event,
-    encode_event,
-)
+from dagnats.model.event import Record, TimerFired, WorkflowStarted, decode_event, encode_event
 from dagnats.model.instant import rfc3339
-from dagnats.model.json import encode
 from dagnats.model.run import IN_FLIGHT, decode_run, encode_run
-from dagnats.model.task import Task, encode_task
-from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.core.action import EnqueueTask, SetTimer
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
+from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from dagnats.model.run import Run
     from dagnats.runtime.core.action import AnyAction
@@ -54,10 +43,11 @@ class Engine:
     def __init__(self, ports: Ports, feeds: EngineFeeds) -> None:
         self._ports = ports
         self._feeds = feeds
+        self._outbox = Outbox(ports)
         self._runs: dict[str, Run] = {}
         self._graphs: dict[str, Graph] = {}
         self._near: dict[str, asyncio.TimerHandle] = {}
-        self._firing: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -72,7 +62,7 @@ class Engine:
         finally:
             for timer in self._near.values():
                 timer.cancel()
-            await _cancelled([*work, *self._firing])
+            await _cancelled([*work, *self._aside])
             await history.close()
             await wakeups.close()
 
@@ -80,7 +70,7 @@ class Engine:
         while True:
             entries = await history.batch()
             await self._process(entries)
-            await history.acknowledge(entries[-1].seq)
+            history.acknowledge(entries[-1].seq)
 
     async def _wake(self, wakeups: WakeupFeed) -> None:
         while True:
@@ -91,7 +81,9 @@ class Engine:
     async def _process(self, entries: Sequence[Entry]) -> None:
         """Fold a batch and do what it decides; returns when all of it is stored."""
         records = await self._decode(entries)
-        await self._load(records)
+        new = {entry.run_id for entry in entries if entry.first}
+        await self._load([record for record in records if record.event.run_id not in new])
+        await self._load_definitions(records)
         actions: list[AnyAction] = []
         ended: list[Run] = []
         for record in records:
@@ -109,8 +101,9 @@ class Engine:
             if run.ended and not was_over:
                 ended.append(run)
             self._set_near_timers(decision.actions, run.clock_ns)
-        await self._act(actions)
-        await asyncio.gather(*(self._save(run) for run in ended))
+        await self._outbox.act([action for action in actions if self._is_wanted(action)])
+        for run in ended:
+            self._write_behind(run)
         for record in records:
             run = self._runs.get(record.event.run_id)
             if run is not None and run.ended:
@@ -153,10 +146,12 @@ class Engine:
         return self._graphs[event.payload.def_hash] if isinstance(event, WorkflowStarted) else None
 
     async def _load(self, records: Sequence[Record]) -> None:
-        """Have every run of the batch in memory as it was before the batch, and every definition."""
+        """Have the runs of these events in memory as they were before the first of them."""
         first = {record.event.run_id: record for record in reversed(records)}
         unknown = [record for run_id, record in first.items() if run_id not in self._runs]
         await asyncio.gather(*(self._load_run(record) for record in unknown))
+
+    async def _load_definitions(self, records: Sequence[Record]) -> None:
         starts = [record.event for record in records if isinstance(record.event, WorkflowStarted)]
         wanted = {(start.payload.workflow, start.payload.def_hash) for start in starts}
         await asyncio.gather(*(self._load_graph(*pair) for pair in wanted))
@@ -197,99 +192,29 @@ class Engine:
             data = await persist(lambda: self._ports.definitions.version(workflow, identity))
             self._graphs[identity] = graph_of(workflow, identity, data)
 
-    # -- actions ---------------------------------------------------------------------------------------------
+    # -- after the batch -------------------------------------------------------------------------------------
 
-    async def _act(self, actions: Sequence[AnyAction]) -> None:
-        """Do what was decided. A run's end comes last, so that whoever sees it finds everything else in place."""
-        await asyncio.gather(*(self._do(action) for action in actions if not isinstance(action, EndRun)))
-        await asyncio.gather(*(self._do(action) for action in actions if isinstance(action, EndRun)))
+    def _is_wanted(self, action: AnyAction) -> bool:
+        """False for a task that the same batch has an answer to (as after a restart): it would run twice."""
+        if not isinstance(action, EnqueueTask):
+            return True
+        state = self._runs[action.run_id].steps[action.step_id]
+        return state.attempt == action.attempt and state.status in IN_FLIGHT
 
-    async def _do(self, action: AnyAction) -> None:
-        match action:
-            case EnqueueTask():
-                if self._is_awaited(action):
-                    await self._enqueue(action)
-            case SetTimer():
-                await self._ports.timers.set(action.run_id, due_ns=action.due_ns, seq=action.seq, id=action.id)
-            case AppendEvent():
-                await self._ports.log.append(action.run_id, encode_event(action.event), id=action.id)
-            case SendDeadLetter():
-                await self._dead_letter(action)
-            case EndRun():
-                await self._end(action)
-            case _:
-                assert_never(action)
+    def _write_behind(self, run: Run) -> None:
+        """Write a run's snapshot, without waiting for it: losing it costs a refold, never a run."""
+        self._spawn(self._save(run.run_id, encode_run(run)))
 
-    def _is_awaited(self, action: EnqueueTask) -> bool:
-        """Whether the batch it was decided in does not answer the attempt already (as after a restart)."""
-        state = self._runs[action.run_id].steps.get(action.step_id)
-        return state is not None and state.attempt == action.attempt and state.status in IN_FLIGHT
-
-    async def _enqueue(self, action: EnqueueTask) -> None:
-        task = Task(
-            task_id=f"{action.run_id}.{action.step_id}",
-            run_id=action.run_id,
-            step_id=action.step_id,
-            attempt=action.attempt,
-            input=action.input,
-            workflow_name=action.workflow,
-            # Rounded up: a worker that gives up early would fail an attempt that still had time.
-            timeout_ms=-(-action.timeout_ns // 1_000_000),
-            traceparent=action.trace_parent,
-        )
+    async def _save(self, run_id: str, snapshot: bytes) -> None:
         try:
-            await self._ports.tasks.put(action.task, action.run_id, encode_task(task), id=action.id)
+            await self._ports.snapshots.save(run_id, snapshot)
         except RefusedError as error:
-            failure = Failure(
-                error=f"the task could not be queued: {error}",
-                failure_type="non_retriable",
-                detail="dispatch_refused",
-            )
-            event = StepFailed(
-                run_id=action.run_id,
-                step_id=action.step_id,
-                attempt_number=action.attempt,
-                payload=encode(failure),
-            )
-            await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.refused")
+            log.warning("run %s has no snapshot: %s", run_id, error)
 
-    async def _dead_letter(self, action: SendDeadLetter) -> None:
-        body = Task(
-            task_id=f"{action.run_id}.{action.step_id}",
-            run_id=action.run_id,
-            step_id=action.step_id,
-            attempt=action.attempt,
-            input=action.input,
-        )
-        headers = {
-            "Dagnats-Dlq-Run-Id": action.run_id,
-            "Dagnats-Dlq-Step-Id": action.step_id,
-            "Dagnats-Dlq-Task": action.task,
-            "Dagnats-Dlq-Error": action.failure.error,
-            "Dagnats-Dlq-Attempts": str(action.attempt),
-            "Dagnats-Dlq-Consumer": "TASK_QUEUES",
-            "Dagnats-Dlq-Task-Subject": f"task.{action.task}.{action.run_id}",
-        }
-        subject = f"{action.task}.{action.run_id}.{action.step_id}"
-        try:
-            await self._ports.dead_letters.put(subject, encode_task(body), headers=headers, id=action.id)
-        except RefusedError as error:  # its input is too large with the headers: the history still has it
-            log.error("run %s: a dead letter for step %r was refused: %s", action.run_id, action.step_id, error)
-
-    async def _end(self, action: EndRun) -> None:
-        try:
-            await self._ports.log.append(action.run_id, encode_event(action.event), id=action.id)
-        except RefusedError as error:
-            outcome = Outcome(error=f"the run's end could not be stored: {error}")
-            event = WorkflowFailed(run_id=action.run_id, timestamp=action.event.timestamp, payload=outcome)
-            await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.refused")
-
-    async def _save(self, run: Run) -> None:
-        """Write the snapshot of a run that ended; losing it costs a refold, never a run."""
-        try:
-            await self._ports.snapshots.save(run.run_id, encode_run(run))
-        except RefusedError as error:
-            log.warning("run %s has no snapshot: %s", run.run_id, error)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
 
     def _forget(self, run_id: str) -> None:
         del self._runs[run_id]
@@ -313,14 +238,12 @@ class Engine:
 
     def _near_due(self, action: SetTimer) -> None:
         self._near.pop(action.run_id, None)
-        task = asyncio.ensure_future(self._tick(action.run_id, action.seq, action.due_ns))
-        self._firing.add(task)
-        task.add_done_callback(self._firing.discard)
+        self._spawn(self._tick(action.run_id, action.seq, action.due_ns))
 
     async def _fire(self, wakeup: Wakeup) -> None:
         if await self._may_wait(wakeup.run_id):
             await self._tick(wakeup.run_id, wakeup.seq, wakeup.due_ns)
-        await wakeup.acknowledge()
+        wakeup.acknowledge()
 
     async def _may_wait(self, run_id: str) -> bool:
         """Whether a run can still be woken: a run that ended has a snapshot."""

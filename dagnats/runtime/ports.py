@@ -1,7 +1,9 @@
 """What the shell needs from the world, as protocols. `runtime.jetstream` provides them on NATS.
 
-Ports carry bytes: what they mean is decided above them. Every write takes the id that makes repeating it harmless,
-and every call may raise UnavailableError: NATS did not answer, call again.
+Ports carry bytes: what they mean is decided above them. Every write takes the id that makes repeating it harmless.
+A write that is not `async` is on its way when it returns, so that many can be under way; awaiting what it gave waits
+until it is stored, and repeats it for as long as NATS does not answer. Every other call may raise UnavailableError:
+NATS did not answer, call again.
 """
 
 from __future__ import annotations
@@ -10,32 +12,49 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 
 
 class Entry(NamedTuple):
-    """A message of the log: its place, the server's time for it, whose history it is in, and its bytes."""
+    """A message of the log.
+
+    Attributes:
+        seq: Its place.
+        time_ns: The server's time for it.
+        run_id: Whose history it is in.
+        data: Its bytes.
+        first: Whether it is known to be the first of its run, and never seen by an engine before.
+    """
 
     seq: int
     time_ns: int
     run_id: str
     data: bytes
+    first: bool = False
+
+
+class Receipt(NamedTuple):
+    """A stream's answer to a write: its place, and whether the same id was there before."""
+
+    seq: int
+    duplicate: bool
 
 
 class Log(Protocol):
     """The history of all runs, in one order."""
 
-    async def append(self, run_id: str, data: bytes, *, id: str, expected_last: int | None = None) -> int:
-        """Add an event to a run's history and give its sequence; a repeated id gives the first one's.
+    def append(self, run_id: str, data: bytes, *, id: str) -> Awaitable[Receipt]:
+        """Add an event to a run's history, for as long as it takes; a repeated id gives the first one's receipt.
 
-        Args:
-            run_id: Whose history.
-            data: The event.
-            id: The message id.
-            expected_last: The sequence of the last event of this run the caller knows (0: there is none).
+        Awaiting it raises RefusedError when the log will never take this event.
+        """
+        ...
+
+    async def append_after(self, run_id: str, data: bytes, *, id: str, last: int) -> Receipt:
+        """Add an event if `last` is still the sequence of the run's last one (0: it has none). Tried once.
 
         Raises:
-            ConflictError: Another event was there first.
+            ConflictError: Another event was there first, or this one was, from a try that got no answer.
             RefusedError: The log will never take this event.
         """
         ...
@@ -50,6 +69,10 @@ class Log(Protocol):
 
     def watch(self, run_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
         """A run's events above `after`, then the ones that follow, without end."""
+        ...
+
+    async def wait_for(self, run_id: str, kinds: tuple[bytes, ...], *, after: int = 0) -> Entry:
+        """Wait for an event of a run, above `after`, that begins with one of `kinds`."""
         ...
 
     async def run_ids(self, prefix: str = "") -> list[str]:
@@ -68,7 +91,7 @@ class LogFeed(Protocol):
         """The next entries, at least one; waits for them."""
         ...
 
-    async def acknowledge(self, seq: int) -> None:
+    def acknowledge(self, seq: int) -> None:
         """Everything up to `seq` is dealt with: a restart begins behind it."""
         ...
 
@@ -78,13 +101,16 @@ class LogFeed(Protocol):
 class TaskQueue(Protocol):
     """Where tasks wait for workers."""
 
-    async def put(self, task_type: str, run_id: str, data: bytes, *, id: str) -> None:
-        """Queue a task. Raises RefusedError when the queue will never take it."""
+    def put(self, task_type: str, run_id: str, data: bytes, *, id: str) -> Awaitable[object]:
+        """Queue a task. Awaiting it raises RefusedError when the queue will never take it."""
         ...
 
 
 class TaskDelivery(Protocol):
-    """A task handed to this worker, until it is acknowledged or handed back."""
+    """A task handed to this worker, until it is acknowledged or handed back.
+
+    What it says to the queue may be lost with a connection: then the task comes again, to this worker or another.
+    """
 
     @property
     def run_id(self) -> str:
@@ -99,15 +125,15 @@ class TaskDelivery(Protocol):
         """How often this task was handed out, this time included."""
         ...
 
-    async def acknowledge(self) -> None:
+    def acknowledge(self) -> None:
         """The result is stored: the task is done with."""
         ...
 
-    async def keep(self) -> None:
+    def keep(self) -> None:
         """Still working on it: do not hand it to anybody else yet."""
         ...
 
-    async def hand_back(self, delay_s: float = 0.0) -> None:
+    def hand_back(self, delay_s: float = 0.0) -> None:
         """Somebody else should do it, `delay_s` from now."""
         ...
 
@@ -134,7 +160,7 @@ class Snapshots(Protocol):
 
     async def load(self, run_id: str) -> bytes | None: ...
 
-    async def save(self, run_id: str, data: bytes) -> None: ...
+    def save(self, run_id: str, data: bytes) -> Awaitable[object]: ...
 
     async def count(self) -> int:
         """How many runs have one."""
@@ -180,13 +206,13 @@ class Wakeup(Protocol):
     @property
     def due_ns(self) -> int: ...
 
-    async def acknowledge(self) -> None: ...
+    def acknowledge(self) -> None: ...
 
 
 class Timers(Protocol):
     """Durable wake-ups."""
 
-    async def set(self, run_id: str, *, due_ns: int, seq: int, id: str) -> None:
+    def set(self, run_id: str, *, due_ns: int, seq: int, id: str) -> Awaitable[object]:
         """Wake the run at `due_ns` (never early)."""
         ...
 
@@ -204,7 +230,7 @@ class WakeupFeed(Protocol):
 class DeadLetters(Protocol):
     """Where messages go that nothing more can be done with, bytes and reason together."""
 
-    async def put(self, subject: str, data: bytes, *, headers: Mapping[str, str], id: str) -> None:
+    def put(self, subject: str, data: bytes, *, headers: Mapping[str, str], id: str) -> Awaitable[object]:
         """Keep a message. `subject` is relative: `{task}.{run}.{step}`."""
         ...
 

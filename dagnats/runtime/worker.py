@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 
-from dagnats.errors import Abort, ConflictError, DecodeError, RefusedError, Retry, UnavailableError
+from dagnats.errors import Abort, ConflictError, DecodeError, RefusedError, Retry
 from dagnats.handling.codec import CodecError, type_name
 from dagnats.handling.context import SyncTaskContext, TaskContext
 from dagnats.handling.handler import Handler
@@ -144,11 +145,12 @@ class Worker:
 
     async def _serve(self, handler: Handler[..., Any], feed: TaskFeed) -> None:
         """Pull what there is room for, and start it."""
+        slots = self._slots(handler)
         while True:
-            room = await self._slots(handler).room()
-            for delivery in await feed.take(room):
+            for delivery in await feed.take(await slots.room()):
                 self._held.add(delivery)
-                attempt = asyncio.create_task(self._attempt(handler, delivery), name=f"attempt of {handler.task}")
+                work = self._attempt(handler, delivery, slots.claim())
+                attempt = asyncio.create_task(work, name=f"attempt of {handler.task}")
                 self._attempts.add(attempt)
                 attempt.add_done_callback(self._ended)
 
@@ -165,21 +167,14 @@ class Worker:
         while True:
             await asyncio.sleep(every_s)
             for delivery in list(self._held):
-                try:
-                    await delivery.keep()
-                except UnavailableError as error:
-                    log.warning("cannot keep the tasks in progress: %s", error)
-                    break
+                delivery.keep()
 
     async def _close(self, pulls: list[asyncio.Task[None]], feeds: list[tuple[Handler[..., Any], TaskFeed]]) -> None:
         for pull in pulls:
             pull.cancel()
         await asyncio.gather(*pulls, return_exceptions=True)
         for _, feed in feeds:
-            try:
-                await feed.close()
-            except UnavailableError:
-                log.debug("the queue of pulled tasks could not be handed back: it times out by itself")
+            await feed.close()
 
     async def _drain(self) -> None:
         if self._attempts:
@@ -193,32 +188,29 @@ class Worker:
 
     # -- one attempt -----------------------------------------------------------------------------------------
 
-    async def _attempt(self, handler: Handler[..., Any], delivery: TaskDelivery) -> None:
+    async def _attempt(
+        self, handler: Handler[..., Any], delivery: TaskDelivery, place: asyncio.Future[None] | None
+    ) -> None:
         """Run one task from its bytes to its acknowledgement."""
+        slots = self._slots(handler)
         try:
-            async with self._slots(handler):
-                try:
-                    task = decode_task(delivery.data)
-                    if task.run_id != delivery.run_id:
-                        raise DecodeError(f"a task of run {task.run_id!r} in the queue of run {delivery.run_id!r}")
-                except DecodeError as error:
-                    await self._bury(handler, delivery, error)
-                else:
-                    await self._report(await self._result(handler, task, delivery), task)
-                await delivery.acknowledge()
+            if place is not None:  # several task types pulled for the same room
+                await place
+            try:
+                task = decode_task(delivery.data)
+                if task.run_id != delivery.run_id:
+                    raise DecodeError(f"a task of run {task.run_id!r} in the queue of run {delivery.run_id!r}")
+            except DecodeError as error:
+                await self._bury(handler, delivery, error)
+            else:
+                await self._report(await self._result(handler, task, delivery), task)
+            delivery.acknowledge()
         except asyncio.CancelledError:
-            await self._hand_back(delivery)
+            delivery.hand_back()
             raise
-        except UnavailableError as error:
-            log.warning("a task of %s could not be acknowledged and will be delivered again: %s", handler.task, error)
         finally:
+            slots.release()
             self._held.discard(delivery)
-
-    async def _hand_back(self, delivery: TaskDelivery) -> None:
-        try:
-            await delivery.hand_back()
-        except UnavailableError:
-            log.debug("a task could not be handed back: it times out by itself")
 
     async def _bury(self, handler: Handler[..., Any], delivery: TaskDelivery, error: DecodeError) -> None:
         """Put a task nobody can run into the dead letters, with its bytes, and go on."""
@@ -412,23 +404,36 @@ class _Slots:
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._changed = asyncio.Condition()
+        self._line: deque[asyncio.Future[None]] = deque()
+        self._room = asyncio.Event()
+        self._room.set()
 
     async def room(self) -> int:
         """The number of free slots, at least one; waits for it."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._free > 0)
-            return self._free
+        while not self._free:  # another task type may have taken the slot that woke us
+            await self._room.wait()
+        return self._free
 
-    async def __aenter__(self) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._free > 0)
+    def claim(self) -> asyncio.Future[None] | None:
+        """Take a slot: None when there was one, else a place in the line for the next."""
+        if self._free:
             self._free -= 1
+            if not self._free:
+                self._room.clear()
+            return None
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(place)
+        return place
 
-    async def __aexit__(self, *_: object) -> None:
-        async with self._changed:
-            self._free += 1
-            self._changed.notify_all()
+    def release(self) -> None:
+        """Give a slot back; it goes to whoever is first in line."""
+        while self._line:
+            place = self._line.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
+        self._room.set()
 
 
 def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str, Handler[..., Any]]:

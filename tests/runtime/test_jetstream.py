@@ -14,6 +14,7 @@ from dagnats.runtime.embedded import EmbeddedServer
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.jetstream.link import error_of
 from dagnats.runtime.jetstream.queue import durable_name
+from dagnats.runtime.ports import Receipt
 from tests.support.system import running
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ async def restarted(server: EmbeddedServer) -> EmbeddedServer:
 async def test_an_event_is_appended_once_however_often_its_id_is_sent(nats_server: EmbeddedServer) -> None:
     async with prepared(nats_server) as jetstream:
         log = jetstream.ports.log
-        first = await log.append("r1", b"1", id="a")
-        assert await log.append("r1", b"1", id="a") == first
-        second = await log.append("r1", b"2", id="b")
+        first = (await log.append("r1", b"1", id="a")).seq
+        assert await log.append("r1", b"1", id="a") == Receipt(first, duplicate=True)
+        second = (await log.append("r1", b"2", id="b")).seq
         assert [(entry.seq, entry.run_id, entry.data) for entry in await log.read("r1")] == [
             (first, "r1", b"1"),
             (second, "r1", b"2"),
@@ -54,11 +55,11 @@ async def test_an_event_is_appended_once_however_often_its_id_is_sent(nats_serve
 async def test_an_append_that_expects_another_last_event_is_a_conflict(nats_server: EmbeddedServer) -> None:
     async with prepared(nats_server) as jetstream:
         log = jetstream.ports.log
-        seq = await log.append("r1", b"1", id="a", expected_last=0)
+        seq = (await log.append_after("r1", b"1", id="a", last=0)).seq
         for wrong in (0, seq + 1):
             with pytest.raises(ConflictError):
-                await log.append("r1", b"2", id="b", expected_last=wrong)
-        assert await log.append("r1", b"2", id="b", expected_last=seq) == seq + 1
+                await log.append_after("r1", b"2", id="b", last=wrong)
+        assert (await log.append_after("r1", b"2", id="b", last=seq)).seq == seq + 1
 
 
 async def test_a_history_longer_than_a_page_is_read_whole_and_in_order(nats_server: EmbeddedServer) -> None:
@@ -89,7 +90,7 @@ async def test_a_watcher_sees_what_was_there_and_what_comes(nats_server: Embedde
 
 async def test_a_message_that_is_too_large_is_refused_with_both_sizes(nats_server: EmbeddedServer) -> None:
     async with prepared(nats_server) as jetstream:
-        with pytest.raises(RefusedError, match=r"has 9000000 bytes; the server takes at most \d+"):
+        with pytest.raises(RefusedError, match=r"has 9000000 bytes; the server takes at most \d+, headers included"):
             await jetstream.ports.log.append("r1", b"x" * 9_000_000, id="big")
 
 

@@ -8,7 +8,12 @@ from dagnats.runtime.jetstream.history import JetStreamLog, JetStreamLogFeed
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue
 from dagnats.runtime.jetstream.resources import HISTORY, prepare
-from dagnats.runtime.jetstream.store import JetStreamDeadLetters, JetStreamDefinitions, JetStreamSnapshots
+from dagnats.runtime.jetstream.store import (
+    JetStreamDeadLetters,
+    JetStreamDefinitions,
+    JetStreamLease,
+    JetStreamSnapshots,
+)
 from dagnats.runtime.jetstream.timers import JetStreamTimers, JetStreamWakeupFeed
 from dagnats.runtime.ports import LogFeed, Overview, Ports, TaskFeed, WakeupFeed
 
@@ -64,6 +69,7 @@ class JetStream:
             definitions=JetStreamDefinitions(link),
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
+            lease=JetStreamLease(link),
         )
 
     @classmethod

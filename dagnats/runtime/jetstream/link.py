@@ -1,36 +1,36 @@
-"""One connection to NATS: acknowledged requests over a single inbox, with nats-py below for the connection itself.
+"""Requests and acknowledged publishes over one connection: many in flight, one inbox, one sweep for time-outs.
 
-nats-py's own `request` makes a subscription, a task and a timer of each call, and its `publish_async` loses server
-errors. Here a request is a future in a dict, a published message and a shared sweep for time-outs.
+A request is an entry in a dict, a message, and a callback: no task, no timer and no subscription of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
-import nats.errors
-from nats.aio.client import Client
 
 from dagnats.errors import ConflictError, DagnatsError, RefusedError, UnavailableError
-from dagnats.runtime.patience import persist
+from dagnats.runtime.jetstream.natspy import NatsPy, reason
+from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
+from dagnats.runtime.ports import Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription
+    from dagnats.runtime.jetstream.channel import Channel, Message
 
 log = logging.getLogger("dagnats.nats")
 
-TIMEOUT_S = 5.0  # a server that is up answers in milliseconds; one that is down is noticed by the pings
+TIMEOUT_S = 5.0  # a server that is up answers in milliseconds; a lost connection is noticed before this
 _SWEEP_S = 0.25
-
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _TOKEN_HINT = "the server asks for another token: give it with --token or DAGNATS_TOKEN"
 
@@ -48,13 +48,6 @@ class _Answer(msgspec.Struct):
     seq: int = 0
     duplicate: bool = False
     error: _ApiError | None = None
-
-
-class Ack(NamedTuple):
-    """A stream's answer to a publish."""
-
-    seq: int
-    duplicate: bool
 
 
 _answer = msgspec.json.Decoder(_Answer)
@@ -75,17 +68,30 @@ def error_of(code: int, status: int, description: str) -> DagnatsError:
     return RefusedError(f"NATS refused the message: {description}", code=code)
 
 
+# Whatever a subject is made of, it is one word to the protocol: white space in it would be another command.
+_SUBJECT = re.compile(r"[^\s.\x00-\x1f\x7f]+(\.[^\s.\x00-\x1f\x7f]+)*")
+_MARGIN = 512  # for what a connection adds to our headers
+
+
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Headers as they go over the wire; a line break in a value becomes a space."""
+    lines = [f"{name}: {' '.join(value.splitlines())}\r\n" for name, value in headers.items()]
+    return f"NATS/1.0\r\n{''.join(lines)}\r\n".encode() if lines else b""
+
+
 class Link:
     """A connection that many tasks share."""
 
-    def __init__(self, client: Client, callbacks: _Callbacks) -> None:
-        self._client = client
-        self._callbacks = callbacks
-        self._inbox = f"{client.new_inbox()}."
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._inbox = f"_INBOX.{secrets.token_hex(11)}."
         self._tokens = itertools.count()
-        self._waiting: dict[str, tuple[float, asyncio.Future[Msg]]] = {}
+        # By token: when to give up, and whom to tell. In order of asking, so the oldest is first.
+        self._waiting: dict[str, tuple[float, Callable[[Message | DagnatsError], None]]] = {}
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
+        channel.on_lost = self._on_lost
+        channel.subscribe(f"{self._inbox}*", self._on_answer)
 
     @classmethod
     async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> Link:
@@ -96,124 +102,116 @@ class Link:
             UnavailableError: Nothing answers there, or it does not let us in.
         """
         _check_address(url)
-        client = Client()
-        callbacks = _Callbacks()
-        options: dict[str, Any] = {"token": token} if token else {}
-        try:
-            await client.connect(
-                url,
-                name=name,
-                # A person waits for the first connection: two tries. Later ones never give up (below).
-                max_reconnect_attempts=1,
-                connect_timeout=2,
-                reconnect_time_wait=0.2,  # pyright: ignore[reportArgumentType]  # nats-py sleeps for it: any number
-                ping_interval=2,
-                max_outstanding_pings=2,
-                pending_size=64 * 1024 * 1024,
-                error_cb=callbacks.on_error,
-                disconnected_cb=callbacks.on_disconnect,
-                reconnected_cb=callbacks.on_reconnect,
-                **options,
-            )
-        except (OSError, TimeoutError, nats.errors.Error) as error:
-            await client.close()
-            reason = _reason(callbacks.last_error or error)
-            hint = _TOKEN_HINT if "authorization" in reason.lower() else ""
-            raise UnavailableError(f"cannot connect to NATS at {url}: {reason}", hint=hint) from None
-        callbacks.telling = True
-        client.options["max_reconnect_attempts"] = -1
-        link = cls(client, callbacks)
-        await link.subscribe(f"{link._inbox}*", link._on_answer)
-        return link
+        return cls(await _open(url, token, name))
 
     async def close(self) -> None:
         """Close the connection; requests that wait for an answer fail."""
-        self._callbacks.telling = False
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for _, answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(UnavailableError("the connection to NATS was closed"))
-        self._waiting.clear()
-        # nats-py flushes what is left, to a socket that may be gone.
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self._client.close()
+        self._fail_all("the connection to NATS was closed")
+        await self._channel.close()
 
     @property
     def connected(self) -> bool:
-        return self._client.is_connected
-
-    @property
-    def max_payload_bytes(self) -> int:
-        return self._client.max_payload
+        return self._channel.connected
 
     # -- messages ------------------------------------------------------------------------------------------
 
-    async def send(self, subject: str, data: bytes = b"", *, reply: str = "") -> None:
-        """Publish without an answer: acknowledgements, pull requests."""
+    def send(self, subject: str, data: bytes = b"", *, reply: str = "") -> bool:
+        """Publish without an answer: acknowledgements, pull requests. False when the connection is lost."""
         try:
-            await self._client.publish(subject, data, reply)
-        except nats.errors.Error as error:
-            raise UnavailableError(f"NATS: {_reason(error)}") from None
+            self._channel.publish(subject, data, reply)
+        except UnavailableError:
+            return False
+        return True
 
-    async def subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
+    async def drain(self) -> None:
+        """Wait until the socket takes more; for those who send much."""
+        await self._channel.drain()
+
+    def subscribe(self, subject: str, callback: Callable[[Message], None]) -> int:
         """Call `callback` for each message. Nothing is dropped here: flow control is the asker's."""
-        return await self._client.subscribe(  # pyright: ignore[reportUnknownMemberType]  # its Future has no type
-            subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        return self._channel.subscribe(subject, callback)
 
-    async def unsubscribe(self, subscription: Subscription) -> None:
-        """End a subscription; one that ended with its connection is fine."""
-        with contextlib.suppress(nats.errors.Error):
-            await subscription.unsubscribe()
+    def unsubscribe(self, sid: int) -> None:
+        self._channel.unsubscribe(sid)
 
     def new_inbox(self) -> str:
-        return self._client.new_inbox()
+        return f"_INBOX.{secrets.token_hex(11)}"
 
-    def request(self, subject: str, data: bytes = b"", headers: Mapping[str, str] | None = None) -> Awaitable[Msg]:
-        """One message, one answer. Raises UnavailableError after `TIMEOUT_S`, or when nobody listens."""
-        return self._request(subject, data, headers)
-
-    async def _request(self, subject: str, data: bytes, headers: Mapping[str, str] | None) -> Msg:
+    def ask(self, subject: str, data: bytes, headers: bytes, told: Callable[[Message | DagnatsError], None]) -> None:
+        """One message; `told` hears the answer, or why there is none: RefusedError, UnavailableError."""
+        limit = self._channel.max_payload_bytes
+        if len(data) + len(headers) + _MARGIN > limit:
+            told(RefusedError(f"the message has {len(data)} bytes; the server takes at most {limit}, headers included"))
+            return
+        if _SUBJECT.fullmatch(subject) is None:
+            told(RefusedError(f"{subject!r} cannot be the subject of a message"))
+            return
         token = str(next(self._tokens))
-        answer: asyncio.Future[Msg] = self._loop.create_future()
-        self._waiting[token] = (self._loop.time() + TIMEOUT_S, answer)
+        try:
+            self._channel.publish(subject, data, self._inbox + token, headers)
+        except UnavailableError as error:
+            told(error)
+            return
+        self._waiting[token] = (self._loop.time() + TIMEOUT_S, told)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
-        try:
-            await self._client.publish(subject, data, self._inbox + token, dict(headers) if headers else None)
-            return await answer
-        except nats.errors.MaxPayloadError:
-            raise RefusedError(
-                f"the message has {len(data)} bytes; the server takes at most {self.max_payload_bytes}"
-            ) from None
-        except nats.errors.Error as error:
-            raise UnavailableError(f"NATS: {_reason(error)}") from None
-        finally:
-            self._waiting.pop(token, None)
 
-    async def _on_answer(self, message: Msg) -> None:
-        _, answer = self._waiting.get(message.subject[len(self._inbox) :], (0.0, None))
-        if answer is None or answer.done():
+    async def up(self) -> None:
+        """Wait for a connection that is being made again. Raises UnavailableError when that takes too long."""
+        if not self._channel.connected:
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    await self._channel.up()
+            except TimeoutError:
+                raise UnavailableError(f"no connection to NATS for {TIMEOUT_S:g} s") from None
+
+    async def request(self, subject: str, data: bytes = b"", headers: bytes = b"") -> Message:
+        """One message, one answer. Raises UnavailableError after `TIMEOUT_S`, or when nobody listens."""
+        await self.up()
+        answer: asyncio.Future[Message] = self._loop.create_future()
+
+        def told(result: Message | DagnatsError) -> None:
+            if answer.done():
+                return
+            if isinstance(result, DagnatsError):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
+
+        self.ask(subject, data, headers, told)
+        return await answer
+
+    def _on_answer(self, message: Message) -> None:
+        waiting = self._waiting.pop(message.subject[len(self._inbox) :], None)
+        if waiting is None:
             return
-        if message.headers and message.headers.get("Status") == "503":
-            answer.set_exception(UnavailableError("NATS: nobody serves this request; is JetStream on?"))
+        if message.status == "503":
+            waiting[1](UnavailableError("NATS: nobody serves this request; is JetStream on?"))
         else:
-            answer.set_result(message)
+            waiting[1](message)
 
     def _sweep(self) -> None:
         """One timer for all requests: the oldest are first in the dict."""
         now = self._loop.time()
-        for due, answer in list(self._waiting.values()):
-            if due > now:
-                break
-            if not answer.done():
-                answer.set_exception(UnavailableError(f"NATS did not answer within {TIMEOUT_S:g} s"))
+        late = [token for token, _ in itertools.takewhile(lambda item: item[1][0] <= now, self._waiting.items())]
+        for token in late:
+            self._waiting.pop(token)[1](UnavailableError(f"NATS did not answer within {TIMEOUT_S:g} s"))
         self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep) if self._waiting else None
+
+    def _on_lost(self) -> None:
+        # Whether the server has taken what was under way is unknown; who asked knows how to ask again.
+        self._fail_all("the connection to NATS was lost before the answer came")
+
+    def _fail_all(self, why: str) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for _, told in waiting.values():
+            told(UnavailableError(why))
 
     # -- JetStream -----------------------------------------------------------------------------------------
 
-    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> Ack:
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> Receipt:
         """Store one message in whatever stream has the subject.
 
         Raises:
@@ -221,16 +219,18 @@ class Link:
             RefusedError: It will never be taken.
             UnavailableError: The outcome is unknown.
         """
-        message = await self.request(subject, data, headers)
-        answer = _answer.decode(message.data)
-        if answer.error is not None:
-            error = answer.error
-            raise error_of(error.err_code, error.code, error.description)
-        return Ack(answer.seq, answer.duplicate)
+        message = await self.request(subject, data, header_block(headers) if headers else b"")
+        acked = _acked(message)
+        if isinstance(acked, DagnatsError):
+            raise acked
+        return acked
 
-    async def publish_surely(self, subject: str, data: bytes, headers: Mapping[str, str]) -> Ack:
-        """`publish`, repeated under the same message id until NATS has answered. Never gives up on its own."""
-        return await persist(lambda: self.publish(subject, data, headers))
+    def publish_surely(self, subject: str, data: bytes, headers: Mapping[str, str]) -> asyncio.Future[Receipt]:
+        """`publish` at once, repeated under the same message id until NATS has answered. Never gives up.
+
+        The message is on its way when this returns: call it many times, then wait for the futures.
+        """
+        return _Repeated(self, subject, data, header_block(headers)).result
 
     async def api(self, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A call of the JetStream API, below `$JS.API.`; raises like `publish`."""
@@ -243,41 +243,68 @@ class Link:
         return answer
 
 
-class _Callbacks:
-    """nats-py's callbacks. None of them may raise: that would end its read loop, or its reconnecting, for good."""
+class _Repeated:
+    """A message that is sent until it is answered."""
 
-    def __init__(self) -> None:
-        self.telling = False
-        self._lost = False
-        self.last_error: Exception | None = None
+    __slots__ = ("_data", "_headers", "_link", "_loop", "_pause_s", "_subject", "result")
 
-    async def on_error(self, error: Exception) -> None:
-        # What the server said about us tells more than how it then closed the connection.
-        if not (isinstance(error, OSError) and isinstance(self.last_error, nats.errors.Error)):
-            self.last_error = error
-        if self.telling and not self._lost:
-            log.warning("NATS: %s", _reason(error))
+    def __init__(self, link: Link, subject: str, data: bytes, headers: bytes) -> None:
+        self._link = link
+        self._subject = subject
+        self._data = data
+        self._headers = headers
+        self._pause_s = _FIRST_PAUSE_S
+        self._loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[Receipt] = self._loop.create_future()
+        self._send()
 
-    async def on_disconnect(self) -> None:
-        if self.telling and not self._lost:
-            log.warning("the connection to NATS was lost; reconnecting")
-        self._lost = True  # every try that fails from here on would be a line of its own
+    def _send(self) -> None:
+        if not self.result.done():
+            self._link.ask(self._subject, self._data, self._headers, self._told)
 
-    async def on_reconnect(self) -> None:
-        self._lost = False
-        log.warning("connected to NATS again")
+    def _told(self, answer: Message | DagnatsError) -> None:
+        if self.result.done():
+            return  # nobody waits any more
+        acked = answer if isinstance(answer, DagnatsError) else _acked(answer)
+        if isinstance(acked, Receipt):
+            self.result.set_result(acked)
+        elif isinstance(acked, UnavailableError):
+            log.warning("sending a message to %s again in %g s: %s", self._subject, self._pause_s, acked)
+            self._loop.call_later(self._pause_s, self._send)
+            self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        else:
+            self.result.set_exception(acked)
+
+
+def _acked(message: Message) -> Receipt | DagnatsError:
+    answer = _answer.decode(message.data)
+    if answer.error is not None:
+        error = answer.error
+        return error_of(error.err_code, error.code, error.description)
+    return Receipt(answer.seq, answer.duplicate)
 
 
 def _check_address(url: str) -> None:
-    """nats-py takes some texts that are no address for one, and fails much later."""
+    """Texts that are no address would be taken for a host, and fail much later."""
     try:
-        parts = urlsplit(url)
-        valid = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+        parts = [urlsplit(each) for each in url.split(",")]
+        valid = all(part.scheme in _SCHEMES and bool(part.hostname) and part.port != 0 for part in parts)
     except ValueError:
         valid = False
     if not valid:
         raise DagnatsError(f"{url!r} is not the address of a NATS server", hint="write it as nats://host:4222")
 
 
-def _reason(error: BaseException) -> str:
-    return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+async def _open(url: str, token: str, name: str) -> Channel:
+    """Our own connection where it can serve, nats-py's everywhere else."""
+    try:
+        if "," not in url and urlsplit(url).scheme == "nats":
+            try:
+                return await Wire.connect(url, token=token, name=name)
+            except Unsuited as why:
+                log.info("using nats-py's connection: %s", why)
+        return await NatsPy.connect(url, token=token, name=name)
+    except (OSError, TimeoutError, Refused, UnavailableError) as error:
+        said = reason(error)
+        hint = _TOKEN_HINT if "authorization" in said.lower() else ""
+        raise UnavailableError(f"cannot connect to NATS at {url}: {said}", hint=hint) from None

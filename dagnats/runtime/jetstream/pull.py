@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dagnats.errors import UnavailableError
 from dagnats.model.instant import parse_rfc3339
 
 if TYPE_CHECKING:
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription
-
+    from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
 
 log = logging.getLogger("dagnats.nats")
@@ -38,7 +35,7 @@ class Place(NamedTuple):
     deliveries: int
 
 
-def place_of(message: Msg) -> Place:
+def place_of(message: Message) -> Place:
     """The place of a delivered message, from `$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<n>.<time>.<pending>`.
 
     The longer form of newer servers carries the domain and account hash in front and a token at the end.
@@ -48,9 +45,9 @@ def place_of(message: Msg) -> Place:
     return Place(int(tokens[at + 1]), int(tokens[at + 2]), int(tokens[at + 3]), int(tokens[at]))
 
 
-def direct_time_ns(headers: dict[str, str]) -> int:
+def direct_time_ns(message: Message) -> int:
     """The server's time for a message read by direct get."""
-    return parse_rfc3339(headers["Nats-Time-Stamp"])
+    return parse_rfc3339(message.header(b"Nats-Time-Stamp").decode())
 
 
 class GapError(Exception):
@@ -72,43 +69,44 @@ class Pull:
         self._delivered = 0
         self._gap = False
         self._requested = 0
-        self._buffer: deque[Msg] = deque()
+        self._buffer: deque[Message] = deque()
         self._arrived = asyncio.Event()
         self._heard = 0.0
         self._inbox = link.new_inbox()
-        self._subscription: Subscription | None = None
+        self._subscription = 0
         self._watchdog: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        self._subscription = await self._link.subscribe(self._inbox, self._on_message)
+    def start(self) -> None:
+        self._subscription = self._link.subscribe(self._inbox, self._on_message)
         self._heard = asyncio.get_running_loop().time()
         self._watchdog = asyncio.create_task(self._watch(), name=f"watchdog of {self._subject}")
 
-    async def close(self) -> list[Msg]:
-        """Stop; gives back the messages that arrived and were not taken. May be called again."""
+    def close(self) -> None:
+        """Stop. May be called again."""
         if self._watchdog is not None:
             self._watchdog.cancel()
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            await self._link.unsubscribe(subscription)
+        self._link.unsubscribe(self._subscription)
+
+    def buffered(self) -> list[Message]:
+        """Take everything that arrived and was not taken."""
         left = list(self._buffer)
         self._buffer.clear()
         return left
 
-    async def take(self, room: int) -> list[Msg]:
+    async def take(self, room: int) -> list[Message]:
         """Up to `room` messages, at least one; waits for them. One call at a time. Raises GapError."""
         while not self._buffer:
             if self._gap:
                 raise GapError
             self._arrived.clear()
-            await self._request(room)
+            self._request(room)
             await self._arrived.wait()
         taken = [self._buffer.popleft() for _ in range(min(room, len(self._buffer)))]
         if room > len(taken):
-            await self._request(room - len(taken))
+            self._request(room - len(taken))
         return taken
 
-    async def _request(self, room: int) -> None:
+    def _request(self, room: int) -> None:
         """Ask for what `room` can hold, unless enough is on its way."""
         wanted = min(room, self._most) - self._requested - len(self._buffer)
         # Asking for each freed place alone would cost a message per message.
@@ -118,15 +116,13 @@ class Pull:
             self._heard = asyncio.get_running_loop().time()
         self._requested += wanted
         body = msgspec.json.encode({"batch": wanted, "expires": _EXPIRES_NS, "idle_heartbeat": _HEARTBEAT_NS})
-        try:
-            await self._link.send(self._subject, body, reply=self._inbox)
-        except UnavailableError:
+        if not self._link.send(self._subject, body, reply=self._inbox):
             self._requested -= wanted  # the watchdog asks again
 
-    async def _on_message(self, message: Msg) -> None:
+    def _on_message(self, message: Message) -> None:
         self._heard = asyncio.get_running_loop().time()
-        status = message.headers.get("Status") if message.headers else None
-        if status is None:
+        status = message.status
+        if not status:
             self._requested = max(self._requested - 1, 0)
             if self._exclusive:
                 self._delivered += 1
@@ -141,22 +137,21 @@ class Pull:
         else:
             self._on_status(status, message)
 
-    def _on_heartbeat(self, message: Msg) -> None:
+    def _on_heartbeat(self, message: Message) -> None:
         """An idle consumer says how many messages it has delivered."""
-        last = int((message.headers or {}).get("Nats-Last-Consumer", "0"))
+        last = int(message.header(b"Nats-Last-Consumer") or 0)
         if self._exclusive and last > self._delivered:
             self._gap = True
             self._wake()
 
-    def _on_status(self, status: str, message: Msg) -> None:
+    def _on_status(self, status: str, message: Message) -> None:
         """A request ended: expired (408), was too many (409), or the consumer is gone (404)."""
-        headers = message.headers or {}
-        left = int(headers.get("Nats-Pending-Messages", self._requested))
+        left = int(message.header(b"Nats-Pending-Messages") or self._requested)
         self._requested = max(self._requested - left, 0)
         if status == "408":
             self._wake()
         else:  # asking again at once could spin; the watchdog does it within a second
-            log.debug("%s: %s %s", self._subject, status, headers.get("Description", ""))
+            log.warning("%s: %s %s", self._subject, status, message.headers.get("Description", ""))
 
     async def _watch(self) -> None:
         """Requests die with a connection or a server, unannounced: silence means asking again."""

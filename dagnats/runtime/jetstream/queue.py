@@ -12,8 +12,9 @@ from dagnats.runtime.jetstream.pull import Pull, place_of
 from dagnats.runtime.jetstream.resources import TASKS
 
 if TYPE_CHECKING:
-    from nats.aio.msg import Msg
+    from collections.abc import Awaitable
 
+    from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
     from dagnats.runtime.ports import TaskDelivery
 
@@ -36,8 +37,11 @@ class JetStreamTaskQueue:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def put(self, task_type: str, run_id: str, data: bytes, *, id: str) -> None:
-        await self._link.publish_surely(f"task.{task_type}.{run_id}", data, {MSG_ID: id})
+    def put(self, task_type: str, run_id: str, data: bytes, *, id: str) -> Awaitable[object]:
+        return self._link.publish_surely(f"task.{task_type}.{run_id}", data, {MSG_ID: id})
+
+    async def drop(self, task_type: str, run_id: str) -> None:
+        await self._link.api(f"STREAM.PURGE.{TASKS}", {"filter": f"task.{task_type}.{run_id}"})
 
 
 class JetStreamTaskDelivery:
@@ -45,7 +49,7 @@ class JetStreamTaskDelivery:
 
     __slots__ = ("_link", "_message")
 
-    def __init__(self, link: Link, message: Msg) -> None:
+    def __init__(self, link: Link, message: Message) -> None:
         self._link = link
         self._message = message
 
@@ -61,14 +65,14 @@ class JetStreamTaskDelivery:
     def deliveries(self) -> int:
         return place_of(self._message).deliveries
 
-    async def acknowledge(self) -> None:
-        await self._link.send(self._message.reply, b"+ACK")
+    def acknowledge(self) -> None:
+        self._link.send(self._message.reply, b"+ACK")
 
-    async def keep(self) -> None:
-        await self._link.send(self._message.reply, b"+WPI")
+    def keep(self) -> None:
+        self._link.send(self._message.reply, b"+WPI")
 
-    async def hand_back(self, delay_s: float = 0.0) -> None:
-        await self._link.send(self._message.reply, b'-NAK {"delay": %d}' % int(delay_s * _SECOND))
+    def hand_back(self, delay_s: float = 0.0) -> None:
+        self._link.send(self._message.reply, b'-NAK {"delay": %d}' % int(delay_s * _SECOND))
 
 
 class JetStreamTaskFeed:
@@ -107,15 +111,19 @@ class JetStreamTaskFeed:
                 raise
             ack_wait_s = await _adopt(link, name, task_type, subject)
         pull = Pull(link, TASKS, name, most=most)
-        await pull.start()
+        pull.start()
         return cls(link, pull, ack_wait_s)
 
     async def take(self, room: int) -> list[TaskDelivery]:
         return [JetStreamTaskDelivery(self._link, message) for message in await self._pull.take(room)]
 
+    def hand_back(self) -> None:
+        for message in self._pull.buffered():
+            JetStreamTaskDelivery(self._link, message).hand_back()
+
     async def close(self) -> None:
-        for message in await self._pull.close():
-            await JetStreamTaskDelivery(self._link, message).hand_back()
+        self.hand_back()
+        self._pull.close()
 
 
 async def _adopt(link: Link, name: str, task_type: str, subject: str) -> float:

@@ -18,6 +18,7 @@ HISTORY = "WORKFLOW_HISTORY"
 TASKS = "TASK_QUEUES"
 TIMERS = "SLEEP_TIMERS"
 DEAD_LETTERS = "DEAD_LETTERS"
+ENGINE = "ENGINE"
 RUNS = "workflow_runs"
 DEFINITIONS = "workflow_defs"
 
@@ -59,6 +60,11 @@ STREAMS: dict[str, dict[str, Any]] = {
         "description": "Wake-ups: schedules on sleep.<run>.<seq>, due ones on due.<run>.<seq>.",
         "retention": "workqueue",
         "allow_msg_schedules": True,
+    },
+    ENGINE: {
+        "subjects": ["engine.>"],
+        "description": "Who leads.",
+        "max_msgs_per_subject": 1,
     },
     DEAD_LETTERS: {
         "subjects": ["dead.>"],

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.model.identifier import is_run_id
 from dagnats.runtime.jetstream.link import EXPECTED_LAST, MSG_ID
-from dagnats.runtime.jetstream.resources import DEFINITIONS, RUNS
+from dagnats.runtime.jetstream.resources import DEFINITIONS, ENGINE, RUNS
 from dagnats.runtime.ports import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from dagnats.runtime.jetstream.link import Link
 
@@ -20,10 +21,9 @@ if TYPE_CHECKING:
 async def get(link: Link, bucket: str, key: str) -> Stored | None:
     """The newest value of a key, or None when there is none or it was deleted."""
     message = await link.request(f"$JS.API.DIRECT.GET.KV_{bucket}.$KV.{bucket}.{key}")
-    headers = message.headers or {}
-    if headers.get("Status") == "404" or "KV-Operation" in headers or "Nats-Marker-Reason" in headers:
+    if message.status == "404" or message.header(b"KV-Operation") or message.header(b"Nats-Marker-Reason"):
         return None
-    return Stored(int(headers["Nats-Sequence"]), message.data)
+    return Stored(int(message.header(b"Nats-Sequence")), message.data)
 
 
 class JetStreamSnapshots:
@@ -36,8 +36,8 @@ class JetStreamSnapshots:
         stored = await get(self._link, RUNS, f"run.{run_id}")
         return stored.data if stored is not None else None
 
-    async def save(self, run_id: str, data: bytes) -> None:
-        await self._link.publish_surely(f"$KV.{RUNS}.run.{run_id}", data, {})
+    def save(self, run_id: str, data: bytes) -> Awaitable[object]:
+        return self._link.publish_surely(f"$KV.{RUNS}.run.{run_id}", data, {})
 
     async def count(self) -> int:
         state = (await self._link.api(f"STREAM.INFO.KV_{RUNS}"))["state"]
@@ -55,6 +55,8 @@ class JetStreamDefinitions:
         return await get(self._link, DEFINITIONS, name)
 
     async def version(self, name: str, identity: str) -> bytes | None:
+        if not (is_run_id(name) and is_run_id(identity)):  # what cannot be a key has no value
+            return None
         stored = await get(self._link, DEFINITIONS, f"{name}.{identity}")
         return stored.data if stored is not None else None
 
@@ -79,15 +81,29 @@ class JetStreamDefinitions:
                 return sorted(found)
 
 
+class JetStreamLease:
+    """`ports.Lease`, on `engine.lease`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def read(self) -> Stored | None:
+        message = await self._link.request(f"$JS.API.DIRECT.GET.{ENGINE}.engine.lease")
+        return None if message.status else Stored(int(message.header(b"Nats-Sequence")), message.data)
+
+    async def write(self, data: bytes, *, revision: int) -> int:
+        return (await self._link.publish("engine.lease", data, {EXPECTED_LAST: str(revision)})).seq
+
+
 class JetStreamDeadLetters:
     """`ports.DeadLetters`, on `dead.>`."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def put(self, subject: str, data: bytes, *, headers: Mapping[str, str], id: str) -> None:
+    def put(self, subject: str, data: bytes, *, headers: Mapping[str, str], id: str) -> Awaitable[object]:
         safe = {key: _one_line(value) for key, value in headers.items()}
-        await self._link.publish_surely(f"dead.{subject}", data, {**safe, MSG_ID: id})
+        return self._link.publish_surely(f"dead.{subject}", data, {**safe, MSG_ID: id})
 
 
 def _one_line(text: str, most: int = 1_000) -> str:

@@ -14,10 +14,9 @@ from dagnats.runtime.jetstream.pull import Pull
 from dagnats.runtime.jetstream.resources import TIMERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
-    from nats.aio.msg import Msg
-
+    from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
     from dagnats.runtime.ports import Wakeup
 
@@ -31,13 +30,13 @@ class JetStreamTimers:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def set(self, run_id: str, *, due_ns: int, seq: int, id: str) -> None:
+    def set(self, run_id: str, *, due_ns: int, seq: int, id: str) -> Awaitable[object]:
         headers = {
             MSG_ID: id,
             "Nats-Schedule": f"@at {rfc3339(due_ns)}",
             "Nats-Schedule-Target": f"due.{run_id}.{seq}",
         }
-        await self._link.publish_surely(f"sleep.{run_id}.{seq}", b"%d" % due_ns, headers)
+        return self._link.publish_surely(f"sleep.{run_id}.{seq}", b"%d" % due_ns, headers)
 
 
 class JetStreamWakeup:
@@ -45,15 +44,15 @@ class JetStreamWakeup:
 
     __slots__ = ("_link", "_message", "due_ns", "run_id", "seq")
 
-    def __init__(self, link: Link, message: Msg) -> None:
+    def __init__(self, link: Link, message: Message) -> None:
         self._link = link
         self._message = message
         _, self.run_id, seq = message.subject.split(".")
         self.seq = int(seq)
         self.due_ns = int(message.data)
 
-    async def acknowledge(self) -> None:
-        await self._link.send(self._message.reply, b"+ACK")
+    def acknowledge(self) -> None:
+        self._link.send(self._message.reply, b"+ACK")
 
 
 class JetStreamWakeupFeed:
@@ -77,7 +76,7 @@ class JetStreamWakeupFeed:
         }
         await link.api(f"CONSUMER.CREATE.{TIMERS}.{_DURABLE}", {"stream_name": TIMERS, "config": config})
         pull = Pull(link, TIMERS, _DURABLE, most=_BATCH)
-        await pull.start()
+        pull.start()
         return cls(link, pull)
 
     async def batch(self) -> Sequence[Wakeup]:
@@ -87,9 +86,9 @@ class JetStreamWakeupFeed:
                 try:
                     wakeups.append(JetStreamWakeup(self._link, message))
                 except ValueError:  # not one of ours: it can wake nobody
-                    await self._link.send(message.reply, b"+TERM")
+                    self._link.send(message.reply, b"+TERM")
             if wakeups:
                 return wakeups
 
     async def close(self) -> None:
-        await self._pull.close()
+        self._pull.close()

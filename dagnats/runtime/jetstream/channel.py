@@ -1,0 +1,83 @@
+"""What the fast path asks of a NATS connection: send, subscribe, hear of losses. Two kinds provide it.
+
+`Wire` is our own, for plain connections; `NatsPy` is nats-py's, for everything else (TLS, nkeys, JWT, several
+servers). Which one is used is decided when connecting; nothing above notices.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STATUS = b"NATS/1.0 "
+
+
+class Message:
+    """A message as it came. Headers are read when asked for: most are never looked at."""
+
+    __slots__ = ("data", "raw_headers", "reply", "subject")
+
+    def __init__(self, subject: str, reply: str, raw_headers: bytes, data: bytes) -> None:
+        self.subject = subject
+        self.reply = reply
+        self.raw_headers = raw_headers
+        self.data = data
+
+    @property
+    def status(self) -> str:
+        """The server's own word instead of a payload: `503`, `408`, …; "" for an ordinary message."""
+        line = self.raw_headers[9:12]
+        return line.decode() if line.isdigit() else ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers by name; of a repeated name the last."""
+        found: dict[str, str] = {}
+        for line in self.raw_headers.split(b"\r\n")[1:]:
+            name, colon, value = line.partition(b":")
+            if colon:
+                found[name.decode()] = value.strip().decode(errors="replace")
+        return found
+
+    def header(self, name: bytes) -> bytes:
+        """One header's value, without reading the others; b"" when it is not there."""
+        at = self.raw_headers.find(b"\r\n" + name + b":")
+        if at < 0:
+            return b""
+        start = at + len(name) + 3
+        return self.raw_headers[start : self.raw_headers.find(b"\r\n", start)].strip()
+
+
+class Channel(Protocol):
+    """One connection. Everything but `connect`, `drain` and `close` returns at once."""
+
+    on_lost: Callable[[], None]
+    """Called when the connection is lost: answers that are awaited will not come."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    @property
+    def max_payload_bytes(self) -> int: ...
+
+    def publish(self, subject: str, data: bytes, reply: str = "", headers: bytes = b"") -> None:
+        """Send a message. Raises UnavailableError while the connection is lost."""
+        ...
+
+    async def up(self) -> None:
+        """Wait until there is a connection."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the socket takes more."""
+        ...
+
+    def subscribe(self, subject: str, callback: Callable[[Message], None]) -> int:
+        """Call `callback` for each message, now and after every reconnect. It must not raise."""
+        ...
+
+    def unsubscribe(self, sid: int) -> None: ...
+
+    async def close(self) -> None: ...
