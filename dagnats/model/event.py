@@ -6,7 +6,7 @@ gives that, as a `Record`.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -14,6 +14,9 @@ from dagnats.errors import DecodeError
 
 FailureType = Literal["retriable", "non_retriable", "retry_after"]
 NOTHING = msgspec.Raw(b"")
+
+Nanos = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""An instant in nanoseconds since 1970 that any part of the system can say: up to the year 2116."""
 
 CORE_VERSION = 1
 """Grows when the core would decide differently on an old history; recorded in every start."""
@@ -45,7 +48,7 @@ class StepEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     step_id: str
-    attempt_number: int = 0
+    attempt_number: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0
     worker_id: str = ""
 
 
@@ -125,13 +128,17 @@ class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="
     started_at: str = ""
 
 
+class StepReleased(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.released"):
+    """A worker that stops gave an attempt back unfinished: it waits for another worker, as if never begun."""
+
+
 class TimerFired(Event, frozen=True, kw_only=True, omit_defaults=True, tag="timer.fired"):
     """A wake-up that some event had set came due. Only a tick: the deadlines are in the run's state.
 
     `due_ns` moves the run's clock at least to the instant that was waited for.
     """
 
-    due_ns: int
+    due_ns: Nanos
 
 
 class Compensation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -183,6 +190,7 @@ AnyEvent = (
     | StepStarted
     | StepCompleted
     | StepFailed
+    | StepReleased
     | TimerFired
     | CompensateStarted
     | CompensateStepCompleted
@@ -241,7 +249,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     error: str = ""
     failure_type: FailureType = "retriable"
-    retry_after_ms: int = 0
+    retry_after_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
     detail: str = ""
 
 

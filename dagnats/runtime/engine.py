@@ -10,19 +10,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagnats.errors import DagnatsError, DecodeError, RefusedError
-from dagnats.model.event import Record, TimerFired, WorkflowStarted, decode_event, encode_event
+from dagnats.errors import DecodeError, RefusedError
+from dagnats.model.event import (
+    Outcome,
+    Record,
+    TimerFired,
+    WorkflowFailed,
+    WorkflowStarted,
+    decode_event,
+    encode_event,
+)
+from dagnats.model.identifier import is_run_id
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import IN_FLIGHT, decode_run, encode_run
+from dagnats.runtime.burial import bury
 from dagnats.runtime.core.action import EnqueueTask, SetTimer
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
+from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -30,7 +43,7 @@ if TYPE_CHECKING:
     from dagnats.model.run import Run
     from dagnats.runtime.core.action import AnyAction
     from dagnats.runtime.core.graph import Graph
-    from dagnats.runtime.ports import EngineFeeds, Entry, LogFeed, Ports, Wakeup, WakeupFeed
+    from dagnats.runtime.ports import EngineFeeds, LogFeed, Ports, Wakeup, WakeupFeed
 
 log = logging.getLogger("dagnats.engine")
 
@@ -38,30 +51,49 @@ _NEAR_NS = 5_000_000_000  # native schedules are up to 250 ms late; timers neare
 
 
 class Engine:
-    """Decides for every run of a namespace. One at a time."""
+    """Decides for every run on a server, while it leads."""
 
     def __init__(self, ports: Ports, feeds: EngineFeeds) -> None:
         self._ports = ports
         self._feeds = feeds
         self._outbox = Outbox(ports)
+        self._leadership = Leadership(ports.lease, f"engine-{secrets.token_hex(8)}")
         self._runs: dict[str, Run] = {}
         self._graphs: dict[str, Graph] = {}
         self._near: dict[str, asyncio.TimerHandle] = {}
         self._aside: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
-        """Work until cancelled."""
-        history = await self._feeds.history()
-        wakeups = await self._feeds.wakeups()
+    async def run(self, *, alone: bool = False) -> None:
+        """Lead when nobody else does, until cancelled; stand by in between.
+
+        Args:
+            alone: Nobody else can be leading: see `Leadership.acquire`.
+        """
+        while True:
+            await self._leadership.acquire(at_once=alone)
+            alone = False
+            try:
+                await self._lead()
+            except LeaseLost as lost:
+                log.warning("no longer leading: %s", lost)
+            finally:
+                self._runs.clear()
+                await self._leadership.release()
+
+    async def _lead(self) -> None:
+        history = await persist(self._feeds.history)
+        wakeups = await persist(self._feeds.wakeups)
         work = [
             asyncio.create_task(self._follow(history), name="engine: history"),
             asyncio.create_task(self._wake(wakeups), name="engine: wake-ups"),
+            asyncio.create_task(self._leadership.keep(), name="engine: lease"),
         ]
         try:
             await asyncio.gather(*work)
         finally:
             for timer in self._near.values():
                 timer.cancel()
+            self._near.clear()
             await _cancelled([*work, *self._aside])
             await history.close()
             await wakeups.close()
@@ -92,7 +124,11 @@ class Engine:
             graph = self._graph_of(record, run)
             if graph is None:
                 continue  # late news: the run has ended, or its history is gone
-            decision = advance(graph, run, record)
+            try:
+                decision = advance(graph, run, record)
+            except Exception as error:  # noqa: BLE001  # a bug of the core must not stop the runs it does not concern
+                await self._park(record, error)
+                continue
             run = decision.run
             if run is None:
                 continue
@@ -101,9 +137,11 @@ class Engine:
             if run.ended and not was_over:
                 ended.append(run)
             self._set_near_timers(decision.actions, run.clock_ns)
+        self._leadership.check()
         await self._outbox.act([action for action in actions if self._is_wanted(action)])
         for run in ended:
             self._write_behind(run)
+            self._drop_tasks(run)
         for record in records:
             run = self._runs.get(record.event.run_id)
             if run is not None and run.ended:
@@ -114,6 +152,8 @@ class Engine:
         for entry in entries:
             try:
                 event = decode_event(entry.data)
+                if not is_run_id(entry.run_id):
+                    raise DecodeError(f"{entry.run_id!r} cannot name a run", data=entry.data)
                 if event.run_id != entry.run_id:
                     raise DecodeError(f"run {event.run_id!r} in the history of run {entry.run_id!r}", data=entry.data)
             except DecodeError as error:
@@ -122,20 +162,28 @@ class Engine:
             records.append(Record(entry.seq, entry.time_ns, event))
         return records
 
-    async def _bury(self, entry: Entry, error: DagnatsError, kind: str) -> None:
+    async def _park(self, record: Record, error: Exception) -> None:
+        """Fail a run the core cannot decide: its event into the dead letters, its end into its history."""
+        run_id = record.event.run_id
+        log.error("run %s cannot be decided at event %d", run_id, record.seq, exc_info=error)
+        self._runs.pop(run_id, None)  # half moved
+        why = f"the engine cannot decide event {record.seq}: {type(error).__name__}: {error}"
+        entry = Entry(record.seq, record.time_ns, run_id, encode_event(record.event))
+        await self._bury(entry, error, "parked")
+        failed = WorkflowFailed(run_id=run_id, timestamp=rfc3339(record.time_ns), payload=Outcome(error=why))
+        await self._ports.log.append(run_id, encode_event(failed), id=f"{run_id}.{record.seq}.parked")
+
+    async def _bury(self, entry: Entry, error: Exception, kind: str) -> None:
         """Put an event nobody can act on into the dead letters, with its bytes, and go on."""
         log.error("event %d of run %s goes to the dead letters: %s", entry.seq, entry.run_id, error)
-        await self._ports.dead_letters.put(
-            f"orchestrator.{kind}.{entry.run_id}",
-            entry.data,
-            headers={
-                "Dagnats-Dlq-Run-Id": entry.run_id,
-                "Dagnats-Dlq-Error": str(error),
-                "Dagnats-Dlq-Consumer": "WORKFLOW_HISTORY",
-                "Dagnats-Dlq-Sequence": str(entry.seq),
-            },
-            id=f"dlq:history:{entry.seq}",
-        )
+        headers = {
+            "Dagnats-Dlq-Run-Id": entry.run_id,
+            "Dagnats-Dlq-Error": str(error),
+            "Dagnats-Dlq-Consumer": "WORKFLOW_HISTORY",
+            "Dagnats-Dlq-Sequence": str(entry.seq),
+        }
+        subject = f"orchestrator.{kind}.{entry.run_id}"
+        await bury(self._ports.dead_letters, subject, entry.data, headers, id=f"dlq:history:{entry.seq}")
 
     # -- runs and definitions --------------------------------------------------------------------------------
 
@@ -182,7 +230,11 @@ class Engine:
             return
         start = records[0].event.payload
         await self._load_graph(start.workflow, start.def_hash)
-        run = fold(self._graphs[start.def_hash], records)
+        try:
+            run = fold(self._graphs[start.def_hash], records)
+        except Exception:
+            log.exception("run %s cannot be folded: it stays parked", run_id)
+            return
         if run is not None:
             self._runs[run_id] = run
 
@@ -198,7 +250,10 @@ class Engine:
         """False for a task that the same batch has an answer to (as after a restart): it would run twice."""
         if not isinstance(action, EnqueueTask):
             return True
-        state = self._runs[action.run_id].steps[action.step_id]
+        run = self._runs.get(action.run_id)
+        if run is None:  # it was parked
+            return False
+        state = run.steps[action.step_id]
         return state.attempt == action.attempt and state.status in IN_FLIGHT
 
     def _write_behind(self, run: Run) -> None:
@@ -210,6 +265,17 @@ class Engine:
             await self._ports.snapshots.save(run_id, snapshot)
         except RefusedError as error:
             log.warning("run %s has no snapshot: %s", run_id, error)
+
+    def _drop_tasks(self, run: Run) -> None:
+        """Take what an ended run has left in the queues: handlers that begin now would work for nobody."""
+        graph = self._graphs[run.def_hash]
+        left = {
+            graph.nodes[step].task
+            for step, state in run.steps.items()
+            if state.status == "cancelled" and step in graph.nodes
+        }
+        for task_type in left:
+            self._spawn(persist(lambda task_type=task_type: self._ports.tasks.drop(task_type, run.run_id)))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -105,6 +105,10 @@ class TaskQueue(Protocol):
         """Queue a task. Awaiting it raises RefusedError when the queue will never take it."""
         ...
 
+    async def drop(self, task_type: str, run_id: str) -> None:
+        """Forget a run's tasks of one type: nobody waits for them any more."""
+        ...
+
 
 class TaskDelivery(Protocol):
     """A task handed to this worker, until it is acknowledged or handed back.
@@ -148,6 +152,10 @@ class TaskFeed(Protocol):
 
     async def take(self, room: int) -> list[TaskDelivery]:
         """Up to `room` tasks, at least one; waits for them. One call at a time."""
+        ...
+
+    def hand_back(self) -> None:
+        """Give back the tasks that arrived and were not taken yet."""
         ...
 
     async def close(self) -> None:
@@ -235,6 +243,16 @@ class DeadLetters(Protocol):
         ...
 
 
+class Lease(Protocol):
+    """The message that says who leads."""
+
+    async def read(self) -> Stored | None: ...
+
+    async def write(self, data: bytes, *, revision: int) -> int:
+        """Replace revision `revision` (0: there is none) and give the new one. Raises ConflictError."""
+        ...
+
+
 class Overview(NamedTuple):
     """The server as `dagnats status` shows it."""
 
@@ -267,6 +285,7 @@ class Ports:
     definitions: Definitions
     timers: Timers
     dead_letters: DeadLetters
+    lease: Lease
 
 
 class EngineFeeds(Protocol):

@@ -65,7 +65,9 @@ async def serve(
             url, token = embedded.url, embedded.token
         jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
         await jetstream.ports.server.prepare()
-        engine = asyncio.create_task(Engine(jetstream.ports, jetstream.feeds).run(), name="engine")
+        engine = asyncio.create_task(
+            Engine(jetstream.ports, jetstream.feeds).run(alone=embedded is not None), name="engine"
+        )
         stack.push_async_callback(_end, engine)
         if embedded is not None:
             write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -26,12 +27,25 @@ from dagnats.handling.codec import CodecError, type_name
 from dagnats.handling.context import SyncTaskContext, TaskContext
 from dagnats.handling.handler import Handler
 from dagnats.model.duration import format_duration
-from dagnats.model.event import Failure, StepCompleted, StepFailed, StepStarted, encode_event, event_type
+from dagnats.model.event import (
+    Failure,
+    StepCompleted,
+    StepFailed,
+    StepReleased,
+    StepStarted,
+    decode_event,
+    encode_event,
+    event_type,
+)
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import encode
 from dagnats.model.task import Task, decode_task
+from dagnats.runtime.burial import bury
+from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from dagnats.runtime.ports import Connection, TaskDelivery, TaskFeed
 
 log = logging.getLogger("dagnats.worker")
@@ -123,7 +137,7 @@ class Worker:
             asyncio.create_task(self._serve(handler, feed), name=f"worker: {handler.task}") for handler, feed in feeds
         ]
         ack_wait_s = min((feed.ack_wait_s for _, feed in feeds), default=self._ack_wait_s)
-        keeper = asyncio.create_task(self._keep(ack_wait_s / 3), name="worker: keep")
+        keeper = asyncio.create_task(self._keep(feeds, ack_wait_s / 3), name="worker: keep")
         stopping = asyncio.create_task(self._stopping.wait(), name="worker: stop")
         try:
             done, _ = await asyncio.wait([stopping, keeper, *pulls], return_when=asyncio.FIRST_COMPLETED)
@@ -162,12 +176,19 @@ class Worker:
         if not attempt.cancelled() and (error := attempt.exception()) is not None:
             log.error("an attempt ended without a result; its task will be delivered again", exc_info=error)
 
-    async def _keep(self, every_s: float) -> None:
-        """Tell the server, three times per ack wait, that the held tasks are being worked on."""
+    async def _keep(self, feeds: list[tuple[Handler[..., Any], TaskFeed]], every_s: float) -> None:
+        """Tell the server, three times per ack wait, that the held tasks are being worked on.
+
+        Tasks that arrived and find no free slot, because another task type was quicker, go back: somebody else may
+        have room.
+        """
         while True:
             await asyncio.sleep(every_s)
             for delivery in list(self._held):
                 delivery.keep()
+            for handler, feed in feeds:
+                if not self._slots(handler).free:
+                    feed.hand_back()
 
     async def _close(self, pulls: list[asyncio.Task[None]], feeds: list[tuple[Handler[..., Any], TaskFeed]]) -> None:
         for pull in pulls:
@@ -193,9 +214,11 @@ class Worker:
     ) -> None:
         """Run one task from its bytes to its acknowledgement."""
         slots = self._slots(handler)
+        running = place is None
         try:
             if place is not None:  # several task types pulled for the same room
                 await place
+                running = True
             try:
                 task = decode_task(delivery.data)
                 if task.run_id != delivery.run_id:
@@ -209,7 +232,8 @@ class Worker:
             delivery.hand_back()
             raise
         finally:
-            slots.release()
+            if running:
+                slots.release()
             self._held.discard(delivery)
 
     async def _bury(self, handler: Handler[..., Any], delivery: TaskDelivery, error: DecodeError) -> None:
@@ -223,27 +247,32 @@ class Worker:
             "Dagnats-Dlq-Consumer": "TASK_QUEUES",
         }
         digest = hashlib.sha256(delivery.data).hexdigest()[:16]
-        await self._connection.ports.dead_letters.put(
-            f"{handler.task}.{delivery.run_id}.unmarshal-failed",
-            delivery.data,
-            headers=headers,
-            id=f"dlq:task:{handler.task}:{delivery.run_id}:{digest}",
-        )
+        subject = f"{handler.task}.{delivery.run_id}.unmarshal-failed"
+        letter_id = f"dlq:task:{handler.task}:{delivery.run_id}:{digest}"
+        await bury(self._connection.ports.dead_letters, subject, delivery.data, headers, id=letter_id)
 
     async def _result(
         self, handler: Handler[..., Any], task: Task, delivery: TaskDelivery
     ) -> StepCompleted | StepFailed:
         """The event that says what became of the attempt."""
-        redelivered = delivery.deliveries > 1
-        if delivery.deliveries >= MOST_DELIVERIES:
-            lost = f"given up: {delivery.deliveries - 1} workers were lost while they ran this attempt"
-            return self._failed(task, Failure(error=lost, detail="worker_lost"))
-        start = _Start(self, task, at_once=redelivered or 0 < task.timeout_ms < SHORT_TIMEOUT_MS)
+        lost = await self._lost_workers(task) if delivery.deliveries >= MOST_DELIVERIES else 0
+        if lost >= MOST_DELIVERIES - 1:
+            given_up = f"given up: {lost} workers were lost while they ran this attempt"
+            return self._failed(task, Failure(error=given_up, detail="worker_lost"))
+        at_once = delivery.deliveries > 1 or 0 < task.timeout_ms < SHORT_TIMEOUT_MS
+        start = _Start(self, task, at_once=at_once)
         try:
             await start.begin()
             output = await self._call(handler, task)
         except _Failed as failed:
             return self._failed(task, failed.failure, started_at=start.unsent)
+        except asyncio.CancelledError:
+            if not start.unsent:
+                self._release(task)
+            raise
+        except Exception as error:  # a mistake of ours must not hide as a task that comes again and again
+            log.exception("an attempt of %s ended unexpectedly", handler.task)
+            return self._failed(task, Failure(error=f"the worker failed: {_said(error)}"), started_at=start.unsent)
         finally:
             await start.end()
         return StepCompleted(
@@ -256,6 +285,30 @@ class Worker:
             payload=msgspec.Raw(output),
             started_at=start.unsent,
         )
+
+    async def _lost_workers(self, task: Task) -> int:
+        """How many workers began this attempt and neither answered it nor gave it back."""
+        count = 0
+        for entry in await persist(lambda: self._connection.ports.log.read(task.run_id)):
+            with suppress(DecodeError):
+                event = decode_event(entry.data)
+                if not isinstance(event, StepStarted | StepReleased):
+                    continue
+                if (event.step_id, event.attempt_number) == (task.step_id, task.attempt):
+                    count += 1 if isinstance(event, StepStarted) else -1
+        return count
+
+    def _release(self, task: Task) -> None:
+        """Say that the attempt goes back unfinished. Sent, not waited for: the worker is on its way out."""
+        event = StepReleased(
+            run_id=task.run_id,
+            step_id=task.step_id,
+            attempt_number=task.attempt,
+            worker_id=self.worker_id,
+            timestamp=_now(),
+            trace_parent=task.traceparent,
+        )
+        self._send(event)
 
     def _failed(self, task: Task, failure: Failure, *, started_at: str = "") -> StepFailed:
         return StepFailed(
@@ -278,11 +331,14 @@ class Worker:
             await self._append(self._failed(task, failure))
 
     async def _append(self, event: StepStarted | StepCompleted | StepFailed) -> None:
+        await self._send(event)
+
+    def _send(self, event: StepStarted | StepReleased | StepCompleted | StepFailed) -> Awaitable[object]:
         # The id that Go workers use: one event of each type per attempt.
         event_id = f"{event.run_id}.{event.step_id}.{event_type(event)}.{event.attempt_number}"
-        if isinstance(event, StepStarted):
-            event_id += f".{secrets.token_hex(4)}"  # every delivery that runs is a start of its own
-        await self._connection.ports.log.append(event.run_id, encode_event(event), id=event_id)
+        if isinstance(event, StepStarted | StepReleased):
+            event_id += f".{secrets.token_hex(4)}"  # every delivery that runs begins, and may go back, on its own
+        return self._connection.ports.log.append(event.run_id, encode_event(event), id=event_id)
 
     async def announce(self, task: Task) -> None:
         """Say that the attempt has begun."""
@@ -339,7 +395,10 @@ class Worker:
                 if handler.is_async:
                     return await handler.function(*arguments)
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, handler.function, *arguments)
+                result, raised = await loop.run_in_executor(self._threads, _called, handler.function, arguments)
+                if raised is not None:
+                    raise raised
+                return result
         except TimeoutError as error:
             if limit.expired():
                 limit_text = format_duration(timedelta(milliseconds=timeout_ms))
@@ -350,13 +409,23 @@ class Worker:
                 raise
             raise _Failed("the handler cancelled itself") from error
         except Abort as error:
-            raise _Failed(str(error), "non_retriable") from error
+            raise _Failed(_text(error), "non_retriable") from error
         except Retry as error:
-            after_ms = int(error.after.total_seconds() * 1_000)
-            raise _Failed(str(error), "retry_after", retry_after_ms=after_ms) from error
-        except (Exception, SystemExit) as error:
+            after_ms = max(int(error.after.total_seconds() * 1_000), 0)
+            raise _Failed(_text(error), "retry_after", retry_after_ms=after_ms) from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # handlers may raise anything, SystemExit included
             log.debug("attempt failed", exc_info=error)
             raise _Failed(_said(error)) from error
+
+
+def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+    """Call in a thread. What is raised comes back as a value: a future cannot carry StopIteration."""
+    try:
+        return function(*arguments), None
+    except BaseException as error:  # noqa: BLE001  # handlers may raise anything
+        return None, RuntimeError(f"StopIteration: {error}") if isinstance(error, StopIteration) else error
 
 
 class _Failed(Exception):
@@ -408,6 +477,10 @@ class _Slots:
         self._room = asyncio.Event()
         self._room.set()
 
+    @property
+    def free(self) -> int:
+        return self._free
+
     async def room(self) -> int:
         """The number of free slots, at least one; waits for it."""
         while not self._free:  # another task type may have taken the slot that woke us
@@ -452,8 +525,17 @@ def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str
 
 def _said(error: BaseException) -> str:
     """An exception as a step's error: its kind and its text."""
-    text = str(error)
+    text = _text(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    """An exception's text, whatever its author did to it, as text that JSON can carry."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  # a user's __str__ may raise anything
+        text = "(its text cannot be read: __str__ raised)"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _now() -> str:

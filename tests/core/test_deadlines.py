@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from history import BEGIN, SECOND, History, graph, step
 
-from dagnats.model.event import StepCompleted, StepStarted, TimerFired, WorkflowCancelled
+from dagnats.model.event import StepCompleted, StepReleased, StepStarted, TimerFired, WorkflowCancelled
 from dagnats.runtime.core.action import EndRun, EnqueueTask, SendDeadLetter
 
 TIMED = {"timeout": "30s", "retry": {"max_attempts": 1, "initial_delay": "5s"}}
@@ -244,3 +244,25 @@ def test_deadlines_of_steps_that_are_done_are_forgotten() -> None:
     history.feed(StepStarted(run_id="r", step_id="b", attempt_number=1))
     assert history.run.deadlines == []
     assert history.run.status == "running"
+
+
+def test_an_attempt_that_is_given_back_waits_as_if_never_begun() -> None:
+    history = History(graph(step("a", timeout="30s")))
+    history.start()
+    history.started("a", worker_id="w1")
+    assert history.feed(StepReleased(run_id="r", step_id="a", attempt_number=1, worker_id="w1")) == []
+    assert (history.status("a"), history.state("a").worker_id) == ("queued", "")
+    history.wait(3_600)
+    history.tick()
+    assert history.status("a") == "queued"
+    history.started("a", worker_id="w2")
+    history.completed("a", 1)
+    assert history.run.status == "completed"
+
+
+def test_an_attempt_that_is_over_cannot_be_given_back() -> None:
+    history = History(graph(step("a")))
+    history.start()
+    history.completed("a", 1)
+    history.feed(StepReleased(run_id="r", step_id="a", attempt_number=1))
+    assert history.status("a") == "completed"

@@ -26,7 +26,9 @@ from dagnats import (
     Workflow,
     handler,
 )
-from dagnats.model.event import Start, WorkflowStarted, encode_event
+from dagnats.model.event import Start, StepCompleted, WorkflowStarted, encode_event
+from dagnats.runtime import engine
+from dagnats.runtime.jetstream.queue import durable_name
 from tests.support.processes import until
 from tests.support.system import running
 
@@ -157,6 +159,39 @@ def _raises_in_a_thread() -> None:
     raise KeyError("x")
 
 
+def _stops_in_a_thread() -> None:
+    next(iter([]))
+
+
+async def _surrogate() -> None:
+    raise ValueError("bad \udcff name")
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+async def _mute() -> None:
+    raise Mute
+
+
+async def _mute_abort() -> None:
+    raise Abort("\udcff")
+
+
+class Odd(BaseException):
+    pass
+
+
+async def _odd() -> None:
+    raise Odd("odd")
+
+
+async def _just_too_large() -> str:
+    return "x" * (8 * 1024 * 1024 - 350)
+
+
 async def _huge() -> str:
     return "x" * 9_000_000
 
@@ -171,6 +206,12 @@ async def _huge() -> str:
         (_too_long, "no result within the step's timeout of 200ms"),
         (_raises_in_a_thread, "KeyError: 'x'"),
         (_huge, "the result could not be stored"),
+        (_just_too_large, "the result could not be stored"),
+        (_stops_in_a_thread, "StopIteration"),
+        (_surrogate, "ValueError: bad \\udcff name"),
+        (_mute, "Mute: (its text cannot be read"),
+        (_mute_abort, "\\udcff"),
+        (_odd, "Odd: odd"),
     ],
 )
 async def test_whatever_a_handler_does_wrong_is_the_steps_error_and_the_worker_goes_on(
@@ -340,8 +381,12 @@ async def test_messages_nobody_can_read_go_to_the_dead_letters_and_stop_nothing(
             ("history.r1", b"\xff not an event"),
             ("history.r2", b'{"type":"step.exploded","run_id":"r2"}'),
             ("history.r6", b'{"type":"step.completed","run_id":"r6","step_id":"a","payload":"\xff"}'),
+            ("history.r7", b'{"type":"timer.fired","run_id":"r7","due_ns":10000000000000000000000000}'),
+            ("history.r8", b"\xff" * (8 * 1024 * 1024 - 600)),
+            ("history.a.b", b'{"type":"timer.fired","run_id":"a.b","due_ns":1}'),
             ("history.r3", b'{"type":"workflow.cancelled","run_id":"another"}'),
             ("task.solo.work.r4", b"not a task"),
+            ("task.solo.work.r9", b"\xff" * (8 * 1024 * 1024 - 600)),
             ("task.solo.work.r5", b'{"run_id":"another","step_id":"work"}'),
         ]
         for subject, data in poison:
@@ -356,8 +401,9 @@ async def test_messages_nobody_can_read_go_to_the_dead_letters_and_stop_nothing(
             headers["Dagnats-Dlq-Run-Id"]: (subject, data) for subject, headers, data in await system.dead_letters()
         }
         for subject, data in poison:
-            run_id = subject.rpartition(".")[2]
-            assert letters[run_id][1] == data
+            run_id = subject.removeprefix("history.").removeprefix("task.solo.work.")
+            assert letters[run_id][1] == data[: len(letters[run_id][1])]
+            assert len(letters[run_id][1]) in (len(data), 64 * 1024)
         assert letters["r1"][0] == "dead.orchestrator.unmarshal-failed.r1"
         assert letters["r4"][0] == "dead.solo.work.r4.unmarshal-failed"
         assert all(headers["Dagnats-Dlq-Error"] for _, headers, _ in await system.dead_letters())
@@ -383,6 +429,51 @@ async def test_a_run_whose_definition_is_missing_fails_and_says_so(nats_server: 
         await system.jetstream.ports.log.append("r1", encode_event(event), id="r1.start")
         with pytest.raises(RunFailed, match="of workflow 'gone' is not stored"):
             await system.client.handle("r1").result(timeout="10s")
+
+
+@pytest.mark.parametrize(("workflow", "identity"), [("a b", "c d"), ("", ""), ("x.y", "*"), ("a\r\nPING", "h")])
+async def test_a_start_with_names_that_cannot_be_looked_up_fails_and_stops_nothing(
+    nats_server: EmbeddedServer, workflow: str, identity: str
+) -> None:
+    async def work() -> str:
+        return "done"
+
+    healthy = one_step(work)
+    async with running(nats_server) as system:
+        event = WorkflowStarted(run_id="odd", payload=Start(workflow=workflow, def_hash=identity))
+        await system.jetstream.ports.log.append("odd", encode_event(event), id="odd.start")
+        with pytest.raises(RunFailed, match="is not stored"):
+            await system.client.handle("odd").result(timeout="10s")
+        await system.client.register(healthy)
+        system.start_worker([healthy])
+        assert await system.client.run(healthy) == "done"
+
+
+async def test_an_event_the_core_cannot_decide_fails_its_run_and_stops_nothing(
+    nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(value: str) -> str:
+        return value
+
+    real = engine.advance
+
+    def breaks_on_unlucky(graph: Any, run: Any, record: Any) -> Any:
+        if record.event.run_id == "unlucky" and isinstance(record.event, StepCompleted):
+            raise ZeroDivisionError("a bug")
+        return real(graph, run, record)
+
+    monkeypatch.setattr(engine, "advance", breaks_on_unlucky)
+    workflow = one_step(work)
+    async with running(nats_server) as system:
+        await system.client.register(workflow)
+        system.start_worker([workflow])
+        unlucky = await system.client.start(workflow, "x", run_id="unlucky")
+        with pytest.raises(RunFailed, match=r"the engine cannot decide event \d+: ZeroDivisionError: a bug"):
+            await unlucky.result(timeout="10s")
+        assert await system.client.run(workflow, "y") == "y"
+        ((subject, _, data),) = await system.dead_letters()
+        assert subject == "dead.orchestrator.parked.unlucky"
+        assert msgspec.json.decode(data)["type"] == "step.completed"
 
 
 async def test_a_run_keeps_the_definition_it_was_started_with(nats_server: EmbeddedServer) -> None:
@@ -532,3 +623,138 @@ async def test_two_handlers_for_one_task_type_are_refused(nats_server: EmbeddedS
     async with running(nats_server, engine=False) as system:
         with pytest.raises(ConflictError, match=r"two handlers serve task type 'solo\.work'"):
             system.start_worker([one_step(_aborts), one_step(_exits)])
+
+
+async def test_a_task_type_that_finds_no_room_runs_each_of_its_tasks_once(nats_server: EmbeddedServer) -> None:
+    full, let_go = asyncio.Event(), asyncio.Event()
+    calls: list[str] = []
+
+    async def slow(ctx: TaskContext) -> None:
+        calls.append(f"slow {ctx.run_id}")
+        if len(calls) == 4:
+            full.set()
+        await let_go.wait()
+
+    async def quick(ctx: TaskContext) -> None:
+        calls.append(f"quick {ctx.run_id}")
+
+    busy, other = Workflow("busy"), Workflow("other")
+    busy.task("slow", handler("busy.slow")(slow))
+    other.task("quick", handler("other.quick")(quick))
+    async with running(nats_server) as system:
+        for each in (busy, other):
+            await system.client.register(each)
+        # An ack wait this short has passed several times before there is room again.
+        system.start_worker([busy, other], concurrency=4, ack_wait=timedelta(milliseconds=300))
+        runs = [await system.client.start(busy) for _ in range(4)]
+        await full.wait()
+        runs += [await system.client.start(other) for _ in range(6)]
+        link = system.jetstream.link
+
+        async def waited() -> bool:
+            info = await link.api("CONSUMER.INFO.TASK_QUEUES." + durable_name("other.quick"))
+            return info["delivered"]["consumer_seq"] >= 4 and info["num_redelivered"] + info["num_pending"] >= 0
+
+        await until(waited)
+        elapsed = asyncio.get_running_loop().time() + 1.0
+
+        async def several_ack_waits_later() -> bool:
+            return asyncio.get_running_loop().time() >= elapsed
+
+        await until(several_ack_waits_later)
+        let_go.set()
+        for run in runs:
+            await run.result(timeout="10s")
+        assert sorted(calls) == sorted(set(calls)), "a task ran twice"
+
+
+async def test_one_busy_worker_leaves_the_next_task_to_an_idle_one(nats_server: EmbeddedServer) -> None:
+    let_go = asyncio.Event()
+    both = asyncio.Event()
+    workers: set[str] = set()
+
+    async def work(ctx: TaskContext) -> None:
+        workers.add(ctx.worker_id)
+        if len(workers) == 2:
+            both.set()
+        await let_go.wait()
+
+    workflow = one_step(work)
+    async with running(nats_server) as system:
+        await system.client.register(workflow)
+        for name in ("one", "two"):
+            system.start_worker([workflow], worker_id=name, concurrency=1, ack_wait=timedelta(minutes=10))
+        runs = [await system.client.start(workflow) for _ in range(2)]
+        async with asyncio.timeout(10):
+            await both.wait()
+        let_go.set()
+        for run in runs:
+            await run.result(timeout="10s")
+
+
+async def test_workers_that_stop_are_not_counted_as_lost(nats_server: EmbeddedServer) -> None:
+    begun: asyncio.Queue[str] = asyncio.Queue()
+    last = asyncio.Event()
+
+    async def work(ctx: TaskContext) -> str:
+        begun.put_nowait(ctx.worker_id)
+        if not last.is_set():
+            await asyncio.Event().wait()
+        return ctx.worker_id
+
+    workflow = one_step(work, timeout="900ms")  # short enough that every start is announced
+    async with running(nats_server) as system:
+        await system.client.register(workflow)
+        run = await system.client.start(workflow)
+        for n in range(5):
+            worker = system.start_worker([workflow], worker_id=f"w{n}", grace=timedelta(0))
+            async with asyncio.timeout(10):
+                assert await begun.get() == f"w{n}"
+            worker.stop()
+        last.set()
+        system.start_worker([workflow], worker_id="last")
+        assert await run.result(str, timeout="10s") == "last"
+        events = [event.type for event in await run.history()]
+        assert events.count("step.released") == 5
+
+
+async def test_tasks_that_a_cancelled_run_left_in_the_queue_are_not_run(nats_server: EmbeddedServer) -> None:
+    calls: list[str] = []
+
+    async def work(ctx: TaskContext) -> None:
+        calls.append(ctx.run_id)
+
+    workflow = one_step(work)
+    async with running(nats_server) as system:
+        await system.client.register(workflow)
+        cancelled = await system.client.start(workflow)
+        wanted = await system.client.start(workflow)
+        await cancelled.cancel()
+
+        async def only_one_is_left() -> bool:
+            return (await system.jetstream.link.api("STREAM.INFO.TASK_QUEUES"))["state"]["messages"] == 1
+
+        await until(only_one_is_left)
+        system.start_worker([workflow])
+        await wanted.result(timeout="10s")
+        assert calls == [wanted.run_id]
+
+
+async def test_a_stored_definition_nobody_can_read_blocks_neither_its_name_nor_the_list(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with running(nats_server, engine=False) as system:
+        await system.jetstream.ports.definitions.set_newest("solo", b'{"from":"elsewhere"}', revision=0)
+        await system.jetstream.ports.definitions.set_newest("odd", b"\xff", revision=0)
+        assert (await system.client.register(one_step(_aborts))).action == "updated"
+        assert [definition.name for definition in await system.client.workflows()] == ["solo"]
+
+
+async def test_a_number_no_python_value_can_hold_is_shown_as_it_is(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        await system.client.register(one_step(_aborts))
+        run = await system.client.start("solo")
+        event = b'{"type":"step.completed","run_id":"%b","step_id":"work","payload":1e999}' % run.run_id.encode()
+        await system.jetstream.ports.log.append(run.run_id, event, id="huge")
+        view = await run.wait(timeout="10s")
+        assert step(view, "work").output == "1e999"

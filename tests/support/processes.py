@@ -56,13 +56,11 @@ class Program:
 
     async def says(self, text: str, *, within_s: float = 20.0) -> None:
         """Wait until its output holds `text`."""
-        assert self._process is not None, "the program was started"
-        seen = self.output.count(text)
 
         async def said() -> bool:
-            assert self._process is not None
+            assert self._process is not None, "the program was started"
             assert self._process.poll() is None, f"the program ended:\n{self.output}"
-            return self.output.count(text) > 0 or self.output.count(text) > seen
+            return text in self.output
 
         await until(said, within_s=within_s, what=lambda: f"{text!r} in:\n{self.output}")
 

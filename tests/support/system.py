@@ -32,7 +32,7 @@ class System:
         self._engine = asyncio.create_task(Engine(self.jetstream.ports, self.jetstream.feeds).run())
 
     async def stop_engine(self) -> None:
-        """End the engine between two instructions, as a crash would: nothing is tidied up in the log."""
+        """End the engine between two instructions. It gives the lease back; nothing else is tidied up."""
         assert self._engine is not None, "the engine was started"
         self._engine.cancel()
         with suppress(asyncio.CancelledError):

@@ -28,6 +28,7 @@ from dagnats.model.event import (
     StepCompleted,
     StepEvent,
     StepFailed,
+    StepReleased,
     StepStarted,
     TimerFired,
     WorkflowCancelled,
@@ -157,7 +158,7 @@ def _apply(turn: Turn, event: AnyEvent) -> None:
             # An end that is decided, and an undoing that has begun, are not cut off half-way.
             if not turn.run.ending and turn.run.saga is None:
                 ending.ended(turn, event)
-        case StepStarted() | StepCompleted() | StepFailed():
+        case StepStarted() | StepCompleted() | StepFailed() | StepReleased():
             _step_event(turn, event)
         case WorkflowStarted() | TimerFired() | CompensateStarted() | CompensateStepCompleted():
             pass  # a second start, a tick whose deadlines are applied, our own reports
@@ -165,7 +166,7 @@ def _apply(turn: Turn, event: AnyEvent) -> None:
             assert_never(event)
 
 
-def _step_event(turn: Turn, event: StepStarted | StepCompleted | StepFailed) -> None:
+def _step_event(turn: Turn, event: StepStarted | StepCompleted | StepFailed | StepReleased) -> None:
     state = turn.run.steps.get(event.step_id)
     if state is None or turn.run.ending or not _is_current(state, event):
         return
@@ -180,6 +181,8 @@ def _step_event(turn: Turn, event: StepStarted | StepCompleted | StepFailed) -> 
         case StepFailed():
             _note_start(turn, state, event.started_at)
             failure.attempt_failed(turn, node, event.step_id, state, failure_of(event.payload))
+        case StepReleased():
+            _released(state)
 
 
 def _is_current(state: StepState, event: StepEvent) -> bool:
@@ -196,6 +199,13 @@ def _started(turn: Turn, node: Node, state: StepState, event: StepStarted) -> No
     if node.timeout_ns:
         state.deadline_ns = turn.run.clock_ns + node.timeout_ns
         turn.add_deadline(state.deadline_ns, event.step_id, state.attempt)
+
+
+def _released(state: StepState) -> None:
+    """The attempt is in its queue again; its time counts anew when somebody begins it."""
+    state.status = "queued"
+    state.started_ns = state.deadline_ns = 0
+    state.worker_id = ""
 
 
 def _note_start(turn: Turn, state: StepState, started_at: str) -> None:

@@ -1,0 +1,101 @@
+"""Leadership: one engine decides at a time, and another one takes over when it is gone.
+
+One message in NATS, rewritten by compare-and-set. Who holds the newest revision leads. A standby takes it when it has
+seen the same revision for `EXPIRES_S` by its own monotonic clock: no two machines have to agree about the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dagnats.errors import ConflictError, DagnatsError, UnavailableError
+from dagnats.runtime.patience import persist
+
+if TYPE_CHECKING:
+    from dagnats.runtime.ports import Lease
+
+log = logging.getLogger("dagnats.engine")
+
+RENEW_S = 1.5
+EXPIRES_S = 5.0
+PROVEN_S = 4.0  # a leader that could not renew for this long stops acting: a standby may be about to take over
+_LOOK_S = 0.25
+_FREE = b""
+
+
+class LeaseLost(Exception):
+    """This engine no longer leads."""
+
+
+class Leadership:
+    """The lease, as one engine sees it."""
+
+    def __init__(self, lease: Lease, holder: str) -> None:
+        self._lease = lease
+        self._holder = holder.encode()
+        self._revision = 0
+        self._proven = 0.0
+
+    async def acquire(self, *, at_once: bool = False) -> None:
+        """Wait until this engine leads.
+
+        Args:
+            at_once: Nobody else can be leading (the server has just been started for us): do not wait for a dead
+                leader's lease to run out.
+        """
+        seen, since, told = -1, time.monotonic(), False
+        while True:
+            stored = await persist(self._lease.read)
+            revision, holder = (stored.revision, stored.data) if stored is not None else (0, _FREE)
+            if revision != seen:
+                seen, since = revision, time.monotonic()
+            if at_once or holder == _FREE or time.monotonic() - since >= EXPIRES_S:
+                with suppress(ConflictError, UnavailableError):  # somebody else was quicker
+                    await self._write(self._holder, revision)
+                    return
+            if not told:
+                log.warning("standing by: engine %s leads, or did until just now", holder.decode(errors="replace"))
+                told = True
+            await asyncio.sleep(_LOOK_S)
+
+    async def keep(self) -> None:
+        """Renew until it is lost. Raises LeaseLost."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                await self._write(self._holder, self._revision)
+            except ConflictError:
+                await self._settle()
+            except UnavailableError as error:
+                log.warning("the lease could not be renewed: %s", error)
+            self.check()
+
+    async def _settle(self) -> None:
+        """A conflict: another engine has it, or a renewal of ours whose answer was lost was stored after all."""
+        with suppress(UnavailableError):
+            stored = await self._lease.read()
+            if stored is None or stored.data != self._holder:
+                raise LeaseLost("another engine leads now")
+            self._revision = stored.revision
+
+    def check(self) -> None:
+        """Raise LeaseLost when this engine cannot prove that it still leads."""
+        silent_s = time.monotonic() - self._proven
+        if silent_s > PROVEN_S:
+            raise LeaseLost(f"the lease was not renewed for {silent_s:.1f} s")
+
+    async def release(self) -> None:
+        """Let a standby take over at once, if we still lead."""
+        with suppress(DagnatsError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._write(_FREE, self._revision)
+        self._proven = 0.0
+
+    async def _write(self, data: bytes, revision: int) -> None:
+        before = time.monotonic()  # the lease counts from when we asked, not from when the answer came
+        self._revision = await self._lease.write(data, revision=revision)
+        self._proven = before
