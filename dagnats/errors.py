@@ -39,7 +39,8 @@ class Problem:
     """One thing that is wrong with a definition.
 
     Attributes:
-        path: Where, as a JSON path below the root `$`: `steps[2].retry.max_attempts`.
+        path: Where, as a JSON path below the root `$`: `steps[2].retry.max_attempts`. "" for what is no part of a
+            definition, such as a handler.
         rule: The stable slug of the broken rule: `unknown-step`. Programs compare this, never the message.
         message: What is wrong, the value, and what would be right.
         hint: A suggestion, such as a name that was probably meant.
@@ -53,20 +54,28 @@ class Problem:
     source: str = ""
 
     def __str__(self) -> str:
+        path = f"{self.path}: " if self.path else ""
         where = f" ({self.source})" if self.source else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{self.path}: {self.message}{hint} [{self.rule}]{where}"
+        return f"{path}{self.message}{hint} [{self.rule}]{where}"
 
 
 class DefinitionError(DagnatsError):
-    """A workflow definition breaks rules; its author has to change it. `problems` lists all of them."""
+    """A workflow definition or a handler breaks rules; its author has to change it.
 
-    def __init__(self, problems: Sequence[Problem], *, name: str = "") -> None:
+    Attributes:
+        problems: All of them.
+        name: The workflow's name, or "" when it cannot be read or no workflow is to blame.
+        title: What is wrong as a whole, without the problems.
+    """
+
+    def __init__(self, problems: Sequence[Problem], *, name: str = "", title: str = "") -> None:
         self.problems = tuple(problems)
         self.name = name
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        title = f"workflow {name!r} has {count}" if name else f"the workflow definition has {count}"
-        super().__init__("\n".join([f"{title}:", *(f"  {problem}" for problem in self.problems)]))
+        who = f"workflow {name!r}" if name else "the workflow definition"
+        self.title = title or f"{who} has {count}"
+        super().__init__("\n".join([f"{self.title}:", *(f"  {problem}" for problem in self.problems)]))
 
 
 class NotFoundError(DagnatsError):
@@ -155,10 +164,9 @@ class RunCancelled(RunError):
 
 
 class Retry(Exception):
-    """Raised by a handler: try this attempt again after exactly `after`, whatever the step's backoff says.
+    """Raised by a handler: try again after `after`, clamped to 100 ms … 1 h, whatever the step's backoff says.
 
-    It uses the step's retry budget; a step without a retry policy fails. The wait is clamped to 100 ms … 1 h
-    (what the error handling guide promises).
+    It uses the step's retry budget: without a retry policy, or when its retries are used up, the step fails.
     """
 
     def __init__(self, reason: str = "the handler asked for a retry", *, after: timedelta) -> None:

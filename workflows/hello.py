@@ -5,7 +5,7 @@ from dagnats import Exponential, Workflow, handler
 
 
 @handler("greet")
-async def greet(name: str) -> str:
+async def greet(name: str | None) -> str:
     return f"Hello, {name or 'World'}!"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dagnats.cli.option import UsageError, current
-from dagnats.cli.output import counted, emit, one_line, paint, paint_err, say
+from dagnats.cli.output import emit, one_line, paint, paint_err, say
 from dagnats.errors import (
     ConflictError,
     DagnatsError,
@@ -93,10 +93,12 @@ def problem_document(problem: Problem) -> dict[str, str]:
 
 def problem_lines(problem: Problem, painter: Paint = paint, *, name: str = "") -> list[str]:
     """A problem as people read it; `name` says of which workflow, where there are several."""
-    where = one_line(f"{name}: {problem.path}" if name else problem.path)
-    source = f" ({problem.source})" if problem.source else ""
-    hint = f"; {problem.hint}" if problem.hint else ""
-    return [f"{painter('invalid:', 'red')} {one_line(problem.message)}", painter(f"  at {where}{source}{hint}", "dim")]
+    where = one_line(": ".join(part for part in (name, problem.path) if part))
+    if problem.source:
+        where = f"{where} ({problem.source})" if where else problem.source
+    detail = "; ".join(part for part in (f"at {where}" if where else "", problem.hint) if part)
+    lines = [f"{painter('invalid:', 'red')} {one_line(problem.message)}"]
+    return [*lines, painter(f"  {detail}", "dim")] if detail else lines
 
 
 def _kind(error: BaseException) -> tuple[str, int]:
@@ -127,9 +129,7 @@ def _words(error: BaseException, kind: str) -> tuple[str, str]:
 def _title(invalid: Sequence[DefinitionError]) -> str:
     if len(invalid) > 1:
         return f"{len(invalid)} workflows are not valid"
-    only = invalid[0]
-    who = f"workflow {only.name!r}" if only.name else "the workflow definition"
-    return f"{who} has {counted(len(only.problems), 'problem')}"
+    return invalid[0].title
 
 
 def _usage(error: typer.TyperException) -> tuple[str, str]:

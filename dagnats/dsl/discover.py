@@ -9,11 +9,12 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagnats.dsl.source import shown_source
+from dagnats.dsl.source import is_ours, shown_source
 from dagnats.dsl.step import FunctionStep
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import DagnatsError, NotFoundError
@@ -159,7 +160,7 @@ def _import_alone(file: Path) -> ModuleType:
     except DagnatsError:
         del sys.modules[name]
         raise
-    except Exception as error:  # the user's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
         del sys.modules[name]
         raise _failed(str(file), error) from error
     return module
@@ -174,13 +175,32 @@ def _import_module(name: str) -> ModuleType:
         raise _failed(name, error) from error
     except DagnatsError:
         raise
-    except Exception as error:  # the user's module may raise anything
+    except (Exception, SystemExit) as error:  # the user's module may raise anything
         raise _failed(name, error) from error
 
 
-def _failed(target: str, error: Exception) -> TargetError:
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    where = f" ({traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno})" if traceback else ""
-    return TargetError(f"importing {target} failed: {type(error).__name__}: {error}{where}")
+def _failed(target: str, error: Exception | SystemExit) -> TargetError:
+    hint = ""
+    if isinstance(error, SystemExit):
+        why = f"it ends the program with {error!r}"
+        hint = "put what only a script does under `if __name__ == '__main__':`"
+    elif isinstance(error, SyntaxError):
+        why = f"{type(error).__name__}: {error.msg}"  # its text repeats the place
+    else:
+        why = f"{type(error).__name__}: {error}"
+    place = _place(error)
+    return TargetError(f"importing {target} failed: {why}{f' ({place})' if place else ''}", hint=hint)
+
+
+def _place(error: BaseException) -> str:
+    """`file:line` of what failed: the deepest line before it called into this package. "" when there is none."""
+    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
+        return f"{error.filename}:{error.lineno}"
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if is_ours(file) and place:
+            break
+        if not is_ours(file) and not str(frame.f_globals.get("__name__")).startswith("importlib"):
+            place = f"{file}:{line}"
+    return place

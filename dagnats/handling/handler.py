@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from dagnats.errors import DefinitionError, Problem
 from dagnats.handling.codec import Codec, UnsupportedType, codec_for
 from dagnats.handling.context import SyncTaskContext, TaskContext
+from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _CONTEXTS = (TaskContext, SyncTaskContext)
+_TASK_TYPE = re.compile(TASK_TYPE)
 
 
 class Handler(Generic[P, R_co]):
     """A function and the task type it serves. Calling it calls the function, so a unit test needs no server.
 
     Attributes:
-        task: The task type; "" until a workflow gives it one.
+        task: The task type.
         function: The function itself.
         is_async: Whether it runs on the event loop; a sync one runs in a thread.
         takes_input: Whether it has an input parameter.
@@ -42,6 +48,12 @@ class Handler(Generic[P, R_co]):
         self.source = source_of(function)
         functools.update_wrapper(self, function)
         signature = _Signature(function, namespace or {}, self.source)
+        problems = signature.problems
+        # `<lambda>` spoils a task type that is derived from it: one mistake is one problem.
+        if all(problem.rule != "handler-kind" for problem in problems):
+            problems = [*_task_type_problems(task, self.source), *problems]
+        if problems:
+            raise DefinitionError(problems, title=_title(task))
         self.is_async = signature.is_async
         self.takes_input = signature.takes_input
         self.takes_context = signature.takes_context
@@ -69,7 +81,8 @@ class Handler(Generic[P, R_co]):
             return codec_for(declared)
         except UnsupportedType as error:
             message = f"handler {self.__name__!r}: its {role} type {error}"
-            raise DefinitionError([Problem("$", "unsupported-type", message, source=self.source)]) from None
+            problem = Problem("", "unsupported-type", message, source=self.source)
+            raise DefinitionError([problem], title=_title(self.task)) from None
 
     def arguments(self, value: Any, context: TaskContext | SyncTaskContext) -> tuple[Any, ...]:
         """The positional arguments of a call with this input and context."""
@@ -85,8 +98,12 @@ def handler(task: str) -> Callable[[Callable[P, R]], Handler[P, R]]:
     handlers it is given.
 
     Raises:
-        DefinitionError: The function has another shape, or an annotation that does not resolve.
+        DefinitionError: The task type is not valid, the function has another shape, or an annotation does not
+            resolve.
+        TypeError: `task` is no string.
     """
+    if not isinstance(task, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise TypeError(f"a task type is expected, not {task!r}; write @handler('…')")
     namespace = caller_locals()
 
     def decorate(function: Callable[P, R]) -> Handler[P, R]:
@@ -107,8 +124,22 @@ def source_of(function: Callable[..., Any]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
 
 
+def _title(task: str) -> str:
+    return f"handler {task!r} cannot be used"
+
+
+def _task_type_problems(task: str, source: str) -> Iterator[Problem]:
+    """What the build would say of a step with this task type; a worker builds nothing."""
+    if len(task) > TASK_TYPE_LENGTH or not _TASK_TYPE.fullmatch(task):
+        message = (
+            f"task type {task!r} is not valid: letters, digits, '_' and '-', in parts joined by single dots,"
+            f" at most {TASK_TYPE_LENGTH} characters"
+        )
+        yield Problem("", "identifier", message, source=source)
+
+
 class _Signature:
-    """What a function's signature says, or a DefinitionError that names all that is wrong with it."""
+    """What a function's signature says; `problems` is all that is wrong with it."""
 
     def __init__(self, function: Callable[..., Any], namespace: dict[str, Any], source: str) -> None:
         self.is_async = inspect.iscoroutinefunction(function)
@@ -117,7 +148,7 @@ class _Signature:
         self.output_type: Any = Any
         self._name = getattr(function, "__qualname__", repr(function))
         self._source = source
-        self._problems: list[Problem] = []
+        self.problems: list[Problem] = []
         if not inspect.isfunction(function) or function.__name__ == "<lambda>":
             self._say("handler-kind", "is not a plain function; lambdas, methods and partials have no stable name")
         elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -126,11 +157,9 @@ class _Signature:
             hints = self._hints(function, namespace)
             self._parameters(function, hints)
             self.output_type = hints.get("return", Any)
-        if self._problems:
-            raise DefinitionError(self._problems)
 
     def _say(self, rule: str, message: str) -> None:
-        self._problems.append(Problem("$", rule, f"handler {self._name!r} {message}", source=self._source))
+        self.problems.append(Problem("", rule, f"handler {self._name!r} {message}", source=self._source))
 
     def _hints(self, function: Callable[..., Any], namespace: dict[str, Any]) -> dict[str, Any]:
         try:

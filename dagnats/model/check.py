@@ -24,6 +24,53 @@ if TYPE_CHECKING:
 
 _HINT_WORK = 40_000  # names compared for suggestions in one report: 0.3 s, however many are unknown
 _INDEX = re.compile(r"[0-9]{1,9}")
+# What the full language has and this version has not: no typing error, whatever it resembles.
+_LATER = "it comes with a later version"
+_LATER_KEYS: dict[type, frozenset[str]] = {
+    WorkflowDef: frozenset(
+        [
+            "cancel_on",
+            "compensate_on",
+            "concurrency",
+            "failure_mode",
+            "idempotency_key",
+            "input_schema",
+            "labels",
+            "output_schema",
+            "priority",
+            "singleton",
+            "sticky",
+            "triggers",
+        ]
+    ),
+    StepDef: frozenset(
+        [
+            "config",
+            "heartbeat_timeout",
+            "keyed_rate_limit",
+            "max_task_concurrency",
+            "metadata",
+            "priority",
+            "queue_timeout",
+            "rate_limit",
+            "required_capabilities",
+            "skip_if",
+            "worker_group",
+        ]
+    ),
+    RetryPolicy: frozenset(),
+}
+_LATER_TYPES = (
+    "agent",
+    "agent_loop",
+    "approval",
+    "map",
+    "planner",
+    "respond",
+    "sleep",
+    "sub_workflow",
+    "wait_for_event",
+)
 _KEY_ORDER = {
     key: at
     for at, key in enumerate(
@@ -146,12 +193,11 @@ def _shape_problem(detail: ErrorDetails) -> Problem:
     if kind == "missing":
         return Problem(path, "required", f"{key!r} is missing")
     if kind == "extra_forbidden":
-        candidates = near(key, _keys_at(location))
-        hint = f"did you mean {candidates[0]!r}?" if candidates else ""
-        return Problem(path, "unknown-key", f"unknown key {key!r}", hint)
+        return Problem(path, "unknown-key", f"unknown key {key!r}", _key_hint(key, _model_at(location)))
     if kind == "literal_error":
         expected = detail.get("ctx", {}).get("expected", "")
-        return Problem(path, "unknown-value", f"{value} is not one of {expected}")
+        hint = _LATER if key == "type" and detail["input"] in _LATER_TYPES else ""
+        return Problem(path, "unknown-value", f"{value} is not one of {expected}", hint)
     if kind == "string_pattern_mismatch":
         allowed = "letters, digits, '_' and '-'"
         if key == "task":
@@ -170,13 +216,20 @@ def _noun(location: Sequence[int | str]) -> str:
     return "task type" if location[-1] == "task" else "step id"
 
 
-def _keys_at(location: Sequence[int | str]) -> list[str]:
-    names = [part for part in location[:-1] if isinstance(part, str)]
-    model: Any = WorkflowDef
-    for name in names:
-        model = {"steps": StepDef, "retry": RetryPolicy, "default_retry": RetryPolicy}.get(name, model)
-    keys = list(cast("dict[str, Any]", model.model_fields))
-    return [*keys, "$schema", "aux_steps"] if model is WorkflowDef else keys
+def _model_at(location: Sequence[int | str]) -> type[WorkflowDef | StepDef | RetryPolicy]:
+    """What the object around a key is."""
+    model: type[WorkflowDef | StepDef | RetryPolicy] = WorkflowDef
+    for name in location[:-1]:
+        model = {"steps": StepDef, "retry": RetryPolicy, "default_retry": RetryPolicy}.get(str(name), model)
+    return model
+
+
+def _key_hint(key: str, model: type[WorkflowDef | StepDef | RetryPolicy]) -> str:
+    if key in _LATER_KEYS[model]:
+        return _LATER
+    accepted = ("$schema", "aux_steps") if model is WorkflowDef else ()
+    candidates = near(key, [*model.model_fields, *accepted])
+    return f"did you mean {candidates[0]!r}?" if candidates else ""
 
 
 # -- graph -------------------------------------------------------------------------------------------------

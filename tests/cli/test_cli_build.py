@@ -110,6 +110,15 @@ def test_an_invalid_workflow_stops_the_build_with_its_own_line(project: CommandL
     assert not (project.folder / "workflows" / "build").exists()
 
 
+def test_a_workflow_file_that_ends_the_program_stops_the_build(project: CommandLine) -> None:
+    (project.folder / "workflows" / "script.py").write_text("import sys\n\nsys.exit(0)\n")
+
+    refused = project.process("build", "workflows/script.py")
+
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("error: importing workflows.script failed: it ends the program with SystemExit(0)")
+
+
 def test_a_folder_without_workflows_is_refused(project: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 

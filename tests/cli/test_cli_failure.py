@@ -100,6 +100,17 @@ def test_problems_of_several_workflows_say_whose_they_are(capsys: pytest.Capture
     assert lines[4] == "  at b: timeout (flows.py:3)"
 
 
+def test_a_handlers_problem_is_not_told_as_a_workflows(capsys: pytest.CaptureFixture[str]) -> None:
+    problem = Problem("", "identifier", "task type 'odd type!' is not valid", source="flows.py:3")
+    report(DefinitionError([problem], title="handler 'odd type!' cannot be used"))
+
+    assert capsys.readouterr().err.splitlines() == [
+        "error: handler 'odd type!' cannot be used",
+        "invalid: task type 'odd type!' is not valid",
+        "  at flows.py:3",
+    ]
+
+
 def test_a_traceback_is_shown_for_debug_only(capsys: pytest.CaptureFixture[str]) -> None:
     report(ZeroDivisionError("by zero"))
     assert "Traceback" not in capsys.readouterr().err

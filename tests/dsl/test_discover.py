@@ -193,6 +193,65 @@ def test_the_failing_line_is_named(here: Path) -> None:
     assert str(caught.value) == f"importing shop failed: ZeroDivisionError: division by zero ({file}:3)"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@wf.step(timeout=5)\nasync def work(): ...",
+        "wf.task('work', print)",
+        "Workflow('w', default_retry=3)",
+        "@handler\nasync def work(): ...",
+    ],
+)
+def test_a_builders_complaint_names_the_users_line_and_not_ours(here: Path, text: str) -> None:
+    begin = "from dagnats import Workflow, handler\n\nwf = Workflow('order')\n"
+    file = _write(here / "shop.py", begin + text)
+    stray = _write(here.parent / "stray_shop.py", begin + text)
+    for target, place in (("shop", file), (str(stray), stray)):
+        with pytest.raises(TargetError, match="failed: TypeError: ") as caught:
+            discover([target])
+        assert str(caught.value).endswith(f" ({place}:4)")
+
+
+def test_a_line_that_fails_in_a_helper_of_the_users_own_is_named(here: Path) -> None:
+    file = _write(here / "parts.py", "def half(n):\n    return n / 0\n")
+    _write(here / "shop.py", "from parts import half\nhalf(1)\n")
+    with pytest.raises(TargetError) as caught:
+        discover(["shop"])
+    assert str(caught.value).endswith(f"division by zero ({file}:2)")
+
+
+@pytest.mark.parametrize("target", ["shop", "../elsewhere/stray_shop.py"])
+def test_a_syntax_error_names_its_own_file_and_line_once(here: Path, target: str) -> None:
+    text = "fine = 1\n\nbroken = (\n"
+    files = {
+        "shop": _write(here / "shop.py", text),
+        "../elsewhere/stray_shop.py": _write(here.parent / "elsewhere" / "stray_shop.py", text),
+    }
+    with pytest.raises(TargetError) as caught:
+        discover([target])
+    assert str(caught.value).endswith(f" failed: SyntaxError: '(' was never closed ({files[target]}:3)")
+
+
+def test_a_syntax_error_of_code_without_a_file_names_the_line_that_ran_it(here: Path) -> None:
+    file = _write(here / "shop.py", "\neval('1 +')\n")
+    with pytest.raises(TargetError, match="SyntaxError: invalid syntax") as caught:
+        discover(["shop"])
+    assert str(caught.value).endswith(f" ({file}:2)")
+
+
+@pytest.mark.parametrize("call", ["sys.exit(0)", "sys.exit()", "raise SystemExit('over')"])
+def test_code_that_ends_the_program_is_refused_and_says_so(here: Path, call: str) -> None:
+    file = _write(here / "shop.py", f"import sys\n\n{call}\n")
+    stray = _write(here.parent / "stray_shop.py", f"import sys\n\n{call}\n")
+    for target, place in (("shop", file), (str(stray), stray)):
+        with pytest.raises(TargetError) as caught:
+            discover([target])
+        assert str(caught.value).startswith(f"importing {target} failed: it ends the program with SystemExit")
+        assert str(caught.value).endswith(f" ({place}:3)")
+        assert caught.value.hint == "put what only a script does under `if __name__ == '__main__':`"
+    assert "stray_shop" not in sys.modules
+
+
 def test_problems_of_a_definition_come_as_they_are(here: Path) -> None:
     text = "from dagnats.handling.handler import handler\nhandler('t')(lambda: None)"
     _write(here / "shop.py", text)

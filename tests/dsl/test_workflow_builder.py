@@ -393,6 +393,17 @@ def test_a_function_that_can_be_no_handler_can_be_no_step(function: Callable[...
     assert [problem.rule for problem in caught.value.problems] == ["handler-kind"]
 
 
+def test_a_functions_derived_task_type_is_checked_when_the_step_is_made() -> None:
+    wf = Workflow("two words")
+    with pytest.raises(DefinitionError) as caught:
+
+        @wf.step
+        def work() -> None: ...
+
+    assert [problem.rule for problem in caught.value.problems] == ["identifier"]
+    assert caught.value.title == "handler 'two words.work' cannot be used"
+
+
 # -- sources -----------------------------------------------------------------------------------------------
 
 

@@ -158,6 +158,45 @@ def test_all_that_is_wrong_with_a_signature_comes_at_once() -> None:
     assert [problem.rule for problem in _problems(wrong)] == ["handler-signature"] * 4
 
 
+def test_a_function_that_can_be_no_handler_is_told_as_a_handler_and_not_as_a_workflow() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        handler("order.check")(two_inputs)
+    title, line = str(caught.value).splitlines()
+    assert title == "handler 'order.check' cannot be used:"
+    assert line.startswith("  handler 'two_inputs' takes (one, two); ")
+    assert caught.value.title == "handler 'order.check' cannot be used"
+
+
+@pytest.mark.parametrize("task", ["odd type!", "", ".t", "t.", "a..b", "größe", "t\n", "t" * 129])
+def test_a_task_type_that_cannot_be_a_subject_is_refused_when_it_is_given(task: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        handler(task)(with_input)
+    (problem,) = caught.value.problems
+    assert problem.rule == "identifier"
+    assert problem.source == source_of(with_input)
+    assert problem.message == (
+        f"task type {task!r} is not valid: letters, digits, '_' and '-', in parts joined by single dots,"
+        " at most 128 characters"
+    )
+
+
+@pytest.mark.parametrize("task", ["t", "order.check-2", "A_b.c", "t" * 128])
+def test_a_task_type_that_can_be_a_subject_is_taken(task: str) -> None:
+    assert handler(task)(with_input).task == task
+
+
+def test_a_wrong_task_type_and_a_wrong_signature_come_at_once() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        handler("odd type!")(two_inputs)
+    assert [problem.rule for problem in caught.value.problems] == ["identifier", "handler-signature"]
+
+
+def test_a_decorator_without_its_task_type_says_how_it_is_written() -> None:
+    bare: Any = handler
+    with pytest.raises(TypeError, match=r"write @handler\('…'\)"):
+        bare(with_input)
+
+
 def test_types_defined_in_a_function_resolve() -> None:
     class Local(BaseModel):
         n: int
@@ -189,3 +228,4 @@ def test_a_type_that_cannot_be_carried_names_the_handler_and_its_role() -> None:
     assert problem.rule == "unsupported-type"
     assert problem.source == bad.source
     assert "handler 'bad': its input type Event cannot be carried as JSON" in problem.message
+    assert caught.value.title == "handler 't' cannot be used"

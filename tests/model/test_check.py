@@ -188,6 +188,73 @@ def test_an_unknown_name_comes_with_the_one_that_was_probably_meant() -> None:
     ]
 
 
+LATER_KEYS = [
+    "concurrency",
+    "input_schema",
+    "output_schema",
+    "idempotency_key",
+    "priority",
+    "sticky",
+    "singleton",
+    "cancel_on",
+    "failure_mode",
+    "compensate_on",
+    "labels",
+    "triggers",
+]
+LATER_STEP_KEYS = [
+    "config",
+    "queue_timeout",
+    "heartbeat_timeout",
+    "skip_if",
+    "worker_group",
+    "rate_limit",
+    "keyed_rate_limit",
+    "max_task_concurrency",
+    "metadata",
+    "priority",
+    "required_capabilities",
+]
+LATER_TYPES = [
+    "agent",
+    "agent_loop",
+    "map",
+    "planner",
+    "sub_workflow",
+    "sleep",
+    "wait_for_event",
+    "approval",
+    "respond",
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "rule", "document"),
+    [
+        *((key, "unknown-key", _workflow(**{key: 1})) for key in LATER_KEYS),
+        *((f"steps[0].{key}", "unknown-key", _workflow(_step("a", **{key: 1}))) for key in LATER_STEP_KEYS),
+        *(("steps[0].type", "unknown-value", _workflow(_step("a", type=kind))) for kind in LATER_TYPES),
+    ],
+)
+def test_what_a_later_version_will_know_is_not_taken_for_a_typing_error(path: str, rule: str, document: Any) -> None:
+    (problem,) = _problems(document)
+    assert (problem.path, problem.rule) == (path, rule)
+    assert problem.hint == "it comes with a later version"
+
+
+def test_a_later_key_in_another_place_gets_no_promise() -> None:
+    elsewhere = _workflow(_step("a", triggers=[], retry={**RETRY, "priority": 1}), skip_if="x")
+    problems = _problems(elsewhere)
+    assert [problem.path for problem in problems] == ["skip_if", "steps[0].triggers", "steps[0].retry.priority"]
+    assert "it comes with a later version" not in {problem.hint for problem in problems}
+
+
+@pytest.mark.parametrize("kind", ["agnt", ["agent"], {"agent": 1}, 5])
+def test_another_step_type_gets_no_promise(kind: Any) -> None:
+    (problem,) = _problems(_workflow(_step("a", type=kind)))
+    assert (problem.rule, problem.hint) == ("unknown-value", "")
+
+
 def test_problems_name_the_workflow_when_its_name_can_be_read() -> None:
     with pytest.raises(DefinitionError, match="workflow 'w' has 1 problem:"):
         load_definition(_workflow(timeout="soon"))

@@ -30,6 +30,7 @@ def test_a_problem_says_where_what_how_to_mend_it_and_who_said_it() -> None:
     assert str(Problem("steps[0]", "some-rule", "is wrong")) == "steps[0]: is wrong [some-rule]"
     full = Problem("$", "r", "is wrong", hint="try this", source="flow.py:3")
     assert str(full) == "$: is wrong; try this [r] (flow.py:3)"
+    assert str(Problem("", "r", "is wrong", source="flow.py:3")) == "is wrong [r] (flow.py:3)"
 
 
 def test_a_definition_error_lists_its_problems() -> None:
@@ -38,6 +39,13 @@ def test_a_definition_error_lists_its_problems() -> None:
     error = DefinitionError([one, two])
     assert str(error) == "the workflow definition has 2 problems:\n  a: x [r]\n  b: y [r]"
     assert error.problems == (one, two)
+    assert (error.title, error.name) == ("the workflow definition has 2 problems", "")
+
+
+def test_a_definition_error_about_something_else_than_a_workflow_has_its_own_title() -> None:
+    error = DefinitionError([Problem("", "r", "x")], title="handler 't' cannot be used")
+    assert str(error) == "handler 't' cannot be used:\n  x [r]"
+    assert error.title == "handler 't' cannot be used"
 
 
 def test_what_is_not_found_comes_with_what_is_near() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -44,6 +45,11 @@ def test_the_order_saga_says_what_undoes_what() -> None:
     assert steps["charge"]["compensate"] == "refund"
     assert steps["record"]["on_failure"] == "notify-billing"
     assert steps["ship"]["depends_on"] == ["charge"]
+
+
+def test_the_pipeline_greets_the_world_when_it_is_started_without_input() -> None:
+    name = hello.greet.input_codec.decode(b"")
+    assert asyncio.run(hello.greet(name)) == "Hello, World!"
 
 
 def test_the_pipeline_has_the_retry_policy_of_the_first_workflow_guide() -> None:

@@ -1,0 +1,79 @@
+"""The README is true: its first program runs, and what it tells people to type exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+import typer.main
+
+from dagnats import Workflow
+from dagnats.cli.app import app
+from tests.support.processes import ROOT
+
+README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def _typed(program: str) -> list[str]:
+    """Every line the README shows typed at a prompt, and every `program …` in its text."""
+    shown = re.findall(rf"^\$ ({program} .*)$", README, flags=re.MULTILINE)
+    return shown + re.findall(rf"`({program} [^`]+)`", README)
+
+
+def _command(line: str) -> Any:
+    """The command that a line calls, or None; what follows it are its own arguments."""
+    command: Any = typer.main.get_command(app)
+    for word in shlex.split(line, comments=True)[1:]:
+        if not hasattr(command, "commands"):
+            return command
+        if word not in command.commands:
+            return None
+        command = command.commands[word]
+    return command
+
+
+def test_the_first_program_is_whole_and_builds_its_workflow() -> None:
+    program = _blocks("python")[0]
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(program, "README.md", "exec"), names)  # what a reader would do with it
+    (workflow,) = [value for value in names.values() if isinstance(value, Workflow)]
+    steps = {step.id: step for step in workflow.build().steps}
+    assert steps["charge"].depends_on == ("reserve",)
+    assert steps["reserve"].compensate == "release"
+
+
+def test_the_first_program_fits_a_screen() -> None:
+    assert len(_blocks("python")[0].splitlines()) <= 25
+
+
+@pytest.mark.parametrize("line", _typed("dagnats"))
+def test_every_command_it_names_exists(line: str) -> None:
+    assert _command(line) is not None, line
+
+
+def test_a_command_that_does_not_exist_would_be_found() -> None:
+    assert _command("dagnats nonsense") is None
+    assert _command("dagnats run nonsense abc") is None
+
+
+@pytest.mark.parametrize("line", _typed("make"))
+def test_every_make_target_it_names_exists(line: str) -> None:
+    target = shlex.split(line)[1]
+    assert re.search(rf"^{re.escape(target)}:.*## ", MAKEFILE, flags=re.MULTILINE), line
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(_typed("dagnats")) >= 4
+    assert len(_typed("make")) >= 2
+
+
+@pytest.mark.parametrize("file", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_every_page_it_links_to_exists(file: str) -> None:
+    assert (ROOT / file).is_file() or (ROOT / f"{file}.md").is_file()
