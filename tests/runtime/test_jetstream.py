@@ -15,6 +15,7 @@ from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.jetstream.link import error_of
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.ports import Receipt
+from tests.support.processes import until
 from tests.support.system import running
 
 if TYPE_CHECKING:
@@ -233,3 +234,24 @@ async def test_what_is_no_address_is_told_as_such(url: str) -> None:
         await JetStream.connect(url)
     assert f"{url!r} is not the address of a NATS server" in str(refused.value)
     assert "nats://host:4222" in refused.value.hint
+
+
+async def test_a_consumer_that_is_deleted_under_a_worker_is_told(
+    nats_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with prepared(nats_server) as jetstream:
+        feed = await jetstream.feeds.tasks("a", ack_wait_s=2, most=1)
+        taking = asyncio.create_task(feed.take(1))
+
+        async def asked() -> bool:
+            return (await jetstream.link.api("CONSUMER.INFO.TASK_QUEUES.workers-a"))["num_waiting"] == 1
+
+        await until(asked)
+        await jetstream.link.api("CONSUMER.DELETE.TASK_QUEUES.workers-a")
+
+        async def told() -> bool:
+            return "nothing comes from consumer workers-a: Consumer Deleted" in caplog.text
+
+        await until(told)
+        taking.cancel()
+        await feed.close()

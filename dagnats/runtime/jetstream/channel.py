@@ -32,6 +32,11 @@ class Message:
         return line.decode() if line.isdigit() else ""
 
     @property
+    def description(self) -> str:
+        """What the server says to its status: `Consumer Deleted`."""
+        return self.raw_headers.partition(b"\r\n")[0][13:].decode(errors="replace") if self.status else ""
+
+    @property
     def headers(self) -> dict[str, str]:
         """The headers by name; of a repeated name the last."""
         found: dict[str, str] = {}

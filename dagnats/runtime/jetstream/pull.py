@@ -63,6 +63,7 @@ class Pull:
 
     def __init__(self, link: Link, stream: str, consumer: str, *, most: int, exclusive: bool = False) -> None:
         self._link = link
+        self._consumer = consumer
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._most = most
         self._exclusive = exclusive
@@ -151,7 +152,9 @@ class Pull:
         if status == "408":
             self._wake()
         else:  # asking again at once could spin; the watchdog does it within a second
-            log.warning("%s: %s %s", self._subject, status, message.headers.get("Description", ""))
+            gone = status in ("404", "503") or "Deleted" in message.description
+            say = log.warning if gone else log.debug
+            say("nothing comes from consumer %s: %s", self._consumer, message.description or status)
 
     async def _watch(self) -> None:
         """Requests die with a connection or a server, unannounced: silence means asking again."""
