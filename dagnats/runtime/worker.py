@@ -12,40 +12,21 @@ import hashlib
 import logging
 import os
 import secrets
-import time
-from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import msgspec
-
-from dagnats.errors import Abort, ConflictError, DecodeError, RefusedError, Retry
-from dagnats.handling.codec import CodecError, type_name
-from dagnats.handling.context import SyncTaskContext, TaskContext
+from dagnats.errors import ConflictError, DecodeError
 from dagnats.handling.handler import Handler
-from dagnats.model.duration import format_duration
-from dagnats.model.event import (
-    Failure,
-    StepCompleted,
-    StepFailed,
-    StepReleased,
-    StepStarted,
-    decode_event,
-    encode_event,
-    event_type,
-)
-from dagnats.model.instant import rfc3339
-from dagnats.model.json import encode
+from dagnats.model.event import Failure
 from dagnats.model.task import Task, decode_task
 from dagnats.runtime.burial import bury
-from dagnats.runtime.patience import persist
+from dagnats.runtime.invocation import AttemptFailed, invoke, said
+from dagnats.runtime.report import Reporter, Start
+from dagnats.runtime.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from dagnats.runtime.ports import Connection, TaskDelivery, TaskFeed
 
 log = logging.getLogger("dagnats.worker")
@@ -53,7 +34,6 @@ log = logging.getLogger("dagnats.worker")
 DEFAULT_CONCURRENCY = 64
 DEFAULT_ACK_WAIT = timedelta(seconds=10)
 DEFAULT_GRACE = timedelta(seconds=30)
-START_AFTER_S = 0.05  # attempts that end sooner carry their start in the result: one event fewer
 SHORT_TIMEOUT_MS = 1_000  # attempts with less time than this announce themselves at once
 MOST_DELIVERIES = 4  # from here on the attempt fails unrun: it keeps taking its workers down
 
@@ -104,15 +84,16 @@ class Worker:
             raise ValueError(f"concurrency is {concurrency!r}; it is at least 1")
         self.worker_id = worker_id or f"worker-{secrets.token_hex(8)}"
         self._connection = client.connection
+        self._report = Reporter(client.connection.ports.log, self.worker_id)
         self._handlers = _by_task_type(serves)
         self._concurrency = concurrency
         self._ack_wait_s = ack_wait.total_seconds()
         self._grace_s = grace.total_seconds()
         self._stopping = asyncio.Event()
         threads = min(32, (os.cpu_count() or 1) + 4)
-        self._async_slots = _Slots(concurrency)
+        self._async_slots = Slots(concurrency)
         # As many as there are threads: a task that waits for one would use up its step's timeout.
-        self._sync_slots = _Slots(min(concurrency, threads))
+        self._sync_slots = Slots(min(concurrency, threads))
         self._held: set[TaskDelivery] = set()
         self._attempts: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="dagnats-handler")
@@ -168,7 +149,7 @@ class Worker:
                 self._attempts.add(attempt)
                 attempt.add_done_callback(self._ended)
 
-    def _slots(self, handler: Handler[..., Any]) -> _Slots:
+    def _slots(self, handler: Handler[..., Any]) -> Slots:
         return self._async_slots if handler.is_async else self._sync_slots
 
     def _ended(self, attempt: asyncio.Task[None]) -> None:
@@ -226,7 +207,7 @@ class Worker:
             except DecodeError as error:
                 await self._bury(handler, delivery, error)
             else:
-                await self._report(await self._result(handler, task, delivery), task)
+                await self._answer(handler, task, delivery)
             delivery.acknowledge()
         except asyncio.CancelledError:
             delivery.hand_back()
@@ -251,262 +232,35 @@ class Worker:
         letter_id = f"dlq:task:{handler.task}:{delivery.run_id}:{digest}"
         await bury(self._connection.ports.dead_letters, subject, delivery.data, headers, id=letter_id)
 
-    async def _result(
-        self, handler: Handler[..., Any], task: Task, delivery: TaskDelivery
-    ) -> StepCompleted | StepFailed:
-        """The event that says what became of the attempt."""
-        lost = await self._lost_workers(task) if delivery.deliveries >= MOST_DELIVERIES else 0
+    async def _answer(self, handler: Handler[..., Any], task: Task, delivery: TaskDelivery) -> None:
+        """Run an attempt and store what became of it."""
+        report = self._report
+        lost = await report.lost_workers(task) if delivery.deliveries >= MOST_DELIVERIES else 0
         if lost >= MOST_DELIVERIES - 1:
             given_up = f"given up: {lost} workers were lost while they ran this attempt"
-            return self._failed(task, Failure(error=given_up, detail="worker_lost"))
+            await report.failed(task, Failure(error=given_up, detail="worker_lost"))
+            return
         at_once = delivery.deliveries > 1 or 0 < task.timeout_ms < SHORT_TIMEOUT_MS
-        start = _Start(self, task, at_once=at_once)
+        start = Start(report, task, at_once=at_once)
+        output, failure = b"", None
         try:
             await start.begin()
-            output = await self._call(handler, task)
-        except _Failed as failed:
-            return self._failed(task, failed.failure, started_at=start.unsent)
+            output = await invoke(handler, task, self.worker_id, self._threads)
+        except AttemptFailed as failed:
+            failure = failed.failure
         except asyncio.CancelledError:
             if not start.unsent:
-                self._release(task)
+                report.given_back(task)
             raise
         except Exception as error:  # a mistake of ours must not hide as a task that comes again and again
             log.exception("an attempt of %s ended unexpectedly", handler.task)
-            return self._failed(task, Failure(error=f"the worker failed: {_said(error)}"), started_at=start.unsent)
+            failure = Failure(error=f"the worker failed: {said(error)}")
         finally:
             await start.end()
-        return StepCompleted(
-            run_id=task.run_id,
-            step_id=task.step_id,
-            attempt_number=task.attempt,
-            worker_id=self.worker_id,
-            timestamp=_now(),
-            trace_parent=task.traceparent,
-            payload=msgspec.Raw(output),
-            started_at=start.unsent,
-        )
-
-    async def _lost_workers(self, task: Task) -> int:
-        """How many workers began this attempt and neither answered it nor gave it back."""
-        count = 0
-        for entry in await persist(lambda: self._connection.ports.log.read(task.run_id)):
-            with suppress(DecodeError):
-                event = decode_event(entry.data)
-                if not isinstance(event, StepStarted | StepReleased):
-                    continue
-                if (event.step_id, event.attempt_number) == (task.step_id, task.attempt):
-                    count += 1 if isinstance(event, StepStarted) else -1
-        return count
-
-    def _release(self, task: Task) -> None:
-        """Say that the attempt goes back unfinished. Sent, not waited for: the worker is on its way out."""
-        event = StepReleased(
-            run_id=task.run_id,
-            step_id=task.step_id,
-            attempt_number=task.attempt,
-            worker_id=self.worker_id,
-            timestamp=_now(),
-            trace_parent=task.traceparent,
-        )
-        self._send(event)
-
-    def _failed(self, task: Task, failure: Failure, *, started_at: str = "") -> StepFailed:
-        return StepFailed(
-            run_id=task.run_id,
-            step_id=task.step_id,
-            attempt_number=task.attempt,
-            worker_id=self.worker_id,
-            timestamp=_now(),
-            trace_parent=task.traceparent,
-            payload=encode(failure),
-            started_at=started_at,
-        )
-
-    async def _report(self, event: StepCompleted | StepFailed, task: Task) -> None:
-        """Store the result; one the log will not take becomes a failure that says so."""
-        try:
-            await self._append(event)
-        except RefusedError as error:
-            failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
-            await self._append(self._failed(task, failure))
-
-    async def _append(self, event: StepStarted | StepCompleted | StepFailed) -> None:
-        await self._send(event)
-
-    def _send(self, event: StepStarted | StepReleased | StepCompleted | StepFailed) -> Awaitable[object]:
-        # The id that Go workers use: one event of each type per attempt.
-        event_id = f"{event.run_id}.{event.step_id}.{event_type(event)}.{event.attempt_number}"
-        if isinstance(event, StepStarted | StepReleased):
-            event_id += f".{secrets.token_hex(4)}"  # every delivery that runs begins, and may go back, on its own
-        return self._connection.ports.log.append(event.run_id, encode_event(event), id=event_id)
-
-    async def announce(self, task: Task) -> None:
-        """Say that the attempt has begun."""
-        await self._append(
-            StepStarted(
-                run_id=task.run_id,
-                step_id=task.step_id,
-                attempt_number=task.attempt,
-                worker_id=self.worker_id,
-                timestamp=_now(),
-                trace_parent=task.traceparent,
-            )
-        )
-
-    # -- the handler -----------------------------------------------------------------------------------------
-
-    async def _call(self, handler: Handler[..., Any], task: Task) -> bytes:
-        """The handler's output as JSON, or _Failed."""
-        value = self._decode(handler, task) if handler.takes_input else None
-        result = await self._run(handler, handler.arguments(value, self._context(handler, task)), task.timeout_ms)
-        try:
-            return handler.output_codec.encode(result)
-        except CodecError as error:
-            expected = type_name(handler.output_type)
-            raise _Failed(f"the result does not fit {expected}: {error}", "non_retriable") from None
-        except Exception as error:  # a serializer in the user's types may raise anything
-            raise _Failed(f"writing the result failed: {_said(error)}", "non_retriable") from error
-
-    @staticmethod
-    def _decode(handler: Handler[..., Any], task: Task) -> Any:
-        try:
-            return handler.input_codec.decode(bytes(task.input))
-        except CodecError as error:
-            expected = type_name(handler.input_type)
-            raise _Failed(f"the input does not fit {expected}: {error}", "non_retriable") from None
-        except Exception as error:  # a validator in the user's types may raise anything
-            raise _Failed(f"reading the input failed: {_said(error)}", "non_retriable") from error
-
-    def _context(self, handler: Handler[..., Any], task: Task) -> TaskContext | SyncTaskContext:
-        kind = TaskContext if handler.is_async else SyncTaskContext
-        return kind(
-            run_id=task.run_id,
-            step_id=task.step_id,
-            workflow=task.workflow_name,
-            task=handler.task,
-            attempt=task.attempt or 1,
-            worker_id=self.worker_id,
-        )
-
-    async def _run(self, handler: Handler[..., Any], arguments: tuple[Any, ...], timeout_ms: int) -> Any:
-        limit = asyncio.timeout(timeout_ms / 1_000 if timeout_ms else None)
-        try:
-            async with limit:
-                if handler.is_async:
-                    return await handler.function(*arguments)
-                loop = asyncio.get_running_loop()
-                result, raised = await loop.run_in_executor(self._threads, _called, handler.function, arguments)
-                if raised is not None:
-                    raise raised
-                return result
-        except TimeoutError as error:
-            if limit.expired():
-                limit_text = format_duration(timedelta(milliseconds=timeout_ms))
-                raise _Failed(f"no result within the step's timeout of {limit_text}", detail="timeout") from None
-            raise _Failed(_said(error)) from error
-        except asyncio.CancelledError as error:
-            if asyncio.current_task().cancelling():  # pyright: ignore[reportOptionalMemberAccess]  # we are a task
-                raise
-            raise _Failed("the handler cancelled itself") from error
-        except Abort as error:
-            raise _Failed(_text(error), "non_retriable") from error
-        except Retry as error:
-            after_ms = max(int(error.after.total_seconds() * 1_000), 0)
-            raise _Failed(_text(error), "retry_after", retry_after_ms=after_ms) from error
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # handlers may raise anything, SystemExit included
-            log.debug("attempt failed", exc_info=error)
-            raise _Failed(_said(error)) from error
-
-
-def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
-    """Call in a thread. What is raised comes back as a value: a future cannot carry StopIteration."""
-    try:
-        return function(*arguments), None
-    except BaseException as error:  # noqa: BLE001  # handlers may raise anything
-        return None, RuntimeError(f"StopIteration: {error}") if isinstance(error, StopIteration) else error
-
-
-class _Failed(Exception):
-    """An attempt failed, in the terms the engine decides by."""
-
-    def __init__(
-        self, error: str, failure_type: Any = "retriable", *, retry_after_ms: int = 0, detail: str = ""
-    ) -> None:
-        super().__init__(error)
-        self.failure = Failure(error=error, failure_type=failure_type, retry_after_ms=retry_after_ms, detail=detail)
-
-
-class _Start:
-    """The start of an attempt: announced at once, after a while, or folded into a fast result."""
-
-    def __init__(self, worker: Worker, task: Task, *, at_once: bool) -> None:
-        self._worker = worker
-        self._task = task
-        self._at_once = at_once
-        self._announcing: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self.unsent = ""
-
-    async def begin(self) -> None:
-        if self._at_once:
-            await self._worker.announce(self._task)
-            return
-        self.unsent = _now()
-        self._timer = asyncio.get_running_loop().call_later(START_AFTER_S, self._announce)
-
-    def _announce(self) -> None:
-        self.unsent = ""
-        self._announcing = asyncio.create_task(self._worker.announce(self._task))
-
-    async def end(self) -> None:
-        """Before the result goes out: an announcement under way comes first."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._announcing is not None:
-            await self._announcing
-
-
-class _Slots:
-    """How many tasks may run at a time, and whether there is room to pull more."""
-
-    def __init__(self, count: int) -> None:
-        self._free = count
-        self._line: deque[asyncio.Future[None]] = deque()
-        self._room = asyncio.Event()
-        self._room.set()
-
-    @property
-    def free(self) -> int:
-        return self._free
-
-    async def room(self) -> int:
-        """The number of free slots, at least one; waits for it."""
-        while not self._free:  # another task type may have taken the slot that woke us
-            await self._room.wait()
-        return self._free
-
-    def claim(self) -> asyncio.Future[None] | None:
-        """Take a slot: None when there was one, else a place in the line for the next."""
-        if self._free:
-            self._free -= 1
-            if not self._free:
-                self._room.clear()
-            return None
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append(place)
-        return place
-
-    def release(self) -> None:
-        """Give a slot back; it goes to whoever is first in line."""
-        while self._line:
-            place = self._line.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
-        self._free += 1
-        self._room.set()
+        if failure is not None:
+            await report.failed(task, failure, started_at=start.unsent)
+        else:
+            await report.completed(task, output, started_at=start.unsent)
 
 
 def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str, Handler[..., Any]]:
@@ -521,22 +275,3 @@ def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str
                     hint="give one of them another task type",
                 )
     return found
-
-
-def _said(error: BaseException) -> str:
-    """An exception as a step's error: its kind and its text."""
-    text = _text(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _text(error: BaseException) -> str:
-    """An exception's text, whatever its author did to it, as text that JSON can carry."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  # a user's __str__ may raise anything
-        text = "(its text cannot be read: __str__ raised)"
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _now() -> str:
-    return rfc3339(time.time_ns())

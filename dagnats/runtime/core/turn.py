@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
 
 from dagnats.model.event import CompensateStarted, CompensateStepCompleted, Failure, TerminalEvent
 from dagnats.model.instant import rfc3339
@@ -11,9 +10,6 @@ from dagnats.model.run import Deadline, Run, RunStatus, StepState
 from dagnats.runtime.core.action import AnyAction, AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
 from dagnats.runtime.core.graph import Graph, Node
 from dagnats.runtime.core.inputs import input_of
-
-if TYPE_CHECKING:
-    pass
 
 
 class Turn:

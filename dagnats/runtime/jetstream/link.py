@@ -111,10 +111,6 @@ class Link:
         self._fail_all("the connection to NATS was closed")
         await self._channel.close()
 
-    @property
-    def connected(self) -> bool:
-        return self._channel.connected
-
     # -- messages ------------------------------------------------------------------------------------------
 
     def send(self, subject: str, data: bytes = b"", *, reply: str = "") -> bool:
