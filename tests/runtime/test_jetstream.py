@@ -255,3 +255,30 @@ async def test_a_consumer_that_is_deleted_under_a_worker_is_told(
         await until(told)
         taking.cancel()
         await feed.close()
+
+
+async def test_the_newest_acknowledged_event_is_acknowledged_when_nothing_follows(nats_server: EmbeddedServer) -> None:
+    async with prepared(nats_server) as jetstream:
+        log, feed = jetstream.ports.log, await jetstream.feeds.history()
+        for n in range(2):  # the second one within the time that acknowledgements are held back
+            receipt = await log.append("r1", b"%d" % n, id=str(n))
+            assert [entry.data for entry in await feed.batch()] == [b"%d" % n]
+            feed.acknowledge(receipt.seq)
+
+        async def position() -> int:
+            info = await jetstream.link.api("CONSUMER.INFO.WORKFLOW_HISTORY.orchestrator")
+            return info["ack_floor"]["stream_seq"]
+
+        async def reached() -> bool:
+            return await position() == 2
+
+        await until(reached, within_s=5, what="the position")
+        receipt = await log.append("r1", b"2", id="2")
+        await feed.batch()
+        feed.acknowledge(receipt.seq)
+        await feed.close()  # what is held back goes out
+
+        async def all_of_it() -> bool:
+            return await position() == 3
+
+        await until(all_of_it, within_s=5, what="the last position")

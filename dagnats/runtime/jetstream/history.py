@@ -84,7 +84,7 @@ class JetStreamLog:
                 if status in ("204", "404"):  # the end of the batch; nothing found
                     done.set_result(int(message.header(b"Nats-Num-Pending") or 0))
                 else:
-                    reason = message.headers.get("Description", status)
+                    reason = message.description or status
                     done.set_exception(UnavailableError(f"NATS: cannot read the history: {reason}"))
 
         subscription = self._link.subscribe(inbox, on_message)
@@ -196,6 +196,7 @@ class JetStreamLogFeed:
         self._pull = pull
         self._live_from = live_from
         self._last: Message | None = None
+        self._done: Message | None = None  # the newest that is dealt with
         self._flush: asyncio.TimerHandle | None = None
         self._seen = 0
 
@@ -253,15 +254,19 @@ class JetStreamLogFeed:
         return Entry(place.stream_seq, place.time_ns, run_of(message.subject), message.data, first)
 
     def acknowledge(self, seq: int) -> None:
-        if self._last is not None and place_of(self._last).stream_seq <= seq and self._flush is None:
-            # Twenty times a second is enough: after a crash a few more events are read again, that is all.
-            self._flush = asyncio.get_running_loop().call_later(_ACK_EVERY_S, self._acknowledge, self._last)
+        if self._last is not None and place_of(self._last).stream_seq <= seq:
+            self._done = self._last
+            if self._flush is None:
+                # Twenty times a second is enough: after a crash a few more events are read again, that is all.
+                self._flush = asyncio.get_running_loop().call_later(_ACK_EVERY_S, self._acknowledge)
 
-    def _acknowledge(self, message: Message) -> None:
+    def _acknowledge(self) -> None:
         self._flush = None
-        self._link.send(message.reply, b"+ACK")  # one that is lost is made up for by the next
+        if self._done is not None:
+            self._link.send(self._done.reply, b"+ACK")  # one that is lost is made up for by the next
 
     async def close(self) -> None:
         if self._flush is not None:
             self._flush.cancel()
+            self._acknowledge()
         self._pull.close()
