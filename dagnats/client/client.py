@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import propagate
 
-from dagnats.client.run import RunHandle, decoded
+from dagnats.client.run import RunHandle
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError
 from dagnats.handling.codec import codec_for
@@ -20,6 +20,7 @@ from dagnats.model.event import CORE_VERSION, Start, WorkflowStarted, encode_eve
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import compact
+from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -35,11 +35,12 @@ from dagnats.model.run import Run
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph, graph_of
+from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
 
-    from dagnats.runtime.ports import Entry, Ports
+    from dagnats.runtime.ports import Ports
 
 T = TypeVar("T")
 
@@ -205,17 +206,6 @@ class RunHandle:
         except TimeoutError:
             assert limit is not None, "only our own limit ends the wait"
             raise ResultTimeout(self.run_id, limit) from None
-
-
-def decoded(entries: Iterable[Entry]) -> list[Record]:
-    """The entries that are events of ours; the engine puts the others into the dead letters."""
-    records: list[Record] = []
-    for entry in entries:
-        try:
-            records.append(Record(entry.seq, entry.time_ns, decode_event(entry.data)))
-        except DecodeError:
-            continue
-    return records
 
 
 def _refuse_cancel(run: Run) -> None:

@@ -36,6 +36,7 @@ from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import Entry
+from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -218,14 +219,8 @@ class Engine:
 
     async def _refold(self, run_id: str, *, before: int) -> None:
         """Make a run again from its history, up to the event that is about to be decided."""
-        records: list[Record] = []
-        for entry in await persist(lambda: self._ports.log.read(run_id)):
-            if entry.seq >= before:
-                break
-            try:
-                records.append(Record(entry.seq, entry.time_ns, decode_event(entry.data)))
-            except DecodeError:
-                continue  # it is in the dead letters
+        entries = await persist(lambda: self._ports.log.read(run_id))
+        records = decoded(entry for entry in entries if entry.seq < before)
         if not records or not isinstance(records[0].event, WorkflowStarted):
             return
         start = records[0].event.payload

@@ -5,25 +5,24 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagnats.errors import DecodeError, RefusedError
+from dagnats.errors import RefusedError
 from dagnats.model.event import (
     Failure,
     StepCompleted,
     StepFailed,
     StepReleased,
     StepStarted,
-    decode_event,
     encode_event,
     event_type,
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import encode
 from dagnats.runtime.patience import persist
+from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -71,13 +70,11 @@ class Reporter:
     async def lost_workers(self, task: Task) -> int:
         """How many workers began this attempt and neither answered it nor gave it back."""
         count = 0
-        for entry in await persist(lambda: self._log.read(task.run_id)):
-            with suppress(DecodeError):
-                event = decode_event(entry.data)
-                if not isinstance(event, StepStarted | StepReleased):
-                    continue
-                if (event.step_id, event.attempt_number) == (task.step_id, task.attempt):
-                    count += 1 if isinstance(event, StepStarted) else -1
+        for _, _, event in decoded(await persist(lambda: self._log.read(task.run_id))):
+            if not isinstance(event, StepStarted | StepReleased):
+                continue
+            if (event.step_id, event.attempt_number) == (task.step_id, task.attempt):
+                count += 1 if isinstance(event, StepStarted) else -1
         return count
 
     def _about(self, task: Task) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""A history as events: what readers of the log fold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.errors import DecodeError
+from dagnats.model.event import Record, decode_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dagnats.runtime.ports import Entry
+
+
+def decoded(entries: Iterable[Entry]) -> list[Record]:
+    """The entries that are events of ours; the engine puts the others into the dead letters."""
+    records: list[Record] = []
+    for entry in entries:
+        try:
+            records.append(Record(entry.seq, entry.time_ns, decode_event(entry.data)))
+        except DecodeError:
+            continue
+    return records
