@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import propagate
@@ -20,6 +21,7 @@ from dagnats.model.event import CORE_VERSION, Start, WorkflowStarted, encode_eve
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import compact
+from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class ServerStatus:
     Attributes:
         streams: How many streams JetStream holds.
         runs: How many runs have a history.
-        active_runs: How many of them have not ended.
+        active_runs: How many of them have begun and not ended, as far as the engine is.
     """
 
     streams: int
@@ -123,7 +125,7 @@ class AsyncClient:
             names = await self._ports.definitions.names()
             hint = "" if names else "none is registered yet: `dagnats register` compiles and stores workflows"
             raise NotFoundError("workflow", name, near=near(name, names), hint=hint)
-        return load_definition(stored.data)
+        return _loaded(stored.data)
 
     async def workflows(self) -> list[WorkflowDef]:
         """The newest definition of every name, by name; what this version cannot read is left out."""
@@ -173,23 +175,32 @@ class AsyncClient:
                 core_version=CORE_VERSION,
             ),
         )
-        try:
-            begun = await self._ports.log.append_after(
-                run_id, encode_event(event), id=f"{run_id}.workflow.started", last=0
-            )
-        except ConflictError:
-            await self._expect_same(run_id, event.payload)
-            return RunHandle(self._ports, run_id)
-        return RunHandle(self._ports, run_id, begun=begun.seq)
+        data, last = encode_event(event), 0
+        while True:
+            try:
+                begun = await self._ports.log.append_after(run_id, data, id=f"{run_id}.workflow.started", last=last)
+            except ConflictError:
+                last = await self._last_before(run_id, event.payload)
+                if not last:
+                    return RunHandle(self._ports, run_id)
+            else:
+                return RunHandle(self._ports, run_id, begun=begun.seq)
 
-    async def _expect_same(self, run_id: str, wanted: Start) -> None:
-        """A run id that exists is fine when it is this very start, repeated."""
-        records = decoded(await self._ports.log.read(run_id))
-        event = records[0].event if records else None
-        if isinstance(event, WorkflowStarted):
-            there = event.payload
-            if there.workflow == wanted.workflow and _same_json(there.input, wanted.input):
-                return
+    async def _last_before(self, run_id: str, wanted: Start) -> int:
+        """What a start comes after: 0 when the run has begun, by this very start.
+
+        A log that lost its tail may have results of a run whose start it lost.
+
+        Raises:
+            ConflictError: It was started differently.
+        """
+        entries = await self._ports.log.read(run_id)
+        events = [record.event for record in decoded(entries)]
+        there = next((event.payload for event in events if isinstance(event, WorkflowStarted)), None)
+        if there is None:
+            return entries[-1].seq if entries else 0
+        if there.workflow == wanted.workflow and _same_json(there.input, wanted.input):
+            return 0
         raise ConflictError(f"run {run_id} exists already and was started differently", hint="choose another run id")
 
     async def run(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> Any:
@@ -237,8 +248,12 @@ class AsyncClient:
     async def status(self) -> ServerStatus:
         """The server at a glance."""
         overview: Overview = await self._ports.server.overview()
-        ended = await self._ports.snapshots.count()
-        return ServerStatus(overview.streams, overview.runs, max(overview.runs - ended, 0))
+        stored = await self._ports.position.read()
+        position = decode_position(stored.data) if stored is not None else None
+        return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0)
+
+
+_loaded = lru_cache(maxsize=128)(load_definition)  # each start asks which one is the newest, and it seldom changes
 
 
 def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
@@ -250,7 +265,7 @@ def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
 def _readable(stored: Stored | None) -> WorkflowDef | None:
     """A stored definition; None for one that another program or a later version has written."""
     try:
-        return load_definition(stored.data) if stored is not None else None
+        return _loaded(stored.data) if stored is not None else None
     except DefinitionError:
         return None
 

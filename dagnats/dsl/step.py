@@ -51,6 +51,16 @@ class Step(Generic[I_contra, O_co]):
         self._settings["timeout"] = duration_text(timeout)
         return self._said("timeout")
 
+    def with_queue_timeout(self, timeout: timedelta | str) -> Self:
+        """Limit how long each attempt waits in the queue before a worker starts it."""
+        self._settings["queue_timeout"] = duration_text(timeout)
+        return self._said("queue_timeout")
+
+    def with_heartbeat_timeout(self, timeout: timedelta | str) -> Self:
+        """Limit how long a running attempt may be silent."""
+        self._settings["heartbeat_timeout"] = duration_text(timeout)
+        return self._said("heartbeat_timeout")
+
     @overload
     def with_retry(self, policy: RetryValue, /) -> Self: ...
 

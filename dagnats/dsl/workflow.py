@@ -103,6 +103,8 @@ class Workflow:
         task: str | None = None,
         after: StepRef | tuple[StepRef, ...] | list[StepRef] = (),
         timeout: timedelta | str | None = None,
+        queue_timeout: timedelta | str | None = None,
+        heartbeat_timeout: timedelta | str | None = None,
         retry: RetryValue | None = None,
         on_failure: StepRef | None = None,
         compensation: StepRef | None = None,
@@ -132,6 +134,8 @@ class Workflow:
         task: str | None = None,
         after: StepRef | tuple[StepRef, ...] | list[StepRef] = (),
         timeout: timedelta | str | None = None,
+        queue_timeout: timedelta | str | None = None,
+        heartbeat_timeout: timedelta | str | None = None,
         retry: RetryValue | None = None,
         on_failure: StepRef | None = None,
         compensation: StepRef | None = None,
@@ -143,6 +147,10 @@ class Workflow:
             step.after(*([after] if isinstance(after, str | Step) else after))
         if timeout is not None:
             step.with_timeout(timeout)
+        if queue_timeout is not None:
+            step.with_queue_timeout(queue_timeout)
+        if heartbeat_timeout is not None:
+            step.with_heartbeat_timeout(heartbeat_timeout)
         if retry is not None:
             step.with_retry(retry)
         if on_failure is not None:

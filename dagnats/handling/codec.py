@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast, get_args, get_origin
 
 import msgspec
@@ -51,6 +52,11 @@ def codec_for(declared: Any) -> Codec:
     Raises:
         UnsupportedType: The type mixes msgspec and pydantic classes, or neither library can carry it.
     """
+    # Only classes: two spellings of one union are equal, and not read alike.
+    return _codec_of_class(declared) if declared is Any or isinstance(declared, type) else _codec_of(declared)
+
+
+def _codec_of(declared: Any) -> Codec:
     if declared is bytes:
         return _Bytes()
     classes = set(_classes(declared))
@@ -62,6 +68,9 @@ def codec_for(declared: Any) -> Codec:
             raise UnsupportedType(f"{type_name(declared)} mixes msgspec and pydantic types ({', '.join(names)})")
         return _Msgspec(declared)
     return _Pydantic(declared)
+
+
+_codec_of_class = lru_cache(maxsize=256)(_codec_of)  # clients ask for each result
 
 
 def type_name(declared: Any) -> str:

@@ -46,12 +46,10 @@ _LATER_KEYS: dict[type, frozenset[str]] = {
     StepDef: frozenset(
         [
             "config",
-            "heartbeat_timeout",
             "keyed_rate_limit",
             "max_task_concurrency",
             "metadata",
             "priority",
-            "queue_timeout",
             "rate_limit",
             "required_capabilities",
             "skip_if",

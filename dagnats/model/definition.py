@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -84,6 +85,10 @@ class StepDef(_Part):
     timeout: Duration = Field(
         default=ZERO, description="Per attempt, from the moment a worker starts it; 0 means none."
     )
+    queue_timeout: Duration = Field(
+        default=ZERO, description="Longest wait in the queue before a worker starts it; 0 means none."
+    )
+    heartbeat_timeout: Duration = Field(default=ZERO, description="Longest silence of a running attempt; 0 means none.")
     retry: RetryPolicy | None = Field(default=None, description="Overrides `default_retry`.")
     retries: int = Field(default=0, ge=0, le=100_000, description="Legacy: this many retries, 5 s apart.")
     on_failure: StepId | None = Field(default=None, description="The step that runs when this one has failed for good.")
@@ -117,7 +122,7 @@ class WorkflowDef(_Part):
         """The canonical artefact, as `dagnats build` writes it."""
         return pretty({"$schema": SCHEMA_REFERENCE, **self.content()})
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """SHA-256 of the content, in hex. A run is pinned to it; a new `$schema` or layout does not change it."""
         return hashlib.sha256(compact(self.content())).hexdigest()

@@ -107,7 +107,12 @@ def test_building_changes_nothing_so_a_workflow_can_grow_after_it() -> None:
 
 def test_the_decorator_form_gives_the_same_definition_as_the_builders() -> None:
     built = Workflow("report")
-    built.task("fetch", "report.fetch").with_timeout("30s")
+    (
+        built.task("fetch", "report.fetch")
+        .with_timeout("30s")
+        .with_queue_timeout("5m")
+        .with_heartbeat_timeout(timedelta(seconds=10))
+    )
     built.task("render", "report.render").after("fetch").with_retry(Exponential(max_attempts=3)).with_compensation(
         "undo"
     )
@@ -116,7 +121,7 @@ def test_the_decorator_form_gives_the_same_definition_as_the_builders() -> None:
 
     said = Workflow("report")
 
-    @said.step(timeout="30s")
+    @said.step(timeout="30s", queue_timeout=timedelta(minutes=5), heartbeat_timeout="10s")
     async def fetch(query: Order) -> list[int]: ...
 
     @said.step(after=fetch, retry=Exponential(max_attempts=3), compensation="undo")
@@ -132,6 +137,12 @@ def test_the_decorator_form_gives_the_same_definition_as_the_builders() -> None:
     assert said.build().identity == built.build().identity
     assert [made.task for made in said.handlers] == ["report.fetch", "report.render", "mail.send", "report.undo"]
     assert post.id == "send"
+    limits = said.build().steps[0]
+    assert (limits.timeout, limits.queue_timeout, limits.heartbeat_timeout) == (
+        timedelta(seconds=30),
+        timedelta(minutes=5),
+        timedelta(seconds=10),
+    )
 
 
 def test_a_decorated_function_is_a_step_and_still_callable() -> None:
@@ -277,6 +288,23 @@ def test_mistakes_of_decorated_functions_are_told_at_their_lines() -> None:
     assert all(at + 2 <= line <= at + 3 for _, _, line in _told(wf))
 
 
+def test_each_of_a_steps_timeouts_is_checked_and_told_at_its_own_line() -> None:
+    # fmt: off
+    wf = Workflow("w"); at = _line()  # noqa: E702
+    (
+        wf.task("a", "t")
+        .with_heartbeat_timeout("often")
+        .with_queue_timeout("-5m")
+        .with_timeout("30")
+    )
+    # fmt: on
+    assert _told(wf) == [
+        ("steps[0].timeout", "duration", at + 5),
+        ("steps[0].queue_timeout", "duration", at + 4),
+        ("steps[0].heartbeat_timeout", "duration", at + 3),
+    ]
+
+
 def test_a_step_of_another_workflow_is_one_problem_even_under_a_known_name() -> None:
     other = Workflow("other")
     foreign = other.task("a", "t")
@@ -357,6 +385,8 @@ WRONG_KINDS: list[tuple[Callable[[], Any], str]] = [
     (lambda: _wf().task("a", "t").after(3), "a step or the id of a step is expected, not 3"),
     (lambda: _wf().task("a", "t").after(reserve_stock), "a step or the id of a step is expected, not <handler"),
     (lambda: _wf().task("a", "t").with_timeout(1.5), "a duration is a timedelta or a string"),
+    (lambda: _wf().task("a", "t").with_queue_timeout(30), "a duration is a timedelta or a string"),
+    (lambda: _wf().task("a", "t").with_heartbeat_timeout(None), "a duration is a timedelta or a string"),
     (lambda: _wf().task("a", "t").with_on_failure(None), "a step or the id of a step is expected, not None"),
     (lambda: _wf().task("a", "t").with_compensation([]), "a step or the id of a step is expected, not []"),
     (lambda: _wf().task("a", "t").with_retry("3"), "a retry policy is"),

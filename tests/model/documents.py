@@ -71,7 +71,15 @@ def valid_documents(draw: st.DrawFn, *, most_steps: int = 8) -> dict[str, Any]:
 
 def _with_settings(draw: st.DrawFn, step: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = draw(
-        st.fixed_dictionaries({}, optional={"timeout": DURATIONS, "type": st.just("normal")})
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "timeout": DURATIONS,
+                "queue_timeout": DURATIONS,
+                "heartbeat_timeout": DURATIONS,
+                "type": st.just("normal"),
+            },
+        )
     )
     match draw(st.sampled_from(["none", "retry", "retries"])):
         case "retry":

@@ -204,8 +204,6 @@ LATER_KEYS = [
 ]
 LATER_STEP_KEYS = [
     "config",
-    "queue_timeout",
-    "heartbeat_timeout",
     "skip_if",
     "worker_group",
     "rate_limit",

@@ -17,7 +17,7 @@ from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.event import NOTHING
 from dagnats.model.json import compact, encode, join_object, pretty
 
-DURATION_KEYS = {"timeout", "initial_delay", "max_delay"}
+DURATION_KEYS = {"timeout", "queue_timeout", "heartbeat_timeout", "initial_delay", "max_delay"}
 
 ORDER = {
     "steps": [
@@ -25,6 +25,9 @@ ORDER = {
         {
             "depends_on": ["reserve"],
             "id": "charge",
+            "heartbeat_timeout": "10s",
+            "queue_timeout": "300s",
+            "timeout": 60_000_000_000,
             "task": "payment.charge",
             "retry": {"multiplier": 2, "strategy": "exponential", "max_attempts": 3, "initial_delay": "1000ms"},
             "type": "normal",
@@ -57,6 +60,9 @@ def test_the_canonical_form_has_one_order_no_defaults_and_gos_durations() -> Non
       "depends_on": [
         "reserve"
       ],
+      "timeout": "1m",
+      "queue_timeout": "5m",
+      "heartbeat_timeout": "10s",
       "retry": {
         "max_attempts": 3,
         "strategy": "exponential",

@@ -20,7 +20,9 @@ class Node:
         needs: The steps it depends on, in the definition's order.
         dependents: The steps that depend on it, in the definition's order.
         rank: Its place in one topological order; a step's dependencies have lower ranks.
-        timeout_ns: Per attempt; 0 for none.
+        timeout_ns: Per attempt, from its start; 0 for none.
+        queue_timeout_ns: Per attempt, from its queueing to its start; 0 for none.
+        heartbeat_timeout_ns: The longest silence of a running attempt; 0 for none.
         retry: Its own policy, or the workflow's, or the legacy one; None when a failure is final.
         on_failure: The step to run when it failed for good, or "".
         compensate: The step that undoes it, or "".
@@ -30,9 +32,11 @@ class Node:
         "auxiliary",
         "compensate",
         "dependents",
+        "heartbeat_timeout_ns",
         "id",
         "needs",
         "on_failure",
+        "queue_timeout_ns",
         "rank",
         "retry",
         "task",
@@ -47,6 +51,8 @@ class Node:
         auxiliary: bool,
         needs: tuple[str, ...],
         timeout_ns: int,
+        queue_timeout_ns: int,
+        heartbeat_timeout_ns: int,
         retry: RetryPolicy | None,
         on_failure: str,
         compensate: str,
@@ -58,6 +64,8 @@ class Node:
         self.dependents: list[str] = []
         self.rank = 0
         self.timeout_ns = timeout_ns
+        self.queue_timeout_ns = queue_timeout_ns
+        self.heartbeat_timeout_ns = heartbeat_timeout_ns
         self.retry = retry
         self.on_failure = on_failure
         self.compensate = compensate
@@ -91,6 +99,8 @@ class Graph:
                 auxiliary=step.id in auxiliary,
                 needs=step.depends_on,
                 timeout_ns=duration_nanos(step.timeout),
+                queue_timeout_ns=duration_nanos(step.queue_timeout),
+                heartbeat_timeout_ns=duration_nanos(step.heartbeat_timeout),
                 retry=step.retry or definition.default_retry or _legacy(step.retries),
                 on_failure=step.on_failure or "",
                 compensate=step.compensate or "",

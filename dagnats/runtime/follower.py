@@ -1,0 +1,124 @@
+"""Follows the log as far as the stored position goes, without acting: a standby's warm cache.
+
+What lies beyond the position waits unread in `ahead`: only who leads may decide it, because its actions count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from dagnats.runtime.decider import Undecidable, Unreadable
+from dagnats.runtime.patience import persist
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagnats.runtime.decider import Decider
+    from dagnats.runtime.ports import EngineFeeds, Entry, LogFeed, Ports
+    from dagnats.runtime.position import PositionKeeper
+    from dagnats.runtime.roster import Roster
+
+_LOOK_S = 0.25
+_SILENT_S = 0.25
+
+
+class Unsettled(NamedTuple):
+    """What of the log could not be folded."""
+
+    poison: list[Unreadable]
+    undecidable: list[Undecidable]
+
+
+class Follower:
+    """Reads the log for one engine: first up to the position, then, for the leader, everything."""
+
+    def __init__(
+        self, ports: Ports, feeds: EngineFeeds, keeper: PositionKeeper, roster: Roster, decider: Decider
+    ) -> None:
+        self._ports = ports
+        self._feeds = feeds
+        self._keeper = keeper
+        self._roster = roster
+        self._decider = decider
+        self._feed: LogFeed | None = None
+        self._ahead: list[Entry] = []
+        self._seq = 0
+
+    async def follow(self) -> NoReturn:
+        """Keep up with the leader's position, until cancelled. Raises LogCut."""
+        while True:
+            position = await self._keeper.peek()
+            if position is not None:
+                if self._feed is None:
+                    await self.open(position.low - 1)
+                await self.fold(position.seq)
+                self._roster.cover(position.low)
+                self._roster.evict()
+                self._decider.tidy()
+            await self._keeper.changed(_LOOK_S)
+
+    async def open(self, after: int) -> None:
+        """Read on behind event `after`. Raises LogCut."""
+        await self.close()
+        self._feed = await persist(lambda: self._feeds.history(after))
+        self._seq = after
+
+    @property
+    def opened(self) -> bool:
+        return self._feed is not None
+
+    async def close(self) -> None:
+        self._ahead = []
+        if self._feed is not None:
+            await self._feed.close()
+            self._feed = None
+
+    async def batch(self) -> Sequence[Entry]:
+        """The next entries, whatever their place. Raises LogCut."""
+        assert self._feed is not None, "it is opened first"
+        entries, self._ahead = self._ahead, []
+        if not entries:
+            entries = await self._feed.batch()
+        self._seq = entries[-1].seq
+        return entries
+
+    async def fold(self, upto: int) -> Unsettled:
+        """Fold without acting up to event `upto`, which the log has, or had. Raises LogCut.
+
+        Gives what could not be folded: whoever leads has seen to it, unless nobody did.
+        """
+        unsettled = Unsettled([], [])
+        while self._seq < upto:
+            entries = await self._entries(upto)
+            if entries:
+                await self._fold(entries, unsettled)
+                self._seq = entries[-1].seq
+            else:
+                self._seq = upto
+        return unsettled
+
+    async def _entries(self, upto: int) -> Sequence[Entry]:
+        """The next entries up to `upto`; none when there are no more."""
+        assert self._feed is not None, "it is opened first"
+        while not self._ahead:
+            try:
+                async with asyncio.timeout(_SILENT_S):
+                    self._ahead = await self._feed.batch()
+            except TimeoutError:
+                # The last ones before the position may have been removed since, with the runs they belonged to.
+                if await persist(lambda: self._ports.log.at(upto)) is None:
+                    return []
+        count = sum(entry.seq <= upto for entry in self._ahead)
+        entries, self._ahead = self._ahead[:count], self._ahead[count:]
+        return entries
+
+    async def _fold(self, entries: Sequence[Entry], unsettled: Unsettled) -> None:
+        records, poison = await self._decider.read(entries)
+        unsettled.poison.extend(poison)
+        for record in records:
+            decision = self._decider.decide(record)  # what it leads to is done already, by who led
+            if isinstance(decision, Undecidable):
+                unsettled.undecidable.append(decision)
+        self._roster.close_batch()
+        self._roster.commit(after_s=0.0)
