@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import secrets
@@ -21,7 +20,7 @@ from dagnats.runtime.ports import LogCut
 from dagnats.runtime.position import PositionKeeper
 from dagnats.runtime.roster import Roster
 from dagnats.runtime.takeover import Takeover
-from dagnats.runtime.together import Aside, cancelled, together
+from dagnats.runtime.together import Aside, together
 
 if TYPE_CHECKING:
     from dagnats.runtime.ports import EngineFeeds, Ports
@@ -84,11 +83,7 @@ class _Term:
         self._follower = Follower(ports, feeds, self._keeper, self._roster, self._decider)
 
     async def serve(self, *, alone: bool) -> None:
-        following = asyncio.create_task(self._follower.follow(), name="engine: standby")
-        try:
-            await self._leadership.acquire(at_once=alone)
-        finally:
-            await cancelled([following])
+        await together(self._follower.follow(), self._leadership.acquire(at_once=alone))
         await together(self._leadership.keep(), self._lead())
 
     async def _lead(self) -> None:

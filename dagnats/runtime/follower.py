@@ -6,21 +6,25 @@ What lies beyond the position waits unread in `ahead`: only who leads may decide
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from dagnats.runtime.decider import Undecidable, Unreadable
 from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import LogCut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagnats.runtime.decider import Decider
     from dagnats.runtime.ports import EngineFeeds, Entry, LogFeed, Ports
-    from dagnats.runtime.position import PositionKeeper
+    from dagnats.runtime.position import Position, PositionKeeper
     from dagnats.runtime.roster import Roster
 
+log = logging.getLogger("dagnats.engine")
+
 _LOOK_S = 0.25
-_SILENT_S = 0.25
+_SILENT_S = 2.0  # rarely waited for: only when the last events before the position are gone
 
 
 class Unsettled(NamedTuple):
@@ -46,17 +50,30 @@ class Follower:
         self._seq = 0
 
     async def follow(self) -> NoReturn:
-        """Keep up with the leader's position, until cancelled. Raises LogCut."""
+        """Keep up with the leader's position, until cancelled: what was folded until then is whole."""
         while True:
             position = await self._keeper.peek()
             if position is not None:
-                if self._feed is None:
-                    await self.open(position.low - 1)
-                await self.fold(position.seq)
-                self._roster.cover(position.low)
-                self._roster.evict()
-                self._decider.tidy()
+                try:
+                    await self._follow_to(position)
+                except LogCut as cut:
+                    log.warning("standing by with an empty memory: %s", cut)
+                    await self.reset()
             await self._keeper.changed(_LOOK_S)
+
+    async def _follow_to(self, position: Position) -> None:
+        if self._feed is None:
+            await self.open(position.low - 1)
+        await self.fold(position.seq)
+        self._roster.cover(position.low)
+        self._roster.evict()
+        self._decider.tidy()
+
+    async def reset(self) -> None:
+        """Forget everything: the log is not the one that was read."""
+        await self.close()
+        self._roster.clear()
+        self._decider.clear()
 
     async def open(self, after: int) -> None:
         """Read on behind event `after`. Raises LogCut."""
@@ -83,6 +100,10 @@ class Follower:
         self._seq = entries[-1].seq
         return entries
 
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """Give them again with the next batch."""
+        self._ahead = [*entries, *self._ahead]
+
     async def fold(self, upto: int) -> Unsettled:
         """Fold without acting up to event `upto`, which the log has, or had. Raises LogCut.
 
@@ -90,16 +111,18 @@ class Follower:
         """
         unsettled = Unsettled([], [])
         while self._seq < upto:
-            entries = await self._entries(upto)
-            if entries:
-                await self._fold(entries, unsettled)
-                self._seq = entries[-1].seq
+            count = await self._count_upto(upto)
+            if count:
+                # Taken off the line only when they are folded: this may be cancelled while their runs are loaded.
+                await self._fold(self._ahead[:count], unsettled)
+                self._seq = self._ahead[count - 1].seq
+                del self._ahead[:count]
             else:
                 self._seq = upto
         return unsettled
 
-    async def _entries(self, upto: int) -> Sequence[Entry]:
-        """The next entries up to `upto`; none when there are no more."""
+    async def _count_upto(self, upto: int) -> int:
+        """How many of the next entries are not beyond `upto`; 0 when there are no more."""
         assert self._feed is not None, "it is opened first"
         while not self._ahead:
             try:
@@ -108,10 +131,8 @@ class Follower:
             except TimeoutError:
                 # The last ones before the position may have been removed since, with the runs they belonged to.
                 if await persist(lambda: self._ports.log.at(upto)) is None:
-                    return []
-        count = sum(entry.seq <= upto for entry in self._ahead)
-        entries, self._ahead = self._ahead[:count], self._ahead[count:]
-        return entries
+                    return 0
+        return sum(entry.seq <= upto for entry in self._ahead)
 
     async def _fold(self, entries: Sequence[Entry], unsettled: Unsettled) -> None:
         records, poison = await self._decider.read(entries)

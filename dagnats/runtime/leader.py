@@ -27,7 +27,7 @@ from dagnats.runtime.decider import Undecidable
 from dagnats.runtime.doubt import decided_by
 from dagnats.runtime.letter import PARKED, UNREADABLE
 from dagnats.runtime.patience import persist
-from dagnats.runtime.position import Position
+from dagnats.runtime.position import REACH, Position
 from dagnats.runtime.together import together
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class Leader:
         self._loop = asyncio.get_running_loop()
         self._parked: deque[float] = deque(maxlen=_MOST_PARKED)
         self._aside = aside
+        self._launched = keeper.now.seq
         self._flights: asyncio.Queue[_Batch] = asyncio.Queue(_MOST_FLIGHTS)
 
     async def lead(self, doubtful: int, unsettled: Unsettled) -> None:
@@ -135,8 +136,7 @@ class Leader:
     async def _decide(self, doubtful: int) -> None:
         """Fold batch after batch and send what follows; `_land` waits for the answers, in the same order."""
         while True:
-            entries = await self._follower.batch()
-            await self._keeper.room(entries[-1].seq)
+            entries = await self._next_batch()
             if entries[0].seq <= doubtful or self._roster.is_waiting(_LONGEST_UNSAVED_S):
                 await self._flights.join()
             records, poison = await self._decider.read(entries)
@@ -147,6 +147,21 @@ class Leader:
             flight = self._outbox.launch(actions)
             self._roster.close_batch()
             await self._flights.put(_Batch(entries[-1], flight, poison, undecidable))
+
+    async def _next_batch(self) -> Sequence[Entry]:
+        """The next events, once they are within reach of the stored position."""
+        entries = await self._follower.batch()
+        near = [entry for entry in entries if entry.seq <= self._launched + REACH]
+        if near:
+            self._follower.put_back(entries[len(near) :])
+        else:
+            # All that was in between has been removed: the position can be just before what is left.
+            near = entries
+            await self._flights.join()
+            self._keeper.move(msgspec.structs.replace(self._keeper.now, seq=near[0].seq - 1, time_ns=0))
+        await self._keeper.room(near[-1].seq)
+        self._launched = near[-1].seq
+        return near
 
     def _decisions(self, records: Sequence[Record]) -> tuple[list[AnyAction], list[Undecidable]]:
         actions: list[AnyAction] = []

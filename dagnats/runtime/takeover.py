@@ -98,9 +98,7 @@ class Takeover:
     # -- everything again ------------------------------------------------------------------------------------
 
     async def _begin_anew(self, last: int) -> int:
-        await self._follower.close()
-        self._roster.clear()
-        self._decider.clear()
+        await self._follower.reset()
         await persist(self._ports.snapshots.purge)
         await self._follower.open(0)
         for upto in [*range(_SLICE, last, _SLICE), last]:
