@@ -24,6 +24,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             engine has given the attempt up. 0 means never.
         deadline: Unix milliseconds. When the whole run's time is over; 0 means never.
         traceparent: W3C trace context.
+        epoch: Not 0 once the log has lost its tail: what was said before is then not taken for what is said since.
     """
 
     task_id: str = ""
@@ -37,6 +38,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires: int = 0
     deadline: int = 0
     traceparent: str = ""
+    epoch: int = 0
 
 
 _encoder = msgspec.json.Encoder()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dagnats.errors import DecodeError
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
 from dagnats.model.task import decode_task
-from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SetTimer
+from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded
 
@@ -71,7 +71,14 @@ class Doubt:
         types = {action.task for action in actions if isinstance(action, EnqueueTask)}
         queued = await self._queued(run_id, types)
         known = await self._known(seat.run, min(decided_by(action) for action in actions), queued)
-        return [action for action in actions if _is_left(action, known)]
+        left = [action for action in actions if _is_left(action, known)]
+        return [action for action in left if not (isinstance(action, SendDeadLetter) and await self._is_kept(action))]
+
+    async def _is_kept(self, action: SendDeadLetter) -> bool:
+        """Whether the dead letter of this attempt is there."""
+        subject = f"{action.task}.{action.run_id}.{action.step_id}"
+        letters = await persist(lambda: self._ports.dead_letters.find(subject))
+        return any(letter.headers.get("Dagnats-Dlq-Attempts") == str(action.attempt) for letter in letters)
 
     async def _queued(self, run_id: str, types: set[str]) -> set[tuple[str, int]]:
         found: set[tuple[str, int]] = set()

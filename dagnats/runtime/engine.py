@@ -99,6 +99,7 @@ class _Term:
             decider=self._decider,
             doubt=doubt,
             outbox=outbox,
+            now_ns=self._leadership.server_now_ns,
         )
         doubtful = await takeover.begin()
         leader = Leader(

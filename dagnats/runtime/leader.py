@@ -207,6 +207,7 @@ class Leader:
                 low=self._roster.low(last.seq + 1),
                 active=self._decider.active,
                 tasks=max(self._outbox.newest_task, self._keeper.now.tasks),
+                epoch=self._outbox.epoch,
             )
         )
 

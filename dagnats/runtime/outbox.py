@@ -45,12 +45,10 @@ class Flight(NamedTuple):
     Attributes:
         under_way: Each with what to wait for; None for what nothing depends on.
         ends: Runs' ends, to be sent when the rest is stored.
-        suffix: Of the ids.
     """
 
     under_way: UnderWay
     ends: Sequence[AnyAction]
-    suffix: str
 
 
 class Outbox:
@@ -67,19 +65,17 @@ class Outbox:
         self._doubt = doubt
         self._within_s = window_s / 2
         self._aside = aside
+        self.epoch = 0
+        """See `Position`."""
         self.newest_task = 0
         """The queue's sequence of the newest task that is known to be stored."""
 
-    async def act(self, actions: Sequence[AnyAction], *, suffix: str = "") -> None:
+    async def act(self, actions: Sequence[AnyAction]) -> None:
         """Return when everything is stored: `launch` and `land` in one."""
-        await self.land(self.launch(actions, suffix=suffix))
+        await self.land(self.launch(actions))
 
-    def launch(self, actions: Sequence[AnyAction], *, suffix: str = "") -> Flight:
-        """Send the actions. A run's end stays back until the run's other actions are stored.
-
-        Args:
-            suffix: Makes other ids of the actions' own, for what the server may remember and has lost all the same.
-        """
+    def launch(self, actions: Sequence[AnyAction]) -> Flight:
+        """Send the actions. A run's end stays back until the run's other actions are stored."""
         ends = [action for action in actions if isinstance(action, EndRun)]
         if ends:
             busy = {action.run_id for action in actions if not isinstance(action, EndRun)}
@@ -87,24 +83,25 @@ class Outbox:
             if ends:
                 later = {action.id for action in ends}
                 actions = [action for action in actions if action.id not in later]
-        return Flight(self._sent(actions, suffix), ends, suffix)
+        return Flight(self._sent(actions), ends)
 
     async def land(self, flight: Flight) -> None:
         """Return when everything is stored."""
-        await self._stored(flight.under_way, flight.suffix)
+        await self._stored(flight.under_way)
         if flight.ends:
-            await self._stored(self._sent(flight.ends, flight.suffix), flight.suffix)
+            await self._stored(self._sent(flight.ends))
         for action, stored in flight.under_way:
             if stored is None:
                 self._clear_away(action)
 
-    def _sent(self, actions: Iterable[AnyAction], suffix: str) -> UnderWay:
-        return [(action, self._message(action, action.id + suffix)) for action in actions]
+    def _sent(self, actions: Iterable[AnyAction]) -> UnderWay:
+        epoch = f".{self.epoch}" if self.epoch else ""
+        return [(action, self._message(action, action.id + epoch)) for action in actions]
 
-    async def _stored(self, under_way: UnderWay, suffix: str) -> None:
+    async def _stored(self, under_way: UnderWay) -> None:
         while unsure := await self._answered(under_way):
             log.warning("%d messages got no answer; finding out which were stored", len(unsure))
-            under_way = self._sent(await self._doubt.left(unsure), suffix)
+            under_way = self._sent(await self._doubt.left(unsure))
 
     async def _answered(self, under_way: UnderWay) -> list[AnyAction]:
         """Wait for the answers; gives the actions that got none."""
@@ -127,7 +124,7 @@ class Outbox:
         ports, within_s = self._ports, self._within_s
         match action:
             case EnqueueTask():
-                data = encode_task(_task(action))
+                data = encode_task(_task(action, self.epoch))
                 return ports.tasks.put(action.task, action.run_id, data, id=id, within_s=within_s)
             case AppendEvent() | EndRun():
                 return ports.log.append(action.run_id, encode_event(action.event), id=id, within_s=within_s)
@@ -203,10 +200,10 @@ class Outbox:
                 assert_never(action)
 
     async def _append_refusal(self, action: AnyAction, event: StepFailed | WorkflowFailed) -> None:
-        await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.refused")
+        await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.{self.epoch}.refused")
 
 
-def _task(action: EnqueueTask) -> Task:
+def _task(action: EnqueueTask, epoch: int) -> Task:
     return Task(
         task_id=f"{action.run_id}.{action.step_id}",
         run_id=action.run_id,
@@ -220,6 +217,7 @@ def _task(action: EnqueueTask) -> Task:
         expires=-(-action.expires_ns // 1_000_000),
         deadline=-(-action.deadline_ns // 1_000_000),
         traceparent=action.trace_parent,
+        epoch=epoch,
     )
 
 

@@ -37,6 +37,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         low: The first event that no snapshot covers; `seq + 1` when snapshots have all.
         active: Runs that have begun and not ended.
         tasks: The newest task known to be stored. A queue that ends before it has lost its tail.
+        epoch: Part of all ids once the log has lost its tail: sequences come again then, and the server remembers what
+            was sent under them. 0 before.
         by: The engine that wrote it: nobody takes another's record for their own.
     """
 
@@ -45,6 +47,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     low: int = 1
     active: int = 0
     tasks: int = 0
+    epoch: int = 0
     by: str = ""
 
 

@@ -119,7 +119,8 @@ class Reporter:
 
 def _id(task: Task, event_type: str) -> str:
     """The id that Go workers use: one result of each type per attempt."""
-    return f"{task.run_id}.{task.step_id}.{event_type}.{task.attempt}"
+    plain = f"{task.run_id}.{task.step_id}.{event_type}.{task.attempt}"
+    return f"{plain}.{task.epoch}" if task.epoch else plain
 
 
 def _now() -> str:

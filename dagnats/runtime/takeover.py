@@ -21,7 +21,7 @@ from dagnats.runtime.position import REACH, Position
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from dagnats.model.run import Run
     from dagnats.runtime.core.action import AnyAction
@@ -53,6 +53,7 @@ class Takeover:
         decider: Decider,
         doubt: Doubt,
         outbox: Outbox,
+        now_ns: Callable[[], int],
     ) -> None:
         self._ports = ports
         self._keeper = keeper
@@ -61,6 +62,7 @@ class Takeover:
         self._decider = decider
         self._doubt = doubt
         self._outbox = outbox
+        self._now_ns = now_ns
         self.unsettled = Unsettled([], [])
         """What could not be folded, and nobody may have seen to."""
 
@@ -70,6 +72,7 @@ class Takeover:
         last = await persist(self._ports.log.last)
         self._decider.live_from = last + 1
         if position is not None and await self._is_intact(position, last):
+            self._outbox.epoch = position.epoch
             try:
                 return await self._go_on(position, last)
             except LogCut as cut:
@@ -110,6 +113,8 @@ class Takeover:
                     self._roster.dismiss(seat.run.run_id)
         entry = await persist(lambda: self._ports.log.at(last)) if last else None
         tasks = await persist(self._ports.tasks.last)
+        # Sequences come again, and what was sent under them may be remembered. Where nothing was sent, nothing is.
+        self._outbox.epoch = self._now_ns() // 1_000_000_000 if tasks else 0
         live = [seat.run.run_id for seat in self._roster]
         position = Position(
             seq=last,
@@ -117,22 +122,22 @@ class Takeover:
             low=self._roster.low(last + 1),
             active=self._decider.active,
             tasks=tasks,
+            epoch=self._outbox.epoch,
         )
         for at in range(0, len(live), _RUNS_AT_ONCE):
-            # The server may remember the ids of messages that it has lost.
-            await self._make_good(live[at : at + _RUNS_AT_ONCE], last, suffix=f".{last}.{tasks}.again")
+            await self._make_good(live[at : at + _RUNS_AT_ONCE], last)
         await self._keeper.begin(position)
         await self._unpark(last)
         return last
 
     # -- runs that lack something ----------------------------------------------------------------------------
 
-    async def _make_good(self, run_ids: Iterable[str], upto: int, *, suffix: str = "") -> None:
+    async def _make_good(self, run_ids: Iterable[str], upto: int) -> None:
         """Do what the histories of these runs have decided and nobody has done."""
         actions: list[AnyAction] = []
         for run_id in run_ids:
             actions += await self._decided(run_id, upto)
-        await self._outbox.act(await self._doubt.left(actions), suffix=suffix)
+        await self._outbox.act(await self._doubt.left(actions))
 
     async def _decided(self, run_id: str, upto: int) -> list[AnyAction]:
         """All that a run's history has decided, from its first event on."""

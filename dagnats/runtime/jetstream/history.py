@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _PREFIX = "history."
 ALL = f"{_PREFIX}>"
 _FIRST_LOOK_S = 0.1  # most runs are over by then, and were heard
+_SECOND_LOOK_S = 0.4
 _POLL_S = 2.0  # how long a watcher trusts that it would have been told
 _SECOND = 1_000_000_000
 
@@ -100,7 +101,7 @@ class JetStreamLog:
                         if entry.data.startswith(kinds):
                             return entry
                         seen = entry.seq
-                pause_s = _POLL_S
+                pause_s = _SECOND_LOOK_S if pause_s < _SECOND_LOOK_S else _POLL_S
 
     async def _look(self, run_id: str, after: int) -> list[Entry]:
         return await persist(lambda: self.read(run_id, after=after))
