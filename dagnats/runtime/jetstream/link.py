@@ -157,7 +157,8 @@ class Link:
 
     async def request(self, subject: str, data: bytes = b"", headers: bytes = b"") -> Message:
         """One message, one answer. Raises UnavailableError after `TIMEOUT_S`, or when nobody listens."""
-        await self.up()
+        if not self._channel.connected:
+            await self.up()
         answer: asyncio.Future[Message] = self.loop.create_future()
 
         def told(result: Message | DagnatsError) -> None:
