@@ -275,7 +275,8 @@ def _trace() -> dict[str, str]:
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     if "traceparent" not in carrier:
-        carrier["traceparent"] = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        ids = secrets.token_hex(24)
+        carrier["traceparent"] = f"00-{ids[:32]}-{ids[32:]}-01"
     return carrier
 
 

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_AT_ONCE_S = 0.002
+
 _ERRORS = {
     "failed": RunFailed,
     "compensate_failed": RunFailed,
@@ -60,7 +62,8 @@ class RunHandle:
     def __init__(self, ports: Ports, run_id: str, *, begun: int = 0) -> None:
         self.run_id = run_id
         self._ports = ports
-        self._begun = begun  # the sequence of its start, when that was just now
+        self._begun = begun  # the sequence of its start, when we started it
+        self._made_s = time.monotonic()
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}>"
@@ -206,7 +209,8 @@ class RunHandle:
             async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
                 if not self._begun and not await self._ports.log.first(self.run_id):
                     raise NotFoundError("run", self.run_id)
-                after = self._begun
+                # Whoever waits from the start on hears the end; later it may have been said already.
+                after = self._begun if time.monotonic() - self._made_s < _AT_ONCE_S else 0
                 while True:
                     entry = await self._ports.log.wait_for(self.run_id, TERMINAL_PREFIXES, after=after)
                     event = decode_event(entry.data)

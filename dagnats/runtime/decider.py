@@ -65,16 +65,18 @@ class Decider:
         """The events in a batch, with everything in memory that deciding them takes."""
         records: list[Record] = []
         poison: list[Unreadable] = []
-        for entry in entries:
-            try:
-                records.append(Record(entry.seq, entry.time_ns, _event_of(entry)))
-            except DecodeError as error:
-                poison.append(Unreadable(entry, error))
-        new = {entry.run_id for entry in entries if entry.first}
+        new: set[str] = set()
         wanted: dict[str, int] = {}
         for entry in entries:
-            if entry.run_id not in new and self._is_unknown(entry.run_id):
-                wanted.setdefault(entry.run_id, entry.seq)
+            seq, time_ns, run_id, _, first = entry
+            try:
+                records.append(Record(seq, time_ns, _event_of(entry)))
+            except DecodeError as error:
+                poison.append(Unreadable(entry, error))
+            if first:
+                new.add(run_id)
+            elif run_id not in new and self._is_unknown(run_id):
+                wanted.setdefault(run_id, seq)
         if wanted:
             await asyncio.gather(*(self._load(run_id, seq) for run_id, seq in wanted.items()))
         await self._load_definitions(records)
@@ -94,7 +96,8 @@ class Decider:
             graph = self._graphs[event.payload.def_hash]
         else:
             return None  # late news: its history is gone
-        begins, was_over = run is None, run is not None and run.ended
+        begins = run is None
+        was_over = run is not None and run.ended
         try:
             decision = advance(graph, run, record)
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not stop the runs it does not concern
@@ -180,8 +183,9 @@ class Decider:
 
 def _event_of(entry: Entry) -> AnyEvent:
     event = decode_event(entry.data)
-    if event.run_id != entry.run_id:
-        raise DecodeError(f"run {event.run_id!r} in the history of run {entry.run_id!r}", data=entry.data)
-    if not is_run_id(entry.run_id):
-        raise DecodeError(f"{entry.run_id!r} cannot name a run", data=entry.data)
+    run_id = entry.run_id
+    if event.run_id != run_id:
+        raise DecodeError(f"run {event.run_id!r} in the history of run {run_id!r}", data=entry.data)
+    if not is_run_id(run_id):
+        raise DecodeError(f"{run_id!r} cannot name a run", data=entry.data)
     return event

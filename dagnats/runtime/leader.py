@@ -173,8 +173,9 @@ class Leader:
             if isinstance(decision, Undecidable):
                 undecidable.append(decision)
                 continue
-            actions += decision.actions
-            if decision.run is not None:
+            run, decided = decision
+            actions += decided
+            if run is not None:
                 self._note_wakeup(record)
         return actions, undecidable
 

@@ -114,10 +114,13 @@ class Roster:
     def commit(self, *, after_s: float) -> None:
         """All actions of the first closed batch are stored: what it touched may be saved, `after_s` from now."""
         due = time.monotonic() + after_s
+        pending = self._pending
         for run_id, seq in self._closed.popleft().items():
-            self._pending[run_id] -= 1
-            if not self._pending[run_id]:
-                del self._pending[run_id]
+            left = pending[run_id] - 1
+            if left:
+                pending[run_id] = left
+            else:
+                del pending[run_id]
             seat = self._seats.get(run_id)
             if seat is None:  # parked since
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from dagnats import Workflow, handler
 from dagnats.errors import ConflictError, DagnatsError, RefusedError, UnavailableError
 from dagnats.runtime.jetstream.adapter import JetStream
+from dagnats.runtime.jetstream.ear import MANY, Ears
+from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.publish import error_of
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.jetstream.resources import prepare
@@ -20,7 +23,10 @@ from tests.support.processes import until
 from tests.support.system import running
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagnats.runtime.embedded import EmbeddedServer
+    from dagnats.runtime.jetstream.channel import Channel, Message
 
 
 async def test_an_event_is_appended_once_however_often_its_id_is_sent(nats_server: EmbeddedServer) -> None:
@@ -88,6 +94,48 @@ async def test_a_watcher_sees_what_was_there_and_what_comes(nats_server: Embedde
         for n in range(1, 4):
             await log.append("r1", b"%d" % n, id=str(n))
             assert (await anext(watching)).data == b"%d" % n
+
+
+class CountingLink(Link):
+    """Knows what is subscribed to."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.subjects: dict[int, str] = {}
+        super().__init__(channel)
+
+    def subscribe(self, subject: str, callback: Callable[[Message], None]) -> int:
+        sid = super().subscribe(subject, callback)
+        self.subjects[sid] = subject
+        return sid
+
+    def unsubscribe(self, sid: int) -> None:
+        super().unsubscribe(sid)
+        del self.subjects[sid]
+
+
+async def test_those_who_wait_for_many_runs_share_a_subscription_and_hear_their_own(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with prepared(nats_server) as jetstream:
+        link = await CountingLink.connect(nats_server.url, token=nats_server.token)
+        ears, runs = Ears(link), [f"r{n}" for n in range(MANY + 10)]
+        with ExitStack() as stack:
+            listening = {run_id: stack.enter_context(ears.listen(run_id, (b"end",))) for run_id in runs}
+            twice = stack.enter_context(ears.listen(runs[-1], (b"end",)))
+            assert sorted(link.subjects.values()) == sorted(
+                ["stored.history.*", *(f"stored.history.{run_id}" for run_id in runs[:MANY])]
+            )
+            await link.request("$JS.API.INFO")  # the server has all subscriptions
+            for run_id in runs:
+                await jetstream.ports.log.append(run_id, b"begin", id=f"{run_id}.begin")
+                await jetstream.ports.log.append(run_id, f"end of {run_id}".encode(), id=f"{run_id}.end")
+            for run_id, ear in [*listening.items(), (runs[-1], twice)]:
+                heard = await ear.hear(10)
+                assert heard is not None
+                assert (heard.run_id, heard.data) == (run_id, f"end of {run_id}".encode())
+                assert await ear.hear(0) is None
+        assert not link.subjects
+        await link.close()
 
 
 async def test_a_message_that_is_too_large_is_refused_with_both_sizes(nats_server: EmbeddedServer) -> None:

@@ -296,8 +296,12 @@ async def test_an_engine_that_starts_late_carries_on_where_the_log_is(nats_serve
         system.start_engine()
         for run in runs:
             assert await run.result(str, timeout="20s") == run.run_id
-        status = await system.client.status()
-        assert (status.runs, status.active_runs) == (20, 0)
+
+        async def is_idle() -> bool:  # the engine notes it a little later
+            status = await system.client.status()
+            return (status.runs, status.active_runs) == (20, 0)
+
+        await until(is_idle)
 
 
 async def test_an_engine_killed_between_any_two_events_of_a_saga_changes_nothing(nats_server: EmbeddedServer) -> None:

@@ -145,14 +145,14 @@ def _apply_deadline(turn: Turn, due_ns: int, step_id: str) -> None:
 
 def _apply(turn: Turn, event: AnyEvent) -> None:
     match event:
+        case StepCompleted() | StepStarted() | StepFailed() | StepReleased() | StepHeartbeat():
+            _step_event(turn, event)
         case WorkflowCompleted() | WorkflowFailed() | CompensateCompleted() | CompensateFailed():
             ending.ended(turn, event)
         case WorkflowCancelled():
             # An end that is decided, and an undoing that has begun, are not cut off half-way.
             if not turn.run.ending and turn.run.saga is None:
                 ending.ended(turn, event)
-        case StepStarted() | StepCompleted() | StepFailed() | StepReleased() | StepHeartbeat():
-            _step_event(turn, event)
         case WorkflowPoisoned():
             if not turn.run.ending and turn.run.saga is None:
                 failure.run_failed(turn, "", event.payload.error)
@@ -168,16 +168,16 @@ def _step_event(turn: Turn, event: StepStarted | StepCompleted | StepFailed | St
         return
     node = turn.node_of(event.step_id)
     match event:
+        case StepCompleted():
+            state.worker_id = event.worker_id
+            attempt.note_start(turn, state, event.started_at)
+            _completed(turn, node, state, event)
         case StepStarted():
             attempt.started(turn, node, state, event)
         case StepHeartbeat():
             attempt.heard(turn, node, state, event)
         case StepReleased():
             attempt.released(turn, node, state, event)
-        case StepCompleted():
-            state.worker_id = event.worker_id
-            attempt.note_start(turn, state, event.started_at)
-            _completed(turn, node, state, event)
         case StepFailed():
             state.worker_id = event.worker_id
             attempt.note_start(turn, state, event.started_at)

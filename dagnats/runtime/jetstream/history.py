@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from dagnats.runtime.jetstream.ear import Ears
 from dagnats.runtime.jetstream.publish import EXPECTED_LAST, MSG_ID, id_block
 from dagnats.runtime.jetstream.read import (
     PAGE,
@@ -20,12 +20,11 @@ from dagnats.runtime.jetstream.read import (
     subjects_of,
     time_ns_of,
 )
-from dagnats.runtime.jetstream.resources import HISTORY, STORED, TASKS
+from dagnats.runtime.jetstream.resources import HISTORY, TASKS
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import Entry, Receipt
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Awaitable
 
     from dagnats.runtime.jetstream.batch import GroupCommit
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 _PREFIX = "history."
 ALL = f"{_PREFIX}>"
 _FIRST_LOOK_S = 0.1  # most runs are over by then, and were heard
-_SECOND_LOOK_S = 0.4
+_LOOKS_PER_S = 500  # no more first looks than that, however many wait
 _POLL_S = 2.0  # how long a watcher trusts that it would have been told
 _SECOND = 1_000_000_000
 
@@ -56,6 +55,7 @@ class JetStreamLog:
     def __init__(self, link: Link, commit: GroupCommit) -> None:
         self._link = link
         self._commit = commit
+        self._ears = Ears(link)
 
     def append(self, run_id: str, data: bytes, *, id: str, within_s: float | None = None) -> Awaitable[Receipt]:
         return self._commit.publish(_PREFIX + run_id, data, id_block(id), within_s=within_s)
@@ -75,7 +75,7 @@ class JetStreamLog:
 
     async def watch(self, run_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
         """Follow a run. The server says what is stored; what is seen is always read from the stream."""
-        with _Ear(self._link, run_id) as ear:
+        with self._ears.listen(run_id) as ear:
             while True:
                 newest = ear.newest
                 for entry in await self._look(run_id, after):
@@ -85,8 +85,8 @@ class JetStreamLog:
                     await ear.hear(_POLL_S)
 
     async def wait_for(self, run_id: str, kinds: tuple[bytes, ...], *, after: int = 0) -> Entry:
-        with _Ear(self._link, run_id, kinds) as ear:
-            seen, pause_s = after, _FIRST_LOOK_S if after else 0.0
+        with self._ears.listen(run_id, kinds) as ear:
+            seen, pause_s, thorough = after, self._first_pause_s() if after else 0.0, not after
             while True:
                 entry = await ear.hear(pause_s)
                 if entry is not None and entry.seq > after:
@@ -95,13 +95,17 @@ class JetStreamLog:
                 last = await persist(lambda: self._last(run_id))
                 if last is not None and last.seq > seen and last.data.startswith(kinds):
                     return last
-                if pause_s != _FIRST_LOOK_S and last is not None and last.seq > seen:
+                if thorough and last is not None and last.seq > seen:
                     # An end may lie behind later news, as when a late result follows a cancel.
                     for entry in await self._look(run_id, seen):
                         if entry.data.startswith(kinds):
                             return entry
                         seen = entry.seq
-                pause_s = _SECOND_LOOK_S if pause_s < _SECOND_LOOK_S else _POLL_S
+                pause_s, thorough = _POLL_S if thorough else 3 * pause_s, True
+
+    def _first_pause_s(self) -> float:
+        """How long to listen before looking: longer among many, whose looks would be the server's main work."""
+        return min(_FIRST_LOOK_S + self._ears.count / _LOOKS_PER_S, _POLL_S)
 
     async def _look(self, run_id: str, after: int) -> list[Entry]:
         return await persist(lambda: self.read(run_id, after=after))
@@ -135,44 +139,3 @@ class JetStreamLog:
     async def id_window_s(self) -> float:
         configs = [(await self._link.api(f"STREAM.INFO.{stream}"))["config"] for stream in (HISTORY, TASKS)]
         return min(config["duplicate_window"] for config in configs) / _SECOND
-
-
-class _Ear:
-    """Hears a run's events as they are stored. What the server says so may be lost, with the connection."""
-
-    def __init__(self, link: Link, run_id: str, kinds: tuple[bytes, ...] = (b"",)) -> None:
-        self._link = link
-        self._run_id = run_id
-        self._kinds = kinds
-        self._heard: deque[Entry] = deque()
-        self._waiting: asyncio.Future[None] | None = None
-        self.newest = 0
-        """The sequence of the newest that was heard."""
-
-    def __enter__(self) -> Self:
-        self._subscription = self._link.subscribe(f"{STORED}{_PREFIX}{self._run_id}", self._on_message)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._link.unsubscribe(self._subscription)
-
-    def _on_message(self, message: Message) -> None:
-        if message.data.startswith(self._kinds):
-            seq = self.newest = seq_of(message)
-            self._heard.append(Entry(seq, time_ns_of(message), self._run_id, message.data))
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    async def hear(self, most_s: float) -> Entry | None:
-        """The next event that is heard within `most_s`; None when there is none."""
-        if not self._heard and most_s > 0:
-            self._waiting = self._link.loop.create_future()
-            timer = self._link.loop.call_later(most_s, self._wake)
-            try:
-                await self._waiting
-            finally:
-                timer.cancel()
-        return self._heard.popleft() if self._heard else None

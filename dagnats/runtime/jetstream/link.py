@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -58,7 +58,7 @@ class Link:
         channel.subscribe(f"{self._inbox}*", self._on_answer)
 
     @classmethod
-    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> Link:
+    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> Self:
         """Connect, or raise UnavailableError at once; later losses of the connection heal by themselves.
 
         Raises:
@@ -157,7 +157,8 @@ class Link:
 
     async def request(self, subject: str, data: bytes = b"", headers: bytes = b"") -> Message:
         """One message, one answer. Raises UnavailableError after `TIMEOUT_S`, or when nobody listens."""
-        await self.up()
+        if not self._channel.connected:
+            await self.up()
         answer: asyncio.Future[Message] = self.loop.create_future()
 
         def told(result: Message | DagnatsError) -> None:
