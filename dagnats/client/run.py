@@ -36,7 +36,7 @@ from dagnats.model.run import Run
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph, graph_of
-from dagnats.runtime.recall import recall
+from dagnats.runtime.recall import Recalled, recall
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
@@ -131,13 +131,14 @@ class RunHandle:
         event = WorkflowCancelled(run_id=self.run_id, timestamp=rfc3339(time.time_ns()))
         data = encode_event(event)
         while True:
-            _, run = await self._fold()
+            recalled = await recall(self._ports, self.run_id)
+            _, run = await self._folded(recalled)
             _refuse_cancel(run)
             try:
-                await self._ports.log.append_after(self.run_id, data, id=event_id, last=run.seq)
+                await self._ports.log.append_after(self.run_id, data, id=event_id, last=recalled.last)
             except ConflictError:
                 # An event came in between, or it is our own from a try whose answer was lost.
-                if await self._has(data, after=run.seq):
+                if await self._has(data, after=recalled.last):
                     return
                 continue
             return
@@ -167,7 +168,9 @@ class RunHandle:
 
     async def _fold(self) -> tuple[Graph, Run]:
         """The run as it is now: its snapshot, and the events after it."""
-        recalled = await recall(self._ports, self.run_id)
+        return await self._folded(await recall(self._ports, self.run_id))
+
+    async def _folded(self, recalled: Recalled) -> tuple[Graph, Run]:
         if recalled.run is None and not recalled.later:
             raise NotFoundError("run", self.run_id)
         graph = await (self._graph(recalled.later[0]) if recalled.run is None else self._graph_of(recalled.run))

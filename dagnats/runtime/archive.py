@@ -80,7 +80,6 @@ class Archive:
             revision = await self._stored(seat, data, saving)
             self._roster.saved(seat, revision, len(data), rest_s=max(self._rest_s, took_s * _SHARE))
         self._storing = False
-        self._roster.evict()
         self._covered()
 
     async def _stored(self, seat: Seat, data: bytes, saving: Awaitable[int]) -> int:

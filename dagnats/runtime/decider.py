@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import DecodeError
-from dagnats.model.event import Record, WorkflowStarted, decode_event
+from dagnats.model.event import CORE_VERSION, Record, WorkflowStarted, decode_event
 from dagnats.model.identifier import is_run_id
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
@@ -46,6 +46,10 @@ class Undecidable(NamedTuple):
     error: Exception
 
 
+class CoreError(Exception):
+    """The core cannot fold a run: a mistake of ours, or a run for a newer core."""
+
+
 class Decider:
     """Decides events in the log's order, each run on its own."""
 
@@ -54,6 +58,7 @@ class Decider:
         self._roster = roster
         self._graphs: dict[str, Graph] = {}
         self.parked: set[str] = set()
+        self._unloadable: dict[str, Exception] = {}
         self.active = 0
         """Runs that have begun and not ended."""
         self.live_from = 0
@@ -88,11 +93,15 @@ class Decider:
         run_id = event.run_id
         if run_id in self.parked:
             return None
+        if run_id in self._unloadable:
+            return self._park(record, self._unloadable.pop(run_id))
         seat = self._roster.seat(run_id)
         run = seat.run if seat is not None else None
         if run is not None:
             graph = self._graphs[run.def_hash]
         elif isinstance(event, WorkflowStarted):
+            if event.payload.core_version > CORE_VERSION:
+                return self._park(record, CoreError(f"it asks for core version {event.payload.core_version}"))
             graph = self._graphs[event.payload.def_hash]
         else:
             return None  # late news: its history is gone
@@ -101,9 +110,7 @@ class Decider:
         try:
             decision = advance(graph, run, record)
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not stop the runs it does not concern
-            self._roster.dismiss(run_id)  # half moved
-            self.parked.add(run_id)
-            return Undecidable(record, error)
+            return self._park(record, error)
         run = decision.run
         if run is None:
             return None
@@ -112,9 +119,16 @@ class Decider:
             self.active += begins - (run.ended and not was_over)
         return decision
 
+    def _park(self, record: Record, error: Exception) -> Undecidable:
+        run_id = record.event.run_id
+        self._roster.dismiss(run_id)  # half moved
+        self.parked.add(run_id)
+        return Undecidable(record, error)
+
     def clear(self) -> None:
         """Know of no runs."""
         self.parked.clear()
+        self._unloadable.clear()
         self.active = 0
 
     # -- runs and definitions ----------------------------------------------------------------------------------
@@ -122,10 +136,14 @@ class Decider:
     def _is_unknown(self, run_id: str) -> bool:
         return self._roster.seat(run_id) is None and run_id not in self.parked and is_run_id(run_id)
 
-    async def have(self, run_id: str, before: int) -> None:
-        """Have a run in memory as it was before event `before`. One that cannot be folded is parked."""
+    async def have(self, run_id: str, before: int) -> bool:
+        """Have a run in memory as it was before event `before`; False, and it is parked, when it cannot be folded."""
         if self._is_unknown(run_id):
             await self._load(run_id, before)
+        if self._unloadable.pop(run_id, None) is None:
+            return True
+        self.parked.add(run_id)
+        return False
 
     async def graph_for(self, start: Start) -> Graph:
         """The definition that a start names."""
@@ -136,12 +154,16 @@ class Decider:
         """Have a run in memory as it was before event `before`, unless that was its first."""
         ahead_from = before if self.live_from and before >= self.live_from else 0
         recalled = await persist(lambda: recall(self._ports, run_id, ahead_from=ahead_from))
-        run = await self.refold(run_id, [record for record in recalled.later if record.seq < before], recalled.run)
+        try:
+            run = await self.refold([record for record in recalled.later if record.seq < before], recalled.run)
+        except CoreError as error:
+            self._unloadable[run_id] = error
+            return
         if run is not None:
             self._roster.admit(run, recalled.revision, recalled.size)
 
-    async def refold(self, run_id: str, records: Sequence[Record], run: Run | None = None) -> Run | None:
-        """`run` after `records`; None, and the run is parked, when the core cannot do it."""
+    async def refold(self, records: Sequence[Record], run: Run | None = None) -> Run | None:
+        """`run` after `records`. Raises CoreError when the core cannot do it."""
         start = records[0].event if records else None
         if run is not None:
             await self._load_graph(run.workflow_id, run.def_hash)
@@ -152,10 +174,8 @@ class Decider:
             return None
         try:
             return fold(graph, records, run)
-        except Exception:
-            log.exception("run %s cannot be folded: it stays parked", run_id)
-            self.parked.add(run_id)
-            return None
+        except Exception as error:
+            raise CoreError(f"{type(error).__name__}: {error}") from error
 
     async def _load_definitions(self, records: Iterable[Record]) -> None:
         wanted: set[tuple[str, str]] = set()

@@ -14,6 +14,7 @@ from dagnats.errors import DecodeError
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
 from dagnats.model.task import decode_task
 from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.decider import CoreError
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded
 
@@ -94,7 +95,10 @@ class Doubt:
     async def _known(self, run: Run, after: int, queued: set[tuple[str, int]]) -> _Known:
         later = decoded(await persist(lambda: self._ports.log.read(run.run_id, after=after)))
         copy = decode_run(encode_run(run))  # folding moves it, and the events in between are not decided yet
-        moved = await self._decider.refold(run.run_id, [record for record in later if record.seq > run.seq], copy)
+        try:
+            moved = await self._decider.refold([record for record in later if record.seq > run.seq], copy)
+        except CoreError:  # it is parked when its turn comes
+            moved = None
         return _Known(moved if moved is not None else run, later, queued)
 
 

@@ -113,7 +113,6 @@ class _Term:
             doubt=doubt,
             outbox=outbox,
             aside=aside,
-            window_s=window_s,
             save_after_s=self._save_after_s,
         )
         await leader.lead(doubtful, takeover.unsettled)

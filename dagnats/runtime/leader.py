@@ -27,6 +27,7 @@ from dagnats.runtime.decider import Undecidable
 from dagnats.runtime.doubt import decided_by
 from dagnats.runtime.letter import PARKED, UNREADABLE
 from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import Entry, LogCut
 from dagnats.runtime.position import REACH, Position
 from dagnats.runtime.together import together
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.follower import Follower, Unsettled
     from dagnats.runtime.lease import Leadership
     from dagnats.runtime.outbox import Flight, Outbox
-    from dagnats.runtime.ports import EngineFeeds, Entry, Ports, Wakeup, WakeupFeed
+    from dagnats.runtime.ports import EngineFeeds, Ports, Wakeup, WakeupFeed
     from dagnats.runtime.position import PositionKeeper
     from dagnats.runtime.roster import Roster, Seat
     from dagnats.runtime.together import Aside
@@ -65,10 +66,11 @@ class _Batch(NamedTuple):
     flight: Flight
     poison: Sequence[Unreadable]
     undecidable: Sequence[Undecidable]
+    active: int
 
 
 class Leader:
-    """Decides for every run on a server, from `begin` on, until another engine does."""
+    """Decides for every run on a server, once the takeover is done, until another engine does."""
 
     def __init__(
         self,
@@ -83,7 +85,6 @@ class Leader:
         doubt: Doubt,
         outbox: Outbox,
         aside: Aside,
-        window_s: float,
         save_after_s: float,
     ) -> None:
         self._ports = ports
@@ -96,7 +97,6 @@ class Leader:
         self._doubt = doubt
         self._outbox = outbox
         self._save_after_s = save_after_s
-        self._forgotten_ns = int(window_s / 2 * 1e9)
         self._archive = Archive(ports.snapshots, roster, self._covered, aside, rest_s=save_after_s)
         self._alarm = Alarm(self._ring)
         self._loop = asyncio.get_running_loop()
@@ -126,6 +126,10 @@ class Leader:
                 self._keeper.show(),
                 self._aside.watch(),
             )
+        except LogCut:
+            # What was lost may be covered up by what has come since: whoever leads next must not go by that.
+            await self._keeper.begin(msgspec.structs.replace(self._keeper.now, anew=True))
+            raise
         finally:
             self._alarm.close()
             await wakeups.close()
@@ -139,14 +143,16 @@ class Leader:
             entries = await self._next_batch()
             if entries[0].seq <= doubtful or self._roster.is_waiting(_LONGEST_UNSAVED_S):
                 await self._flights.join()
+            self._roster.evict()  # only here: what is loaded for a batch has to be there until it is folded
+            self._decider.tidy()
             records, poison = await self._decider.read(entries)
             actions, undecidable = self._decisions(records)
             self._leadership.check()
             if entries[0].seq <= doubtful:
-                actions = await self._settled(entries, actions, doubtful)
+                actions = await self._settled(actions, doubtful)
             flight = self._outbox.launch(actions)
             self._roster.close_batch()
-            await self._flights.put(_Batch(entries[-1], flight, poison, undecidable))
+            await self._flights.put(_Batch(entries[-1], flight, poison, undecidable, self._decider.active))
 
     async def _next_batch(self) -> Sequence[Entry]:
         """The next events, once they are within reach of the stored position."""
@@ -186,27 +192,23 @@ class Leader:
             await self._outbox.land(batch.flight)
             await self._see_to(batch.poison, batch.undecidable)
             self._roster.commit(after_s=self._save_after_s)
-            self._move(batch.last)
+            self._move(batch.last, batch.active)
             self._archive.sweep()
             self._flights.task_done()
 
-    async def _settled(self, entries: Sequence[Entry], actions: list[AnyAction], doubtful: int) -> list[AnyAction]:
-        """Without what an engine before us has done so long ago that the server may have forgotten the ids."""
-        oldest_known = self._leadership.server_now_ns() - self._forgotten_ns
-        forgotten = {entry.seq for entry in entries if entry.seq <= doubtful and entry.time_ns < oldest_known}
-        if not forgotten:
-            return actions
-        old = [action for action in actions if decided_by(action) in forgotten]
-        left = {action.id for action in await self._doubt.left(old)}
-        return [action for action in actions if action.id in left or decided_by(action) not in forgotten]
+    async def _settled(self, actions: list[AnyAction], doubtful: int) -> list[AnyAction]:
+        """Without what an engine before us has done. A server that was restarted remembers no ids of answered tasks."""
+        unsure = [action for action in actions if decided_by(action) <= doubtful]
+        left = {action.id for action in await self._doubt.left(unsure)}
+        return [action for action in actions if action.id in left or decided_by(action) > doubtful]
 
-    def _move(self, last: Entry) -> None:
+    def _move(self, last: Entry, active: int) -> None:
         self._keeper.move(
             Position(
                 seq=last.seq,
                 time_ns=last.time_ns,
                 low=self._roster.low(last.seq + 1),
-                active=self._decider.active,
+                active=active,
                 tasks=max(self._outbox.newest_task, self._keeper.now.tasks),
                 epoch=self._outbox.epoch,
             )
@@ -214,7 +216,6 @@ class Leader:
 
     def _covered(self) -> None:
         """Snapshots cover more than before: the next to take over may begin later."""
-        self._decider.tidy()
         now = self._keeper.now
         low = min(self._roster.low(now.seq + 1), now.seq + 1)
         if low != now.low:
@@ -231,7 +232,7 @@ class Leader:
     async def _poisoned(self, poison: Unreadable) -> None:
         """An entry that is no event: into the dead letters with it, and its run fails, visibly."""
         entry, error = poison
-        await self._bury(entry.run_id, entry.seq, entry.data, error, UNREADABLE)
+        await self._bury(entry, error, UNREADABLE)
         seat = self._roster.seat(entry.run_id)
         if seat is None or seat.run.ended:
             return
@@ -244,8 +245,7 @@ class Leader:
         record, error = lost
         run_id = record.event.run_id
         log.error("run %s is parked: event %d cannot be decided", run_id, record.seq, exc_info=error)
-        data = encode_event(record.event)
-        await self._bury(run_id, record.seq, data, error, PARKED)
+        await self._bury(Entry(record.seq, record.time_ns, run_id, encode_event(record.event)), error, PARKED)
         now = time.monotonic()
         if len(self._parked) == _MOST_PARKED and now - self._parked[0] < 60.0:
             raise EngineBroken(
@@ -255,15 +255,17 @@ class Leader:
             )
         self._parked.append(now)
 
-    async def _bury(self, run_id: str, seq: int, data: bytes, error: Exception, kind: str) -> None:
-        log.error("event %d of run %s goes to the dead letters: %s", seq, run_id, error)
+    async def _bury(self, entry: Entry, error: Exception, kind: str) -> None:
+        log.error("event %d of run %s goes to the dead letters: %s", entry.seq, entry.run_id, error)
         headers = {
-            "Dagnats-Dlq-Run-Id": run_id,
+            "Dagnats-Dlq-Run-Id": entry.run_id,
             "Dagnats-Dlq-Error": f"{type(error).__name__}: {error}" if kind == PARKED else str(error),
             "Dagnats-Dlq-Consumer": "WORKFLOW_HISTORY",
-            "Dagnats-Dlq-Sequence": str(seq),
+            "Dagnats-Dlq-Sequence": str(entry.seq),
         }
-        await bury(self._ports.dead_letters, f"{kind}.{run_id}", data, headers, id=f"dlq:history:{seq}")
+        # With its time: a log that lost its tail uses sequences again.
+        letter_id = f"dlq:history:{entry.seq}:{entry.time_ns}"
+        await bury(self._ports.dead_letters, f"{kind}.{entry.run_id}", entry.data, headers, id=letter_id)
 
     # -- wake-ups --------------------------------------------------------------------------------------------
 
@@ -295,9 +297,10 @@ class Leader:
             self._alarm.set(run.run_id, run.wake_seq, run.wake_ns, seat.wake_at)
 
     async def _look_after(self) -> None:
-        """Bring wake-ups that have come near into the alarm, and fire what the server owes us."""
+        """Bring wake-ups that have come near into the alarm, and fire what the server owes us. Raises LogCut."""
         while True:
             await asyncio.sleep(_LOOK_S)
+            await self._outbox.check_tasks()
             now = self._loop.time()
             for seat in self._roster:
                 run = seat.run

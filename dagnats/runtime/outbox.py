@@ -15,6 +15,7 @@ from dagnats.model.cancellation import Cancellation, encode_cancellation
 from dagnats.model.event import Failure, Outcome, StepFailed, WorkflowFailed, encode_event
 from dagnats.model.json import encode
 from dagnats.model.task import Task, encode_task
+from dagnats.runtime.burial import bury
 from dagnats.runtime.core.action import (
     AppendEvent,
     CancelTasks,
@@ -25,6 +26,7 @@ from dagnats.runtime.core.action import (
     SetTimer,
 )
 from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import LogCut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -117,8 +119,22 @@ class Outbox:
                 unsure.append(action)
             else:
                 if isinstance(action, EnqueueTask):
-                    self.newest_task = max(self.newest_task, cast("Receipt", receipt).seq)
+                    await self._note_task(cast("Receipt", receipt))
         return unsure
+
+    async def _note_task(self, receipt: Receipt) -> None:
+        if receipt.seq > self.newest_task:
+            self.newest_task = receipt.seq
+        elif not receipt.duplicate:
+            if receipt.seq == self.newest_task:
+                raise LogCut(f"the task queue has given place {receipt.seq} twice")
+            await self.check_tasks()  # one that was sent again, or the queue counts anew
+
+    async def check_tasks(self) -> None:
+        """Raise LogCut when the task queue ends before a task that it had taken."""
+        last = await persist(self._ports.tasks.last)
+        if last < self.newest_task:
+            raise LogCut(f"the task queue ends at {last}; it had taken task {self.newest_task}")
 
     def _message(self, action: AnyAction, id: str) -> Awaitable[object] | None:
         ports, within_s = self._ports, self._within_s
@@ -164,24 +180,13 @@ class Outbox:
             log.warning("%s: %s", call.__name__, error)
 
     def _dead_letter(self, action: SendDeadLetter, id: str) -> Awaitable[object]:
-        task = Task(
-            task_id=f"{action.run_id}.{action.step_id}",
-            run_id=action.run_id,
-            step_id=action.step_id,
-            attempt=action.attempt,
-            input=action.input,
-        )
-        headers = {
-            "Dagnats-Dlq-Run-Id": action.run_id,
-            "Dagnats-Dlq-Step-Id": action.step_id,
-            "Dagnats-Dlq-Task": action.task,
-            "Dagnats-Dlq-Error": action.failure.error,
-            "Dagnats-Dlq-Attempts": str(action.attempt),
-            "Dagnats-Dlq-Consumer": "TASK_QUEUES",
-            "Dagnats-Dlq-Task-Subject": f"task.{action.task}.{action.run_id}",
-        }
-        subject = f"{action.task}.{action.run_id}.{action.step_id}"
-        return self._ports.dead_letters.put(subject, encode_task(task), headers=headers, id=id)
+        subject, data, headers = _letter(action)
+        return self._ports.dead_letters.put(subject, data, headers=headers, id=id)
+
+    async def _bury(self, action: SendDeadLetter) -> None:
+        """A task that only just fitted has no room for the reason beside it."""
+        subject, data, headers = _letter(action)
+        await bury(self._ports.dead_letters, subject, data, headers, id=f"{action.id}.{self.epoch}.cut")
 
     # -- what is refused -------------------------------------------------------------------------------------
 
@@ -193,7 +198,9 @@ class Outbox:
                 outcome = Outcome(error=f"the run's end could not be stored: {error}")
                 event = WorkflowFailed(run_id=action.run_id, timestamp=action.event.timestamp, payload=outcome)
                 await self._append_refusal(action, event)
-            case SetTimer() | AppendEvent() | SendDeadLetter() | DropTimer() | CancelTasks():
+            case SendDeadLetter():
+                await self._bury(action)
+            case SetTimer() | AppendEvent() | DropTimer() | CancelTasks():
                 # The history has what they say; without a timer the next event of the run applies its deadlines.
                 log.error("run %s: %s was refused: %s", action.run_id, type(action).__name__, error)
             case _:
@@ -201,6 +208,27 @@ class Outbox:
 
     async def _append_refusal(self, action: AnyAction, event: StepFailed | WorkflowFailed) -> None:
         await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.{self.epoch}.refused")
+
+
+def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:
+    """A dead letter's subject, bytes and headers."""
+    task = Task(
+        task_id=f"{action.run_id}.{action.step_id}",
+        run_id=action.run_id,
+        step_id=action.step_id,
+        attempt=action.attempt,
+        input=action.input,
+    )
+    headers = {
+        "Dagnats-Dlq-Run-Id": action.run_id,
+        "Dagnats-Dlq-Step-Id": action.step_id,
+        "Dagnats-Dlq-Task": action.task,
+        "Dagnats-Dlq-Error": action.failure.error,
+        "Dagnats-Dlq-Attempts": str(action.attempt),
+        "Dagnats-Dlq-Consumer": "TASK_QUEUES",
+        "Dagnats-Dlq-Task-Subject": f"task.{action.task}.{action.run_id}",
+    }
+    return f"{action.task}.{action.run_id}.{action.step_id}", encode_task(task), headers
 
 
 def _task(action: EnqueueTask, epoch: int) -> Task:

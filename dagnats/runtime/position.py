@@ -39,6 +39,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         tasks: The newest task known to be stored. A queue that ends before it has lost its tail.
         epoch: Part of all ids once the log has lost its tail: sequences come again then, and the server remembers what
             was sent under them. 0 before.
+        anew: Whether the log is being folded from its beginning: whoever comes now has to do that again.
         by: The engine that wrote it: nobody takes another's record for their own.
     """
 
@@ -48,6 +49,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     active: int = 0
     tasks: int = 0
     epoch: int = 0
+    anew: bool = False
     by: str = ""
 
 

@@ -25,12 +25,14 @@ class Recalled(NamedTuple):
         revision: The snapshot's, readable or not; 0 when there is none.
         size: The snapshot's, in bytes.
         later: The events that are not in `run`, in order.
+        last: The newest entry of the history, event or not; 0 when there is none.
     """
 
     run: Run | None
     revision: int
     size: int
     later: list[Record]
+    last: int
 
 
 async def recall(ports: Ports, run_id: str, *, ahead_from: int = 0) -> Recalled:
@@ -52,9 +54,10 @@ async def recall(ports: Ports, run_id: str, *, ahead_from: int = 0) -> Recalled:
         log.warning("the snapshot of run %s is of another log, its history will do", run_id)
         run, entries = None, await ports.log.read(run_id)
     later = decoded(entries if run is None else entries[1:])
-    return Recalled(
-        run, stored.revision if stored is not None else 0, len(stored.data) if stored is not None else 0, later
-    )
+    last = entries[-1].seq if entries else 0
+    if stored is None:
+        return Recalled(run, 0, 0, later, last)
+    return Recalled(run, stored.revision, len(stored.data), later, last)
 
 
 def _readable(run_id: str, stored: Stored | None) -> Run | None:

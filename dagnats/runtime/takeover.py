@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dagnats.model.event import WorkflowStarted
 from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
 from dagnats.runtime.core.advance import advance
@@ -37,6 +39,7 @@ log = logging.getLogger("dagnats.engine")
 
 _MADE_GOOD = (EnqueueTask, SetTimer, AppendEvent, EndRun, SendDeadLetter)  # what remains when it is done
 _SLICE = 20_000
+_DOUBTFUL = 20 * REACH  # further than a leader acts: a power cut may have set the position back
 _RUNS_AT_ONCE = 256
 
 
@@ -82,7 +85,7 @@ class Takeover:
         return await self._begin_anew(last)
 
     async def _is_intact(self, position: Position, last: int) -> bool:
-        if last < position.seq or await persist(self._ports.tasks.last) < position.tasks:
+        if position.anew or last < position.seq or await persist(self._ports.tasks.last) < position.tasks:
             return False
         # Gone is fine, its run may have been removed. Another event there means that the log was cut and grew again.
         entry = await persist(lambda: self._ports.log.at(position.seq)) if position.seq else None
@@ -96,7 +99,7 @@ class Takeover:
         self._decider.active = position.active
         await self._keeper.begin(position)
         await self._unpark(position.seq)
-        return min(position.seq + REACH, last)
+        return min(position.seq + _DOUBTFUL, last)
 
     # -- everything again ------------------------------------------------------------------------------------
 
@@ -124,6 +127,7 @@ class Takeover:
             tasks=tasks,
             epoch=self._outbox.epoch,
         )
+        await self._keeper.begin(msgspec.structs.replace(position, anew=True))
         for at in range(0, len(live), _RUNS_AT_ONCE):
             await self._make_good(live[at : at + _RUNS_AT_ONCE], last)
         await self._keeper.begin(position)
@@ -150,7 +154,10 @@ class Takeover:
         for record in records:
             if record.seq > upto:
                 break
-            decision = advance(graph, run, record)
+            try:
+                decision = advance(graph, run, record)
+            except Exception:  # noqa: BLE001  # it is parked, or will be
+                break
             run = decision.run
             actions += [action for action in decision.actions if isinstance(action, _MADE_GOOD)]
         return actions
@@ -163,8 +170,7 @@ class Takeover:
             runs.setdefault(letter.subject.rpartition(".")[2], []).append(letter.seq)
         for run_id, seqs in runs.items():
             self._decider.parked.discard(run_id)
-            await self._decider.have(run_id, before=upto + 1)
-            if run_id in self._decider.parked:
+            if not await self._decider.have(run_id, before=upto + 1):
                 continue
             if self._roster.seat(run_id) is not None:
                 log.warning("run %s was parked and goes on", run_id)

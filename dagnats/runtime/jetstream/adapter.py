@@ -75,7 +75,8 @@ class JetStream:
         self.ports = Ports(
             server=JetStreamServer(link, policy),
             log=JetStreamLog(link, GroupCommit(link, policy)),
-            tasks=JetStreamTaskQueue(link, GroupCommit(link, policy)),
+            # One full queue must not hold up the runs that need it not: their tasks wait in the same line.
+            tasks=JetStreamTaskQueue(link, GroupCommit(link, policy, refused_when_full=True)),
             snapshots=JetStreamSnapshots(link, GroupCommit(link, policy)),
             definitions=JetStreamDefinitions(link),
             timers=JetStreamTimers(link),

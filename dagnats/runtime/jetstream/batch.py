@@ -35,9 +35,14 @@ _NO_HEADERS = b"NATS/1.0\r\n\r\n"
 
 
 class GroupCommit:
-    """The way into one stream. One commit is under way at a time; what comes meanwhile goes with the next."""
+    """The way into one stream. One commit is under way at a time; what comes meanwhile goes with the next.
 
-    def __init__(self, link: Link, policy: Policy) -> None:
+    Args:
+        refused_when_full: A full stream is a refusal, not something to wait for.
+    """
+
+    def __init__(self, link: Link, policy: Policy, *, refused_when_full: bool = False) -> None:
+        self._refused_when_full = refused_when_full
         self._link = link
         self._policy = policy
         self._waiting: deque[Publication] = deque()
@@ -49,6 +54,8 @@ class GroupCommit:
     ) -> asyncio.Future[Receipt]:
         """Store a message as `Link.publish_surely` does, with others where that is quicker."""
         publication = Publication(self._link, subject, data, headers, within_s)
+        if self._refused_when_full:
+            publication.refused_when_full = True
         if self._policy.sync == "interval" or self._link.refusal(subject, data, headers) is not None:
             return publication.send()
         self._waiting.append(publication)

@@ -116,6 +116,7 @@ class NatsPy:
 
     def unsubscribe(self, sid: int) -> None:
         async def end() -> None:
+            self._ended.discard(sid)
             subscription = self._subscriptions.pop(sid, None)
             if subscription is not None:
                 await subscription.unsubscribe()

@@ -58,15 +58,21 @@ _decoder = msgspec.json.Decoder(_Answer)
 
 # JetStream error codes that mean "somebody was first".
 _CONFLICTS = {10071, 10164}
-# Codes that say the server cannot do it now, though it may later: no cluster leader, no room (a stream with
-# `discard: new` answers 10077 when it is full), JetStream restarting.
-_TRANSIENT = {10008, 10023, 10028, 10047, 10076, 10077}
+# Codes that say the server cannot do it now, though it may later: no cluster leader, no room, JetStream restarting.
+_TRANSIENT = {10008, 10023, 10028, 10047, 10076}
+_FULL = 10077  # of a stream with `discard: new`
+
+
+class StreamFull(UnavailableError):
+    """The stream has as much as it may have: there will be room when somebody makes it."""
 
 
 def error_of(code: int, status: int, description: str) -> DagnatsError:
     """The one table from JetStream's errors to ours."""
     if code in _CONFLICTS:
         return ConflictError(f"NATS: {description}")
+    if code == _FULL:
+        return StreamFull(f"NATS: {description}")
     if code in _TRANSIENT or status in (408, 503):
         return UnavailableError(f"NATS: {description}")
     return RefusedError(f"NATS refused the message: {description}", code=code)
@@ -108,6 +114,8 @@ class Publication:
     # Where most have the same value, the class holds it: one of these is made for every message.
     on_told: Callable[[], None] | None = None
     """Called once, when the first sending was answered or will not be."""
+    refused_when_full = False
+    """Whether nobody waits for room in the stream."""
     _pause_s = _FIRST_PAUSE_S
     _sent_s: float | None = None
 
@@ -149,6 +157,8 @@ class Publication:
             acked = answer if isinstance(answer, DagnatsError) else receipt_of(answer)
             if isinstance(acked, Receipt):
                 self.result.set_result(acked)
+            elif isinstance(acked, StreamFull) and self.refused_when_full:
+                self._fail(RefusedError(str(acked)))
             elif isinstance(acked, UnavailableError) and not self._link.closed:
                 self._link.note_repeat(self.subject, self._pause_s, acked)
                 self._link.loop.call_later(self._pause_s, self._send_again)

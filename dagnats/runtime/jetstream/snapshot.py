@@ -18,6 +18,7 @@ from dagnats.runtime.jetstream.publish import EXPECTED_LAST, header_block
 from dagnats.runtime.jetstream.read import messages_of, seq_of, subject_of, time_ns_of
 from dagnats.runtime.jetstream.resources import RUNS
 from dagnats.runtime.jetstream.store import entry_of
+from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import Stored
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class JetStreamSnapshots:
 
     async def _own_head(self, run_id: str, parts: _Parts) -> int:
         """The revision of the stored head if it is of these very parts: a try whose answer was lost; else 0."""
-        head = await entry_of(self._link, RUNS, _key(run_id))
+        head = await persist(lambda: entry_of(self._link, RUNS, _key(run_id)))
         return seq_of(head) if head is not None and _Parts.of(head) == parts else 0
 
     async def _then_tidy(self, run_id: str, stored: asyncio.Future[Receipt]) -> int:
