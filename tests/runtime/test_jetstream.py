@@ -14,7 +14,7 @@ from dagnats.errors import ConflictError, DagnatsError, RefusedError, Unavailabl
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.jetstream.ear import MANY, Ears
 from dagnats.runtime.jetstream.link import Link
-from dagnats.runtime.jetstream.publish import error_of
+from dagnats.runtime.jetstream.publish import StreamFull, error_of
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.jetstream.resources import prepare
 from dagnats.runtime.ports import Entry, Receipt
@@ -339,7 +339,7 @@ def test_task_types_that_look_alike_as_consumer_names_get_different_ones() -> No
     [
         (10071, 400, ConflictError),
         (10164, 400, ConflictError),
-        (10077, 503, UnavailableError),
+        (10077, 503, StreamFull),
         (10008, 503, UnavailableError),
         (10039, 503, UnavailableError),
         (10054, 400, RefusedError),
