@@ -130,7 +130,7 @@ class Takeover:
         await self._keeper.begin(msgspec.structs.replace(position, anew=True))
         for at in range(0, len(live), _RUNS_AT_ONCE):
             await self._make_good(live[at : at + _RUNS_AT_ONCE], last)
-        await self._keeper.begin(position)
+        await self._keeper.begin(msgspec.structs.replace(position, tasks=max(tasks, self._outbox.newest_task)))
         await self._unpark(last)
         return last
 

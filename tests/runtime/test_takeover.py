@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import time
 from collections import Counter
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from dagnats import Fixed, TaskContext, Workflow, handler
+from dagnats import TaskContext, Workflow, handler
 from dagnats.client.run import RunHandle
 from dagnats.errors import DagnatsError
 from dagnats.model.event import StepCompleted
@@ -23,11 +21,9 @@ from dagnats.runtime.jetstream.resources import prepare
 from tests.runtime.test_crash import engine
 from tests.support.mortal import Fate
 from tests.support.processes import until
-from tests.support.system import System, running
+from tests.support.system import running
 
 WIDTH = 40
-WAITING = int(os.environ.get("WAITING_RUNS", "1000"))
-WAIT = timedelta(seconds=int(os.environ.get("WAITING_SECONDS", "12")))
 _calls: Counter[str] = Counter()
 
 
@@ -354,57 +350,3 @@ async def test_a_deadline_that_passed_while_no_engine_ran_is_decided_as_if_one_h
         assert "timeout is over" in view.error
         assert view.steps[0].status == "cancelled"
         assert view.steps[0].ended_ns == created_ns + 1_000_000_000
-
-
-async def test_thousands_of_waiting_runs_survive_a_restart_of_everything_and_fire_on_time(
-    nats_server: EmbeddedServer,
-) -> None:
-    """Each waits for its retry; meanwhile everything is stopped and started again."""
-
-    @handler("takeover.flaky")
-    async def flaky(value: int, ctx: TaskContext) -> int:
-        if ctx.attempt == 1:
-            raise RuntimeError("busy")
-        return value
-
-    workflow = Workflow("waiting")
-    workflow.task("work", flaky).with_retry(Fixed(max_attempts=1, initial_delay=WAIT))
-    server = nats_server
-    async with running(server) as system:
-        definition = (await system.client.register(workflow)).definition
-        system.start_worker([workflow])
-        begun_at = time.monotonic()
-        for first in range(0, WAITING, 200):
-            starts = [system.client.start_json(definition, b"1", run_id=f"waits-{first + at}") for at in range(200)]
-            await asyncio.gather(*starts)
-
-        async def all_wait() -> bool:
-            state = (await system.jetstream.link.api("STREAM.INFO.SLEEP_TIMERS"))["state"]
-            return bool(state["messages"] == WAITING)
-
-        await until(all_wait, within_s=60)
-    port = int(server.url.rpartition(":")[2])
-    await server.stop()
-    server = EmbeddedServer(server.folder, port=port)
-    await server.start()
-    try:
-        async with running(server) as system:
-            system.start_worker([workflow])
-            assert time.monotonic() - begun_at < WAIT.total_seconds(), "some were due while nothing ran"
-            late_s: list[float] = []
-            for first in range(0, WAITING, 200):
-                late_s += await asyncio.gather(*(_late_s(system, f"waits-{first + at}") for at in range(200)))
-            assert min(late_s) >= 0, "a wake-up was early"
-            assert max(late_s) < 1.0
-    finally:
-        await server.stop()
-
-
-async def _late_s(system: System, run_id: str) -> float:
-    """How long after it was due a run's only wake-up came, by the server's clock."""
-    run = system.client.handle(run_id)
-    assert await run.result(int, timeout="60s") == 1
-    history = await run.history()
-    failed = next(event.time_ns for event in history if event.type == "step.failed")
-    fired = next(event.time_ns for event in history if event.type == "timer.fired")
-    return (fired - failed) / 1e9 - WAIT.total_seconds()
