@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dagnats.cli import completion
 from dagnats.cli import register as registering
 from dagnats.cli.connection import open_client, run
-from dagnats.cli.definition import read_definition
-from dagnats.cli.failure import NO, InvalidWorkflows, problem_document, problem_lines
+from dagnats.cli.definition import definitions_of, read_definition, warnings_of
+from dagnats.cli.failure import NO, InvalidWorkflows, problem_document, problem_lines, warn
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, room, say, table
 from dagnats.errors import DefinitionError
@@ -21,10 +22,27 @@ if TYPE_CHECKING:
 
     from dagnats.model.definition import WorkflowDef
 
+
+class Form(StrEnum):
+    """How a graph is drawn."""
+
+    mermaid = "mermaid"
+    svg = "svg"
+
+
 app = typer.Typer(help="Manage workflow definitions.")
 
 _FILE = typer.Argument(metavar="FILE", help="A workflow definition in JSON.", show_default=False)
 _WIDE = typer.Option(False, "--wide", help="Do not cut lines to the terminal.")
+
+
+def _definition(metavar: str) -> Any:
+    return typer.Argument(
+        metavar=metavar,
+        help="A registered name, NAME@HASH, or a JSON file.",
+        show_default=False,
+        autocompletion=completion.workflow_names,
+    )
 
 
 @app.command("list")
@@ -43,17 +61,15 @@ def list_workflows(wide: bool = _WIDE) -> None:
 
 
 @app.command()
-def register(file: Path = _FILE) -> None:
+def register(file: Path = _FILE, dry_run: bool = registering.DRY_RUN) -> None:
     """Register a workflow from a JSON file. `dagnats register` takes Python too."""
     try:
         definition = read_definition(file)
     except DefinitionError as error:
         raise InvalidWorkflows([error], registering.NOTHING_REGISTERED) from error
-    (registration,) = run(registering.store([definition]))
+    (registration,) = registering.store([definition], dry_run=dry_run)
     if current().json:
-        emit(registering.registration_document(registration))
-    else:
-        say(registering.registration_line(registration))
+        emit(registering.registration_document(registration, dry_run=dry_run))
 
 
 @app.command()
@@ -73,7 +89,7 @@ def show(
     say(f"Steps: {len(definition.steps)}")
     say(f"Timeout: {_timeout(definition.timeout)}")
     say()
-    rows = [(step.id, step.task, ", ".join(step.depends_on) or "-") for step in definition.steps]
+    rows = [(step.id, step.task or f"({step.type})", ", ".join(step.depends_on) or "-") for step in definition.steps]
     for line in table(("ID", "TASK", "DEPENDS ON"), rows, None if wide else room()):
         say(line)
 
@@ -86,11 +102,47 @@ def validate(file: Path = _FILE) -> None:
     except DefinitionError as error:
         _print_invalid(error)
         raise typer.Exit(NO) from None
-    steps = len(definition.steps)
+    steps, warnings = len(definition.steps), warnings_of([definition], None)
     if current().json:
-        emit({"valid": True, "name": definition.name, "steps": steps})
+        told = [problem_document(problem) for _, problem in warnings]
+        emit({"valid": True, "name": definition.name, "steps": steps, **({"warnings": told} if told else {})})
     else:
         say(f"{paint('Valid:', 'green')} {definition.name} ({counted(steps, 'step')})")
+        warn(("", problem) for _, problem in warnings)
+
+
+@app.command()
+def graph(
+    definition: str = _definition("DEFINITION"),
+    form: Form = typer.Option(Form.mermaid, "--format", help="Text, or a picture."),
+) -> None:
+    """Draw a workflow: registered, or in a JSON file. `> graph.svg` keeps it."""
+    from dagnats.dsl.graph import graph_of
+    from dagnats.dsl.mermaid import mermaid
+    from dagnats.dsl.picture import svg
+
+    (found,) = run(definitions_of([definition]))
+    steps = graph_of(found.content())
+    text = svg(steps) if form is Form.svg else mermaid(steps)
+    if current().json:
+        emit({"name": found.name, "format": form.value, "graph": text})
+    else:
+        say(text.rstrip("\n"))
+
+
+@app.command()
+def diff(before: str = _definition("BEFORE"), after: str = _definition("AFTER")) -> None:
+    """Show what changes from one definition to another."""
+    from dagnats.cli.difference import change_document, change_line, changes
+
+    old, new = run(definitions_of([before, after]))
+    found = changes(old, new)
+    if current().json:
+        emit({"before": old.name, "after": new.name, "changes": [change_document(change) for change in found]})
+    elif not found:
+        say("unchanged")
+    for change in () if current().json else found:
+        say(change_line(change, paint))
 
 
 def _print_invalid(error: DefinitionError) -> None:

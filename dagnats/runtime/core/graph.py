@@ -147,9 +147,14 @@ def graph_of(name: str, identity: str, data: bytes | None) -> Graph:
     if data is None:
         return UnusableGraph(name, identity, "is not stored")
     try:
-        return Graph(load_definition(data))
+        definition = load_definition(data)
     except DefinitionError as error:
         return UnusableGraph(name, identity, f"is not valid: {error.problems[0]}")
+    for step in definition.steps:
+        if step.type != "normal":
+            reason = f"cannot run: step {step.id!r} is of type {step.type!r}, which this engine does not run yet"
+            return UnusableGraph(name, identity, reason)
+    return Graph(definition)
 
 
 def _shared(definition: WorkflowDef) -> frozenset[str]:
