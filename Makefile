@@ -47,6 +47,10 @@ demo: $(RUNTIME) ## Start everything in a temporary folder and run the example w
 test: $(DEV) ## Run all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: chaos
+chaos: $(DEV) ## Kill every process twenty times under load (half an hour)
+	@$(BIN)/python -m tests.e2e.chaos $(ARGS)
+
 .PHONY: check
 check: format lint types layers docs ## Format, lint, types, layers and docs: all that CI checks besides the tests
 

@@ -93,7 +93,7 @@ async def measure(sync: str, runs: int) -> dict[str, Any]:
         async with EmbeddedServer(folder, port=0, sync_interval="100ms" if sync == "interval" else sync) as server:
             results: dict[str, Any] = {}
             async with await JetStream.connect(server.url, token=server.token) as jetstream:
-                await jetstream.ports.server.prepare()
+                await jetstream.ports.server.prepare(sync="always" if sync == "always" else "interval")
                 client = AsyncClient(jetstream)
                 definitions = [await client.register(flow) for flow in (flows.chain3, flows.chain40, flows.fan1000)]
                 runners = [_runner(client, registered.definition) for registered in definitions]

@@ -7,22 +7,29 @@ in the same run, on the same server, as DagNats itself.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.link import Link
+from dagnats.runtime.jetstream.policy import Policy
+from dagnats.runtime.jetstream.publish import id_block
 
 if TYPE_CHECKING:
     from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.ports import Receipt
 
-HISTORY, TASKS = "YARD_HISTORY", "YARD_TASKS"
+HISTORY, TASKS, RUNS = "YARD_HISTORY", "YARD_TASKS", "YARD_RUNS"
 
 
 class Event(msgspec.Struct, omit_defaults=True):
-    """`length` steps in a line, or `width` side by side; `step` is the one that is done, -1 at the start."""
+    """`length` steps in a line, or `width` side by side; `step` is the one that is done, -1 at the start.
+
+    The rest is there so that messages are as long as real ones.
+    """
 
     run_id: str
     step: int
@@ -30,19 +37,57 @@ class Event(msgspec.Struct, omit_defaults=True):
     width: int = 0
     payload: msgspec.Raw = msgspec.Raw(b"")
     ended: bool = False
+    timestamp: str = "2026-11-20T00:00:00.000000000Z"
+    worker_id: str = "worker-0123456789abcdef"
+    trace: str = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
+
+
+class Snapshot(msgspec.Struct):
+    """A finished run."""
+
+    run_id: str
+    status: str
+    steps: dict[str, msgspec.Raw]
 
 
 _decode = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def put(link: Link, subject: str, event: Event, id: str) -> asyncio.Future[Receipt]:
-    return link.publish_surely(subject, _encode(event), {"Nats-Msg-Id": id})
+class Way:
+    """Into the streams: each message by itself, or together with what waits when each must be on disk."""
+
+    def __init__(self, link: Link, policy: Policy) -> None:
+        self._history, self._tasks, self._runs = (GroupCommit(link, policy) for _ in range(3))
+
+    @classmethod
+    async def open(cls, link: Link) -> Way:
+        policy = Policy(link)
+        await policy.read()
+        return cls(link, policy)
+
+    def event(self, event: Event, id: str) -> asyncio.Future[Receipt]:
+        return self._history.publish(f"yard.history.{event.run_id}", _encode(event), id_block(id))
+
+    def task(self, event: Event, id: str) -> asyncio.Future[Receipt]:
+        return self._tasks.publish(f"yard.task.{event.run_id}", _encode(event), id_block(id))
+
+    def snapshot(self, run: Snapshot) -> asyncio.Future[Receipt]:
+        return self._runs.publish(f"yard.run.{run.run_id}", _encode(run), id_block(f"{run.run_id}.snapshot"))
 
 
 async def prepare(link: Link) -> None:
-    common: dict[str, Any] = {"storage": "file", "num_replicas": 1, "duplicate_window": 30_000_000_000}
-    for name, subject, retention in ((HISTORY, "yard.history.>", "limits"), (TASKS, "yard.task.>", "workqueue")):
+    common: dict[str, Any] = {
+        "storage": "file",
+        "num_replicas": 1,
+        "duplicate_window": 30_000_000_000,
+        "allow_atomic": True,
+    }
+    for name, subject, retention in (
+        (HISTORY, "yard.history.>", "limits"),
+        (TASKS, "yard.task.>", "workqueue"),
+        (RUNS, "yard.run.>", "limits"),
+    ):
         await link.api(f"STREAM.CREATE.{name}", {"name": name, "subjects": [subject], "retention": retention, **common})
     for stream, policy in ((HISTORY, "all"), (TASKS, "explicit")):
         config = {"name": "c", "durable_name": "c", "ack_policy": policy, "max_ack_pending": 100_000}
@@ -83,8 +128,9 @@ class Pull:
 
 
 async def engine(link: Link) -> None:
-    pull = Pull(link, HISTORY)
+    pull, way = Pull(link, HISTORY), await Way.open(link)
     open_steps: dict[str, int] = {}
+    outputs: dict[str, dict[str, msgspec.Raw]] = {}
     while True:
         messages = await pull.take()
         sent: list[asyncio.Future[Receipt]] = []
@@ -95,33 +141,36 @@ async def engine(link: Link) -> None:
             run = event.run_id
             if event.step < 0:
                 open_steps[run] = event.width or event.length
+                outputs[run] = {}
             else:
                 open_steps[run] -= 1
+                outputs[run][f"s{event.step}"] = event.payload
             if event.step < 0 and event.width:
                 nexts = list(range(event.width))
             else:
                 nexts = [event.step + 1] if not event.width and event.step + 1 < event.length else []
             for step in nexts:
                 task = Event(run, step, event.length, event.width, event.payload)
-                sent.append(put(link, f"yard.task.{run}", task, f"{run}.{step}.task"))
+                sent.append(way.task(task, f"{run}.{step}.task"))
             if not open_steps[run]:
                 del open_steps[run]
                 end = Event(run, event.step, ended=True, payload=event.payload)
-                sent.append(put(link, f"yard.history.{run}", end, f"{run}.end"))
+                sent.append(way.event(end, f"{run}.end"))
+                sent.append(way.snapshot(Snapshot(run, "completed", outputs.pop(run))))
         for stored in sent:
             await stored
         link.send(messages[-1].reply, b"+ACK")
 
 
 async def worker(link: Link) -> None:
-    pull = Pull(link, TASKS, 250)
+    pull, way = Pull(link, TASKS, 250), await Way.open(link)
     running: set[asyncio.Task[None]] = set()
 
     async def one(message: Message) -> None:
         event = _decode(message.data)
         output = msgspec.Raw(_encode(msgspec.json.decode(event.payload)))
         result = Event(event.run_id, event.step, event.length, event.width, output)
-        await put(link, f"yard.history.{event.run_id}", result, f"{event.run_id}.{event.step}.done")
+        await way.event(result, f"{event.run_id}.{event.step}.done")
         link.send(message.reply, b"+ACK")
 
     while True:
@@ -137,7 +186,6 @@ class Driver:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._ends: dict[str, asyncio.Future[None]] = {}
-        self._count = 0
         link.subscribe("yard.history.*", self._on_event)
 
     def _on_event(self, message: Message) -> None:
@@ -147,8 +195,7 @@ class Driver:
                 end.set_result(None)
 
     async def run(self, *, length: int = 0, width: int = 0) -> None:
-        self._count += 1
-        run_id = f"y{self._count}"
+        run_id = secrets.token_hex(16)
         end = self._ends[run_id] = asyncio.get_running_loop().create_future()
         start = Event(run_id, -1, length, width, msgspec.Raw(b'"World"'))
         message = _encode(start)

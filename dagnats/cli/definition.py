@@ -55,15 +55,8 @@ async def definitions_of(words: Sequence[str]) -> list[WorkflowDef]:
 
 
 async def _registered(client: AsyncClient, word: str) -> WorkflowDef:
-    from dagnats.model.check import load_definition
-
     name, at, identity = word.partition("@")
-    if not at:
-        return await client.workflow(name)
-    data = await client.connection.ports.definitions.version(name, identity)
-    if data is None:
-        raise NotFoundError("version", word, hint="write NAME@HASH, with the whole hash")
-    return load_definition(data)
+    return await (client.version(name, identity) if at else client.workflow(name))
 
 
 def compiled(targets: Sequence[str], *, consequence: str) -> list[WorkflowDef]:

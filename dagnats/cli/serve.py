@@ -27,6 +27,15 @@ def serve(
         help="The NATS port; 0 takes any. Without it 4222, or another one where that is busy.",
         show_default=False,
     ),
+    sync: str = typer.Option(
+        "",
+        "--sync",
+        metavar="WHEN",
+        envvar="DAGNATS_SYNC",
+        help="When writes are on disk: 'always' (each before it is answered) or an interval such as 100ms, the "
+        "default: a power cut can cost that much. With --server, what that server is set to.",
+        show_default=False,
+    ),
 ) -> None:
     """Start a NATS server of our own and the engine. With --server, only the engine, on that server.
 
@@ -36,10 +45,24 @@ def serve(
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    run_long(_serve(port))
+    run_long(_serve(port, _checked(sync)))
 
 
-async def _serve(port: int | None) -> None:
+def _checked(sync: str) -> str:
+    from dagnats.model.duration import format_duration, parse_duration
+
+    if sync in ("", "always"):
+        return sync
+    try:
+        interval = parse_duration(sync)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; or 'always'", param_hint="--sync") from None
+    if not interval:
+        raise typer.BadParameter("the interval is 0; each write on disk at once is 'always'", param_hint="--sync")
+    return format_duration(interval)
+
+
+async def _serve(port: int | None, sync: str) -> None:
     import asyncio
 
     from dagnats.cli.interrupt import interrupts
@@ -50,7 +73,13 @@ async def _serve(port: int | None) -> None:
     with interrupts(stop.set) as taken:
         try:
             await serve_until(
-                folder=data_dir(), port=port, url=named_server(), token=named_token(), ready=_announce, stop=stop
+                folder=data_dir(),
+                port=port,
+                url=named_server(),
+                token=named_token(),
+                sync=sync,
+                ready=_announce,
+                stop=stop,
             )
         except asyncio.CancelledError:
             if not taken.at_once:
@@ -60,7 +89,7 @@ async def _serve(port: int | None) -> None:
 async def _announce(serving: Serving) -> None:
     folder = str(serving.folder) if serving.folder is not None else None
     if current().json:
-        emit({"url": serving.url, "data_dir": folder, "pid": os.getpid()})
+        emit({"url": serving.url, "data_dir": folder, "sync": serving.sync or None, "pid": os.getpid()})
         return
     say(f"{paint('Serving', 'green', 'bold')} on {serving.url}")
     if serving.folder is not None:

@@ -20,7 +20,10 @@ from dagnats.errors import DefinitionError
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from dagnats.client import Version
     from dagnats.model.definition import WorkflowDef
+
+_HASH = 12  # of its 64 digits, in tables
 
 
 class Form(StrEnum):
@@ -33,6 +36,9 @@ class Form(StrEnum):
 app = typer.Typer(help="Manage workflow definitions.")
 
 _FILE = typer.Argument(metavar="FILE", help="A workflow definition in JSON.", show_default=False)
+_NAME = typer.Argument(
+    metavar="NAME", help="The workflow.", show_default=False, autocompletion=completion.workflow_names
+)
 _WIDE = typer.Option(False, "--wide", help="Do not cut lines to the terminal.")
 
 
@@ -74,9 +80,7 @@ def register(file: Path = _FILE, dry_run: bool = registering.DRY_RUN) -> None:
 
 @app.command()
 def show(
-    name: str = typer.Argument(
-        metavar="NAME", help="The workflow.", show_default=False, autocompletion=completion.workflow_names
-    ),
+    name: str = _NAME,
     wide: bool = _WIDE,
 ) -> None:
     """Show a registered workflow and the table of its steps."""
@@ -109,6 +113,40 @@ def validate(file: Path = _FILE) -> None:
     else:
         say(f"{paint('Valid:', 'green')} {definition.name} ({counted(steps, 'step')})")
         warn(("", problem) for _, problem in warnings)
+
+
+@app.command()
+def versions(name: str = _NAME, wide: bool = _WIDE) -> None:
+    """List every version of a workflow that was registered, the last one first."""
+    from dagnats.model.instant import rfc3339, table_time
+
+    found = run(_versions(name))
+    if current().json:
+        emit(
+            [
+                {
+                    "hash": it.definition.identity,
+                    "version": it.definition.version,
+                    "steps": len(it.definition.steps),
+                    "registered_at": rfc3339(it.registered_ns),
+                    "newest": it.newest,
+                }
+                for it in found
+            ]
+        )
+        return
+    rows = [
+        (
+            it.definition.identity[:_HASH],
+            it.definition.version,
+            str(len(it.definition.steps)),
+            table_time(it.registered_ns),
+            "yes" if it.newest else "-",
+        )
+        for it in found
+    ]
+    for line in table(("HASH", "VERSION", "STEPS", "REGISTERED", "NEWEST"), rows, None if wide else room()):
+        say(line)
 
 
 @app.command()
@@ -169,3 +207,8 @@ async def _all() -> list[WorkflowDef]:
 async def _one(name: str) -> WorkflowDef:
     async with open_client() as client:
         return await client.workflow(name)
+
+
+async def _versions(name: str) -> list[Version]:
+    async with open_client() as client:
+        return await client.versions(name)

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from opentelemetry import propagate
@@ -20,6 +21,7 @@ from dagnats.model.event import CORE_VERSION, Start, WorkflowStarted, encode_eve
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import compact
+from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
@@ -55,13 +57,28 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """A definition that was registered at some time.
+
+    Attributes:
+        definition: Its content, without triggers.
+        registered_ns: When it was registered first, in nanoseconds since 1970.
+        newest: Whether runs that are started now follow it.
+    """
+
+    definition: WorkflowDef
+    registered_ns: int
+    newest: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStatus:
     """The server at a glance.
 
     Attributes:
         streams: How many streams JetStream holds.
         runs: How many runs have a history.
-        active_runs: How many of them have not ended.
+        active_runs: How many of them have begun and not ended, as far as the engine is.
     """
 
     streams: int
@@ -153,7 +170,36 @@ class AsyncClient:
             names = await self._ports.definitions.names()
             hint = "" if names else "none is registered yet: `dagnats register` compiles and stores workflows"
             raise NotFoundError("workflow", name, near=near(name, names), hint=hint)
-        return load_definition(stored.data)
+        return _loaded(stored.data)
+
+    async def versions(self, name: str) -> list[Version]:
+        """Every version of a name, the last registered first; what this version of DagNats cannot read is left out.
+
+        Raises:
+            NotFoundError: No such workflow is registered.
+        """
+        newest = (await self.workflow(name)).identity
+        found = await self._ports.definitions.versions(name)
+        stored = sorted(found.values(), key=lambda one: one.revision, reverse=True)
+        read = [(definition, one.time_ns) for one in stored if (definition := _readable(one)) is not None]
+        return [Version(definition, time_ns, definition.identity == newest) for definition, time_ns in read]
+
+    async def version(self, name: str, prefix: str) -> WorkflowDef:
+        """The one version of a name whose hash is, or begins with, `prefix`.
+
+        Raises:
+            NotFoundError: None does.
+            ConflictError: Several do; the message lists them.
+        """
+        found = await self._ports.definitions.versions(name)
+        fitting = sorted(identity for identity in found if identity.startswith(prefix))
+        if not fitting:
+            hint = f"`dagnats workflow versions {name}` lists those there are" if found else ""
+            raise NotFoundError("version", f"{name}@{prefix}", hint=hint)
+        if len(fitting) > 1:
+            listed = ", ".join(fitting[:_MOST_NAMED])
+            raise ConflictError(f"{prefix!r} is the beginning of {len(fitting)} versions of {name!r}: {listed}")
+        return load_definition(found[fitting[0]].data)
 
     async def workflows(self) -> list[WorkflowDef]:
         """The newest definition of every name, by name; what this version cannot read is left out."""
@@ -203,23 +249,32 @@ class AsyncClient:
                 core_version=CORE_VERSION,
             ),
         )
-        try:
-            begun = await self._ports.log.append_after(
-                run_id, encode_event(event), id=f"{run_id}.workflow.started", last=0
-            )
-        except ConflictError:
-            await self._expect_same(run_id, event.payload)
-            return RunHandle(self._ports, run_id)
-        return RunHandle(self._ports, run_id, begun=begun.seq)
+        data, last = encode_event(event), 0
+        while True:
+            try:
+                begun = await self._ports.log.append_after(run_id, data, id=f"{run_id}.workflow.started", last=last)
+            except ConflictError:
+                last = await self._last_before(run_id, event.payload)
+                if not last:
+                    return RunHandle(self._ports, run_id)
+            else:
+                return RunHandle(self._ports, run_id, begun=begun.seq)
 
-    async def _expect_same(self, run_id: str, wanted: Start) -> None:
-        """A run id that exists is fine when it is this very start, repeated."""
-        records = decoded(await self._ports.log.read(run_id))
-        event = records[0].event if records else None
-        if isinstance(event, WorkflowStarted):
-            there = event.payload
-            if there.workflow == wanted.workflow and _same_json(there.input, wanted.input):
-                return
+    async def _last_before(self, run_id: str, wanted: Start) -> int:
+        """What a start comes after: 0 when the run has begun, by this very start.
+
+        A log that lost its tail may have results of a run whose start it lost.
+
+        Raises:
+            ConflictError: It was started differently.
+        """
+        entries = await self._ports.log.read(run_id)
+        events = [record.event for record in decoded(entries)]
+        there = next((event.payload for event in events if isinstance(event, WorkflowStarted)), None)
+        if there is None:
+            return entries[-1].seq if entries else 0
+        if there.workflow == wanted.workflow and _same_json(there.input, wanted.input):
+            return 0
         raise ConflictError(f"run {run_id} exists already and was started differently", hint="choose another run id")
 
     async def run(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> Any:
@@ -267,8 +322,12 @@ class AsyncClient:
     async def status(self) -> ServerStatus:
         """The server at a glance."""
         overview: Overview = await self._ports.server.overview()
-        ended = await self._ports.snapshots.count()
-        return ServerStatus(overview.streams, overview.runs, max(overview.runs - ended, 0))
+        stored = await self._ports.position.read()
+        position = decode_position(stored.data) if stored is not None else None
+        return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0)
+
+
+_loaded = lru_cache(maxsize=128)(load_definition)  # each start asks which one is the newest, and it seldom changes
 
 
 def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
@@ -290,7 +349,7 @@ def _document(definition: WorkflowDef) -> bytes:
 def _readable(stored: Stored | None) -> WorkflowDef | None:
     """A stored definition; None for one that another program or a later version has written."""
     try:
-        return load_definition(stored.data) if stored is not None else None
+        return _loaded(stored.data) if stored is not None else None
     except DefinitionError:
         return None
 
@@ -300,7 +359,8 @@ def _trace() -> dict[str, str]:
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     if "traceparent" not in carrier:
-        carrier["traceparent"] = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+        ids = secrets.token_hex(24)
+        carrier["traceparent"] = f"00-{ids[:32]}-{ids[32:]}-01"
     return carrier
 
 

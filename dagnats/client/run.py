@@ -11,6 +11,7 @@ from dagnats.client.view import EventView, RunView, event_view, run_view
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import (
     ConflictError,
+    DagnatsError,
     DecodeError,
     NotFoundError,
     ResultTimeout,
@@ -35,6 +36,7 @@ from dagnats.model.run import Run
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph, graph_of
+from dagnats.runtime.recall import Recalled, recall
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from dagnats.runtime.ports import Ports
 
 T = TypeVar("T")
+
+_AT_ONCE_S = 0.002
 
 _ERRORS = {
     "failed": RunFailed,
@@ -58,7 +62,8 @@ class RunHandle:
     def __init__(self, ports: Ports, run_id: str, *, begun: int = 0) -> None:
         self.run_id = run_id
         self._ports = ports
-        self._begun = begun  # the sequence of its start, when that was just now
+        self._begun = begun  # the sequence of its start, when we started it
+        self._made_s = time.monotonic()
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}>"
@@ -126,13 +131,14 @@ class RunHandle:
         event = WorkflowCancelled(run_id=self.run_id, timestamp=rfc3339(time.time_ns()))
         data = encode_event(event)
         while True:
-            _, run = await self._fold()
+            recalled = await recall(self._ports, self.run_id)
+            _, run = await self._folded(recalled)
             _refuse_cancel(run)
             try:
-                await self._ports.log.append_after(self.run_id, data, id=event_id, last=run.seq)
+                await self._ports.log.append_after(self.run_id, data, id=event_id, last=recalled.last)
             except ConflictError:
                 # An event came in between, or it is our own from a try whose answer was lost.
-                if await self._has(data, after=run.seq):
+                if await self._has(data, after=recalled.last):
                     return
                 continue
             return
@@ -152,14 +158,26 @@ class RunHandle:
         event = first.event
         if not isinstance(event, WorkflowStarted):
             raise DecodeError(f"the history of run {self.run_id} does not begin with its start")
-        start = event.payload
-        data = await self._ports.definitions.version(start.workflow, start.def_hash)
-        return graph_of(start.workflow, start.def_hash, data)
+        return await self._definition(event.payload.workflow, event.payload.def_hash)
+
+    async def _graph_of(self, run: Run) -> Graph:
+        return await self._definition(run.workflow_id, run.def_hash)
+
+    async def _definition(self, workflow: str, identity: str) -> Graph:
+        return graph_of(workflow, identity, await self._ports.definitions.version(workflow, identity))
 
     async def _fold(self) -> tuple[Graph, Run]:
-        records = await self._records()
-        graph = await self._graph(records[0])
-        run = fold(graph, records)
+        """The run as it is now: its snapshot, and the events after it."""
+        return await self._folded(await recall(self._ports, self.run_id))
+
+    async def _folded(self, recalled: Recalled) -> tuple[Graph, Run]:
+        if recalled.run is None and not recalled.later:
+            raise NotFoundError("run", self.run_id)
+        graph = await (self._graph(recalled.later[0]) if recalled.run is None else self._graph_of(recalled.run))
+        try:
+            run = fold(graph, recalled.later, recalled.run)
+        except Exception as error:
+            raise _parked(self.run_id, error) from error
         assert run is not None, "a history that begins with a start gives a run"
         return graph, run
 
@@ -169,15 +187,13 @@ class RunHandle:
         graph = await self._graph(records[0])
         run: Run | None = None
         for record in records:
-            run = advance(graph, run, record).run
-            assert run is not None, "a history that begins with a start gives a run"
+            run = _moved(graph, run, record)
             yield record, run
             if run.ended:
                 return
         async for entry in self._ports.log.watch(self.run_id, after=records[-1].seq):
             for record in decoded([entry]):
-                run = advance(graph, run, record).run
-                assert run is not None, "a run does not go away"
+                run = _moved(graph, run, record)
                 yield record, run
                 if run.ended:
                     return
@@ -196,7 +212,8 @@ class RunHandle:
             async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
                 if not self._begun and not await self._ports.log.first(self.run_id):
                     raise NotFoundError("run", self.run_id)
-                after = self._begun
+                # Whoever waits from the start on hears the end; later it may have been said already.
+                after = self._begun if time.monotonic() - self._made_s < _AT_ONCE_S else 0
                 while True:
                     entry = await self._ports.log.wait_for(self.run_id, TERMINAL_PREFIXES, after=after)
                     event = decode_event(entry.data)
@@ -206,6 +223,23 @@ class RunHandle:
         except TimeoutError:
             assert limit is not None, "only our own limit ends the wait"
             raise ResultTimeout(self.run_id, limit) from None
+
+
+def _moved(graph: Graph, run: Run | None, record: Record) -> Run:
+    try:
+        run = advance(graph, run, record).run
+    except Exception as error:
+        raise _parked(record.event.run_id, error) from error
+    assert run is not None, "a history that begins with a start gives a run"
+    return run
+
+
+def _parked(run_id: str, error: Exception) -> DagnatsError:
+    return DagnatsError(
+        f"run {run_id} is parked: DagNats cannot decide one of its events ({type(error).__name__}: {error})",
+        hint="this is a fault of DagNats; the run goes on under a version that has it fixed. `dagnats run events` "
+        "shows its history",
+    )
 
 
 def _refuse_cancel(run: Run) -> None:

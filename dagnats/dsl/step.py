@@ -81,7 +81,7 @@ class Step(Said, Generic[I_contra, O_co]):
         return self._set("timeout", duration_text(timeout))
 
     def with_queue_timeout(self, timeout: timedelta | str) -> Self:
-        """Limit how long the step waits in the queue before a worker starts it."""
+        """Limit how long each attempt waits in the queue before a worker starts it."""
         return self._set("queue_timeout", duration_text(timeout))
 
     def with_heartbeat_timeout(self, timeout: timedelta | str) -> Self:

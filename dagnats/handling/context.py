@@ -19,6 +19,15 @@ class _RunLogger(logging.LoggerAdapter[logging.Logger]):
         return f"[run_id={ids['run_id']} step={ids['step_id']}] {msg}", kwargs
 
 
+class Stop:
+    """Whether an attempt has to stop. The worker sets it, once; contexts show it, in whatever thread they are."""
+
+    __slots__ = ("asked",)
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
 @dataclass(frozen=True, slots=True)
 class _Context:
     run_id: str
@@ -27,11 +36,17 @@ class _Context:
     task: str
     attempt: int
     worker_id: str
-    logger: logging.LoggerAdapter[logging.Logger] = field(init=False, repr=False, compare=False)
+    stop: Stop = field(default_factory=Stop, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    @property
+    def is_cancelled(self) -> bool:
+        return self.stop.asked
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        # Made when it is asked for: most attempts say nothing, and it costs as much as the rest of a context.
         ids = {"run_id": self.run_id, "step_id": self.step_id, "attempt": self.attempt}
-        object.__setattr__(self, "logger", _RunLogger(logging.getLogger(f"dagnats.task.{self.task}"), ids))
+        return _RunLogger(logging.getLogger(f"dagnats.task.{self.task}"), ids)
 
 
 class TaskContext(_Context):
@@ -44,6 +59,9 @@ class TaskContext(_Context):
         task: The task type.
         attempt: 1 for the first try; grows with every retry.
         worker_id: The worker that runs it.
+        stop: The worker's; a test may set `stop.asked` to see its handler stop.
+        is_cancelled: Whether nobody wants the result any more: the run was cancelled, the step's time is over, the
+            worker ends. The handler hears of it by `asyncio.CancelledError`, and has a while to clean up.
         logger: Bound with these ids.
     """
 
@@ -51,6 +69,9 @@ class TaskContext(_Context):
 
 
 class SyncTaskContext(_Context):
-    """The same for a sync handler, which runs in a thread."""
+    """The same for a sync handler, which runs in a thread.
+
+    Nothing can interrupt a thread: a handler that takes long looks at `is_cancelled` now and then, and returns.
+    """
 
     __slots__ = ()

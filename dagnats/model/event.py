@@ -132,6 +132,12 @@ class StepReleased(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag
     """A worker that stops gave an attempt back unfinished: it waits for another worker, as if never begun."""
 
 
+class StepHeartbeat(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.heartbeat"):
+    """The attempt is alive; its silence counts from here. `payload` is what the handler has to say, raw JSON."""
+
+    payload: msgspec.Raw = NOTHING
+
+
 class TimerFired(Event, frozen=True, kw_only=True, omit_defaults=True, tag="timer.fired"):
     """A wake-up that some event had set came due. Only a tick: the deadlines are in the run's state.
 
@@ -139,6 +145,25 @@ class TimerFired(Event, frozen=True, kw_only=True, omit_defaults=True, tag="time
     """
 
     due_ns: Nanos
+
+
+class Poison(msgspec.Struct, frozen=True, kw_only=True):
+    """What could not be read.
+
+    Attributes:
+        error: What it was, where it lay and what is wrong with it.
+    """
+
+    error: str
+
+
+class WorkflowPoisoned(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.poisoned"):
+    """Something in the run's streams cannot be read: an event, found by the engine, or a task, found by a worker.
+
+    The run fails, because nobody knows what it would have said.
+    """
+
+    payload: Poison
 
 
 class Compensation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -191,7 +216,9 @@ AnyEvent = (
     | StepCompleted
     | StepFailed
     | StepReleased
+    | StepHeartbeat
     | TimerFired
+    | WorkflowPoisoned
     | CompensateStarted
     | CompensateStepCompleted
     | CompensateCompleted
@@ -244,7 +271,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         error: The text people read.
         failure_type: `retriable` (the step's retry policy), `non_retriable` (never again), `retry_after`.
         retry_after_ms: How long to wait, for `retry_after` only.
-        detail: A stable slug when the failure was not the handler's own: `timeout`, `dispatch_refused`.
+        detail: A stable slug when the failure was not the handler's own: `timeout`, `queue_timeout`,
+            `heartbeat_timeout`, `worker_lost`, `dispatch_refused`.
     """
 
     error: str = ""

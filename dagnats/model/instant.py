@@ -25,12 +25,23 @@ def parse_rfc3339(text: str) -> int:
     Raises:
         ValueError: It is no RFC 3339 instant with an offset.
     """
+    if len(text) == _OURS and text[19] == "." and text[29] == "Z" and text[20:29].isdigit() and text.isascii():
+        return _start_of(text[:19]) + int(text[20:29])  # as we write it ourselves, thousands of times a second
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no offset; write it as UTC, ending in 'Z'")
     digits = text.partition(".")[2]
     fraction = digits[: next((at for at, sign in enumerate(digits) if not sign.isdigit()), len(digits))]
     return int(instant.replace(microsecond=0).timestamp()) * _SECOND + int(f"{fraction[:9]:0<9}")
+
+
+_OURS = len("2026-11-21T10:54:00.000000001Z")
+
+
+@functools.lru_cache(maxsize=64)
+def _start_of(second: str) -> int:
+    """The nanoseconds of a whole second, `2026-11-21T10:54:00`, UTC."""
+    return int(datetime.fromisoformat(f"{second}+00:00").timestamp()) * _SECOND
 
 
 def table_time(nanos: int) -> str:

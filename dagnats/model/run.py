@@ -31,7 +31,8 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
         error: What the newest failed attempt said; kept while a retry waits.
         failure_type: Of that error.
         retry_at_ns: When the next attempt is due, while one waits; otherwise 0.
-        deadline_ns: When the running attempt times out; 0 without a timeout or before a start.
+        deadline_ns: When the attempt has waited in its queue too long or, once begun, run too long; 0 without a limit.
+        heartbeat_due_ns: When the running attempt has been silent too long; 0 without a limit.
         serves: For an auxiliary step: the step it runs for.
     """
 
@@ -48,6 +49,7 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     failure_type: str = ""
     retry_at_ns: int = 0
     deadline_ns: int = 0
+    heartbeat_due_ns: int = 0
     serves: str = ""
 
 
@@ -84,15 +86,17 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         def_hash: The definition the run is pinned to.
         status: Terminal once the run's last event is folded.
         seq: The last event folded.
+        time_ns: The server's time for that event: together they tell whether the log still has what was folded.
         clock_ns: The run's clock: the largest of its events' server times and due wake-ups. Never goes back.
         created_ns: When it was started.
         ended_ns: When it ended; 0 before.
         input: Raw JSON.
         steps: State by step id, for steps that were touched.
         remaining: Steps of the graph that are not done.
-        deadline_ns: When the whole run times out; 0 for never.
+        deadline_ns: When the whole run times out; 0 for never, and once it is being undone.
         deadlines: A heap; entries that no longer match the state are dropped when they come up.
         wake_ns: When the outstanding durable wake-up is due; 0 without one.
+        wake_seq: The event that asked for it.
         saga: Set when undoing began.
         ending: The terminal status that was decided and whose event is on its way to the log.
         outcome: Output or error, once ended.
@@ -105,6 +109,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     def_hash: str = ""
     status: RunStatus = "pending"
     seq: int = 0
+    time_ns: int = 0
     clock_ns: int = 0
     created_ns: int = 0
     ended_ns: int = 0
@@ -114,6 +119,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     deadline_ns: int = 0
     deadlines: list[Deadline] = []
     wake_ns: int = 0
+    wake_seq: int = 0
     saga: Saga | None = None
     ending: RunStatus | Literal[""] = ""
     outcome: Outcome = Outcome()

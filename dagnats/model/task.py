@@ -19,7 +19,12 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         input: Raw JSON; absent reads as null.
         workflow_name: For the worker's logs.
         timeout_ms: How long the handler may take; 0 means no limit. The engine counts too.
+        heartbeat_ms: How long the handler may be silent; 0 means no limit. A third of it is a good pace.
+        expires: Unix milliseconds. A worker that gets the task for the first time later than this drops it: the
+            engine has given the attempt up. 0 means never.
+        deadline: Unix milliseconds. When the whole run's time is over; 0 means never.
         traceparent: W3C trace context.
+        epoch: Not 0 once the log has lost its tail: what was said before is then not taken for what is said since.
     """
 
     task_id: str = ""
@@ -29,7 +34,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     input: msgspec.Raw = NOTHING
     workflow_name: str = ""
     timeout_ms: int = 0
+    heartbeat_ms: int = 0
+    expires: int = 0
+    deadline: int = 0
     traceparent: str = ""
+    epoch: int = 0
 
 
 _encoder = msgspec.json.Encoder()

@@ -1,16 +1,14 @@
-"""Calls a handler for one attempt: input decoded, time limited, whatever goes wrong told as the step's failure."""
+"""Calls a handler for one attempt: input decoded, output encoded, whatever goes wrong told as the step's failure."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import Abort, Retry
 from dagnats.handling.codec import CodecError, type_name
-from dagnats.handling.context import SyncTaskContext, TaskContext
-from dagnats.model.duration import format_duration
+from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.model.event import Failure, FailureType
 
 if TYPE_CHECKING:
@@ -26,17 +24,31 @@ log = logging.getLogger("dagnats.worker")
 class AttemptFailed(Exception):
     """An attempt failed, in the terms the engine decides by."""
 
-    def __init__(
-        self, error: str, failure_type: FailureType = "retriable", *, retry_after_ms: int = 0, detail: str = ""
-    ) -> None:
+    def __init__(self, error: str, failure_type: FailureType = "retriable", *, retry_after_ms: int = 0) -> None:
         super().__init__(error)
-        self.failure = Failure(error=error, failure_type=failure_type, retry_after_ms=retry_after_ms, detail=detail)
+        self.failure = Failure(error=error, failure_type=failure_type, retry_after_ms=retry_after_ms)
 
 
-async def invoke(handler: Handler[..., Any], task: Task, worker_id: str, threads: ThreadPoolExecutor) -> bytes:
-    """The handler's output as JSON. Raises AttemptFailed."""
-    value = _decode(handler, task) if handler.takes_input else None
-    result = await _run(handler, handler.arguments(value, _context(handler, task, worker_id)), task.timeout_ms, threads)
+async def invoke(
+    handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str, threads: ThreadPoolExecutor
+) -> bytes:
+    """The handler's output as JSON. Raises AttemptFailed; CancelledError when our task was cancelled."""
+    arguments = _arguments(handler, task, stop, worker_id)
+    try:
+        if handler.is_async:
+            result = await handler.function(*arguments)
+        else:
+            call = asyncio.get_running_loop().run_in_executor(threads, _called, handler.function, arguments)
+            result, raised = await call
+            if raised is not None:
+                raise raised
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # handlers may raise anything, SystemExit included
+        if isinstance(error, asyncio.CancelledError) and _cancelled():
+            raise
+        log.debug("attempt failed", exc_info=error)
+        raise _failed(handler, error) from error
     try:
         return handler.output_codec.encode(result)
     except CodecError as error:
@@ -44,6 +56,11 @@ async def invoke(handler: Handler[..., Any], task: Task, worker_id: str, threads
         raise AttemptFailed(f"the result does not fit {expected}: {error}", "non_retriable") from None
     except Exception as error:  # a serializer in the user's types may raise anything
         raise AttemptFailed(f"writing the result failed: {said(error)}", "non_retriable") from error
+
+
+def _arguments(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str) -> tuple[Any, ...]:
+    value = _decode(handler, task) if handler.takes_input else None
+    return handler.arguments(value, _context(handler, task, stop, worker_id))
 
 
 def _decode(handler: Handler[..., Any], task: Task) -> Any:
@@ -56,7 +73,7 @@ def _decode(handler: Handler[..., Any], task: Task) -> Any:
         raise AttemptFailed(f"reading the input failed: {said(error)}", "non_retriable") from error
 
 
-def _context(handler: Handler[..., Any], task: Task, worker_id: str) -> TaskContext | SyncTaskContext:
+def _context(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str) -> TaskContext | SyncTaskContext:
     kind = TaskContext if handler.is_async else SyncTaskContext
     return kind(
         run_id=task.run_id,
@@ -65,41 +82,8 @@ def _context(handler: Handler[..., Any], task: Task, worker_id: str) -> TaskCont
         task=handler.task,
         attempt=task.attempt or 1,
         worker_id=worker_id,
+        stop=stop,
     )
-
-
-async def _run(
-    handler: Handler[..., Any], arguments: tuple[Any, ...], timeout_ms: int, threads: ThreadPoolExecutor
-) -> Any:
-    limit = asyncio.timeout(timeout_ms / 1_000 if timeout_ms else None)
-    try:
-        async with limit:
-            if handler.is_async:
-                return await handler.function(*arguments)
-            loop = asyncio.get_running_loop()
-            result, raised = await loop.run_in_executor(threads, _called, handler.function, arguments)
-            if raised is not None:
-                raise raised
-            return result
-    except TimeoutError as error:
-        if limit.expired():
-            limit_text = format_duration(timedelta(milliseconds=timeout_ms))
-            raise AttemptFailed(f"no result within the step's timeout of {limit_text}", detail="timeout") from None
-        raise AttemptFailed(said(error)) from error
-    except asyncio.CancelledError as error:
-        if asyncio.current_task().cancelling():  # pyright: ignore[reportOptionalMemberAccess]  # we are a task
-            raise
-        raise AttemptFailed("the handler cancelled itself") from error
-    except Abort as error:
-        raise AttemptFailed(_text(error), "non_retriable") from error
-    except Retry as error:
-        after_ms = max(int(error.after.total_seconds() * 1_000), 0)
-        raise AttemptFailed(_text(error), "retry_after", retry_after_ms=after_ms) from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # handlers may raise anything, SystemExit included
-        log.debug("attempt failed", exc_info=error)
-        raise AttemptFailed(said(error)) from error
 
 
 def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
@@ -108,6 +92,25 @@ def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[A
         return function(*arguments), None
     except BaseException as error:  # noqa: BLE001  # handlers may raise anything
         return None, RuntimeError(f"StopIteration: {error}") if isinstance(error, StopIteration) else error
+
+
+def _cancelled() -> bool:
+    """Whether it was the worker that cancelled the handler."""
+    return asyncio.current_task().cancelling() > 0  # pyright: ignore[reportOptionalMemberAccess]  # we are a task
+
+
+def _failed(handler: Handler[..., Any], error: BaseException) -> AttemptFailed:
+    """What a handler raised, as its attempt's failure."""
+    match error:
+        case Abort():
+            return AttemptFailed(_text(error), "non_retriable")
+        case Retry():
+            after_ms = max(int(error.after.total_seconds() * 1_000), 0)
+            return AttemptFailed(_text(error), "retry_after", retry_after_ms=after_ms)
+        case asyncio.CancelledError():
+            return AttemptFailed("the handler cancelled itself")
+        case _:
+            return AttemptFailed(said(error), "non_retriable" if isinstance(error, handler.abort_on) else "retriable")
 
 
 def said(error: BaseException) -> str:

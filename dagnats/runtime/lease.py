@@ -16,7 +16,7 @@ from dagnats.errors import ConflictError, DagnatsError, UnavailableError
 from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
-    from dagnats.runtime.ports import Lease
+    from dagnats.runtime.ports import Cell
 
 log = logging.getLogger("dagnats.engine")
 
@@ -34,11 +34,13 @@ class LeaseLost(Exception):
 class Leadership:
     """The lease, as one engine sees it."""
 
-    def __init__(self, lease: Lease, holder: str) -> None:
+    def __init__(self, lease: Cell, holder: str) -> None:
         self._lease = lease
         self._holder = holder.encode()
         self._revision = 0
         self._proven = 0.0
+        self._server_ns = 0
+        self._read_at = 0.0
 
     async def acquire(self, *, at_once: bool = False) -> None:
         """Wait until this engine leads.
@@ -56,11 +58,21 @@ class Leadership:
             if at_once or holder == _FREE or time.monotonic() - since >= EXPIRES_S:
                 with suppress(ConflictError, UnavailableError):  # somebody else was quicker
                     await self._write(self._holder, revision)
+                    await self._read_clock()
                     return
             if not told:
                 log.warning("standing by: engine %s leads, or did until just now", holder.decode(errors="replace"))
                 told = True
-            await asyncio.sleep(_LOOK_S)
+            await self._lease.changed(_LOOK_S)
+
+    async def _read_clock(self) -> None:
+        """The server's time of what we have just written is its time now."""
+        stored = await persist(self._lease.read)
+        self._server_ns, self._read_at = stored.time_ns if stored is not None else 0, time.monotonic()
+
+    def server_now_ns(self) -> int:
+        """The server's time, as it was when the lease was taken and has gone on since."""
+        return self._server_ns + int((time.monotonic() - self._read_at) * 1e9)
 
     async def keep(self) -> None:
         """Renew until it is lost. Raises LeaseLost."""

@@ -1,83 +1,194 @@
 """Does what the core decided: every action becomes a message under the action's own id.
 
 All messages of a batch are under way before the first acknowledgement is waited for. A refusal that no repetition can
-cure becomes an event of its run, so that a person sees it there.
+cure becomes an event of its run, so that a person sees it there. What got no answer for so long that the server may
+have forgotten its id is not simply sent again: log and queue say first whether it was done.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never, cast
 
-from dagnats.errors import RefusedError
+from dagnats.errors import DagnatsError, RefusedError, UnavailableError
+from dagnats.model.cancellation import Cancellation, encode_cancellation
 from dagnats.model.event import Failure, Outcome, StepFailed, WorkflowFailed, encode_event
 from dagnats.model.json import encode
 from dagnats.model.task import Task, encode_task
-from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.burial import bury
+from dagnats.runtime.core.action import (
+    AppendEvent,
+    CancelTasks,
+    DropTimer,
+    EndRun,
+    EnqueueTask,
+    SendDeadLetter,
+    SetTimer,
+)
+from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import LogCut
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from dagnats.runtime.core.action import AnyAction
-    from dagnats.runtime.ports import Ports
+    from dagnats.runtime.doubt import Doubt
+    from dagnats.runtime.ports import Ports, Receipt
+    from dagnats.runtime.together import Aside
+
+    UnderWay = list[tuple[AnyAction, Awaitable[object] | None]]
 
 log = logging.getLogger("dagnats.engine")
 
 
-class Outbox:
-    """The way out of the engine."""
+class Flight(NamedTuple):
+    """Actions under way.
 
-    def __init__(self, ports: Ports) -> None:
+    Attributes:
+        under_way: Each with what to wait for; None for what nothing depends on.
+        ends: Runs' ends, to be sent when the rest is stored.
+    """
+
+    under_way: UnderWay
+    ends: Sequence[AnyAction]
+
+
+class Outbox:
+    """The way out of the engine.
+
+    Args:
+        doubt: Asked about what got no answer.
+        aside: For what nothing depends on.
+        window_s: How long the server remembers ids.
+    """
+
+    def __init__(self, ports: Ports, doubt: Doubt, aside: Aside, *, window_s: float) -> None:
         self._ports = ports
+        self._doubt = doubt
+        self._within_s = window_s / 2
+        self._aside = aside
+        self.epoch = 0
+        """See `Position`."""
+        self.newest_task = 0
+        """The queue's sequence of the newest task that is known to be stored."""
 
     async def act(self, actions: Sequence[AnyAction]) -> None:
-        """Return when everything is stored. A run's end comes after the run's other actions are."""
-        busy = {action.run_id for action in actions if not isinstance(action, EndRun)}
-        last = [action for action in actions if isinstance(action, EndRun) and action.run_id in busy]
-        await self._send([action for action in actions if not isinstance(action, EndRun) or action.run_id not in busy])
-        await self._send(last)
+        """Return when everything is stored: `launch` and `land` in one."""
+        await self.land(self.launch(actions))
 
-    async def _send(self, actions: Sequence[AnyAction]) -> None:
-        under_way = [(action, self._message(action)) for action in actions]
+    def launch(self, actions: Sequence[AnyAction]) -> Flight:
+        """Send the actions. A run's end stays back until the run's other actions are stored."""
+        ends = [action for action in actions if isinstance(action, EndRun)]
+        if ends:
+            busy = {action.run_id for action in actions if not isinstance(action, EndRun)}
+            ends = [action for action in ends if action.run_id in busy]
+            if ends:
+                later = {action.id for action in ends}
+                actions = [action for action in actions if action.id not in later]
+        return Flight(self._sent(actions), ends)
+
+    async def land(self, flight: Flight) -> None:
+        """Return when everything is stored."""
+        await self._stored(flight.under_way)
+        if flight.ends:
+            await self._stored(self._sent(flight.ends))
+        for action, stored in flight.under_way:
+            if stored is None:
+                self._clear_away(action)
+
+    def _sent(self, actions: Iterable[AnyAction]) -> UnderWay:
+        epoch = f".{self.epoch}" if self.epoch else ""
+        return [(action, self._message(action, action.id + epoch)) for action in actions]
+
+    async def _stored(self, under_way: UnderWay) -> None:
+        while unsure := await self._answered(under_way):
+            log.warning("%d messages got no answer; finding out which were stored", len(unsure))
+            under_way = self._sent(await self._doubt.left(unsure))
+
+    async def _answered(self, under_way: UnderWay) -> list[AnyAction]:
+        """Wait for the answers; gives the actions that got none."""
+        unsure: list[AnyAction] = []
         for action, stored in under_way:
+            if stored is None:
+                continue
             try:
-                await stored
+                receipt = await stored
             except RefusedError as error:
                 await self._refused(action, error)
+            except UnavailableError:
+                unsure.append(action)
+            else:
+                if isinstance(action, EnqueueTask):
+                    await self._note_task(cast("Receipt", receipt))
+        return unsure
 
-    def _message(self, action: AnyAction) -> Awaitable[object]:
-        ports = self._ports
+    async def _note_task(self, receipt: Receipt) -> None:
+        if receipt.seq > self.newest_task:
+            self.newest_task = receipt.seq
+        elif not receipt.duplicate:
+            if receipt.seq == self.newest_task:
+                raise LogCut(f"the task queue has given place {receipt.seq} twice")
+            await self.check_tasks()  # one that was sent again, or the queue counts anew
+
+    async def check_tasks(self) -> None:
+        """Raise LogCut when the task queue ends before a task that it had taken."""
+        last = await persist(self._ports.tasks.last)
+        if last < self.newest_task:
+            raise LogCut(f"the task queue ends at {last}; it had taken task {self.newest_task}")
+
+    def _message(self, action: AnyAction, id: str) -> Awaitable[object] | None:
+        ports, within_s = self._ports, self._within_s
         match action:
             case EnqueueTask():
-                return ports.tasks.put(action.task, action.run_id, encode_task(_task(action)), id=action.id)
-            case SetTimer():
-                return ports.timers.set(action.run_id, due_ns=action.due_ns, seq=action.seq, id=action.id)
+                data = encode_task(_task(action, self.epoch))
+                return ports.tasks.put(action.task, action.run_id, data, id=id, within_s=within_s)
             case AppendEvent() | EndRun():
-                return ports.log.append(action.run_id, encode_event(action.event), id=action.id)
+                return ports.log.append(action.run_id, encode_event(action.event), id=id, within_s=within_s)
+            case SetTimer():
+                return ports.timers.set(
+                    action.run_id, due_ns=action.due_ns, seq=action.seq, replaces=action.replaces, id=id
+                )
             case SendDeadLetter():
-                return self._dead_letter(action)
+                return self._dead_letter(action, id)
+            case CancelTasks():
+                steps = tuple((step_id, attempt) for step_id, _, attempt in action.steps)
+                said = encode_cancellation(Cancellation(run_id=action.run_id, steps=steps))
+                ports.tasks.cancel(action.run_id, said)
+            case DropTimer():
+                pass
             case _:
                 assert_never(action)
+        return None
 
-    def _dead_letter(self, action: SendDeadLetter) -> Awaitable[object]:
-        task = Task(
-            task_id=f"{action.run_id}.{action.step_id}",
-            run_id=action.run_id,
-            step_id=action.step_id,
-            attempt=action.attempt,
-            input=action.input,
-        )
-        headers = {
-            "Dagnats-Dlq-Run-Id": action.run_id,
-            "Dagnats-Dlq-Step-Id": action.step_id,
-            "Dagnats-Dlq-Task": action.task,
-            "Dagnats-Dlq-Error": action.failure.error,
-            "Dagnats-Dlq-Attempts": str(action.attempt),
-            "Dagnats-Dlq-Consumer": "TASK_QUEUES",
-            "Dagnats-Dlq-Task-Subject": f"task.{action.task}.{action.run_id}",
-        }
-        subject = f"{action.task}.{action.run_id}.{action.step_id}"
-        return self._ports.dead_letters.put(subject, encode_task(task), headers=headers, id=action.id)
+    # -- what nothing depends on -----------------------------------------------------------------------------
+
+    def _clear_away(self, action: AnyAction) -> None:
+        """Take out of the streams what nobody waits for, once all is stored: a removal may overtake a write."""
+        match action:
+            case DropTimer():
+                self._aside.spawn(self._tidy(self._ports.timers.drop, action.run_id, action.seq))
+            case CancelTasks() if action.ended:
+                for task_type in {task for _, task, _ in action.steps}:
+                    self._aside.spawn(self._tidy(self._ports.tasks.drop, task_type, action.run_id))
+            case _:
+                pass
+
+    async def _tidy(self, call: Callable[..., Awaitable[object]], *arguments: object) -> None:
+        try:
+            await persist(lambda: call(*arguments))
+        except DagnatsError as error:
+            log.warning("%s: %s", call.__name__, error)
+
+    def _dead_letter(self, action: SendDeadLetter, id: str) -> Awaitable[object]:
+        subject, data, headers = _letter(action)
+        return self._ports.dead_letters.put(subject, data, headers=headers, id=id)
+
+    async def _bury(self, action: SendDeadLetter) -> None:
+        """A task that only just fitted has no room for the reason beside it."""
+        subject, data, headers = _letter(action)
+        await bury(self._ports.dead_letters, subject, data, headers, id=f"{action.id}.{self.epoch}.cut")
+
+    # -- what is refused -------------------------------------------------------------------------------------
 
     async def _refused(self, action: AnyAction, error: RefusedError) -> None:
         match action:
@@ -87,17 +198,40 @@ class Outbox:
                 outcome = Outcome(error=f"the run's end could not be stored: {error}")
                 event = WorkflowFailed(run_id=action.run_id, timestamp=action.event.timestamp, payload=outcome)
                 await self._append_refusal(action, event)
-            case SetTimer() | AppendEvent() | SendDeadLetter():
+            case SendDeadLetter():
+                await self._bury(action)
+            case SetTimer() | AppendEvent() | DropTimer() | CancelTasks():
                 # The history has what they say; without a timer the next event of the run applies its deadlines.
                 log.error("run %s: %s was refused: %s", action.run_id, type(action).__name__, error)
             case _:
                 assert_never(action)
 
     async def _append_refusal(self, action: AnyAction, event: StepFailed | WorkflowFailed) -> None:
-        await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.refused")
+        await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.{self.epoch}.refused")
 
 
-def _task(action: EnqueueTask) -> Task:
+def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:
+    """A dead letter's subject, bytes and headers."""
+    task = Task(
+        task_id=f"{action.run_id}.{action.step_id}",
+        run_id=action.run_id,
+        step_id=action.step_id,
+        attempt=action.attempt,
+        input=action.input,
+    )
+    headers = {
+        "Dagnats-Dlq-Run-Id": action.run_id,
+        "Dagnats-Dlq-Step-Id": action.step_id,
+        "Dagnats-Dlq-Task": action.task,
+        "Dagnats-Dlq-Error": action.failure.error,
+        "Dagnats-Dlq-Attempts": str(action.attempt),
+        "Dagnats-Dlq-Consumer": "TASK_QUEUES",
+        "Dagnats-Dlq-Task-Subject": f"task.{action.task}.{action.run_id}",
+    }
+    return f"{action.task}.{action.run_id}.{action.step_id}", encode_task(task), headers
+
+
+def _task(action: EnqueueTask, epoch: int) -> Task:
     return Task(
         task_id=f"{action.run_id}.{action.step_id}",
         run_id=action.run_id,
@@ -107,7 +241,11 @@ def _task(action: EnqueueTask) -> Task:
         workflow_name=action.workflow,
         # Rounded up: a worker that gives up early would fail an attempt that still had time.
         timeout_ms=-(-action.timeout_ns // 1_000_000),
+        heartbeat_ms=action.heartbeat_ns // 1_000_000,
+        expires=-(-action.expires_ns // 1_000_000),
+        deadline=-(-action.deadline_ns // 1_000_000),
         traceparent=action.trace_parent,
+        epoch=epoch,
     )
 
 

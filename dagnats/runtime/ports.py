@@ -2,17 +2,18 @@
 
 Ports carry bytes: what they mean is decided above them. Every write takes the id that makes repeating it harmless.
 A write that is not `async` is on its way when it returns, so that many can be under way; awaiting what it gave waits
-until it is stored, and repeats it for as long as NATS does not answer. Every other call may raise UnavailableError:
-NATS did not answer, call again.
+until it is stored, and repeats it for as long as NATS does not answer. Where a write takes `within_s`, the repeating
+ends then with UnavailableError, outcome unknown: the server forgets ids, and a repetition after that could be stored
+twice. Every other call may raise UnavailableError: NATS did not answer, call again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 
 class Entry(NamedTuple):
@@ -43,7 +44,7 @@ class Receipt(NamedTuple):
 class Log(Protocol):
     """The history of all runs, in one order."""
 
-    def append(self, run_id: str, data: bytes, *, id: str) -> Awaitable[Receipt]:
+    def append(self, run_id: str, data: bytes, *, id: str, within_s: float | None = None) -> Awaitable[Receipt]:
         """Add an event to a run's history, for as long as it takes; a repeated id gives the first one's receipt.
 
         Awaiting it raises RefusedError when the log will never take this event.
@@ -83,16 +84,28 @@ class Log(Protocol):
         """The last `count` entries of the whole log below sequence `before` (0: its end), oldest first."""
         ...
 
-
-class LogFeed(Protocol):
-    """The log as the engine reads it: in order, each batch acknowledged when its decisions are safe."""
-
-    async def batch(self) -> list[Entry]:
-        """The next entries, at least one; waits for them."""
+    async def last(self) -> int:
+        """The sequence of the newest entry; 0 for an empty log."""
         ...
 
-    def acknowledge(self, seq: int) -> None:
-        """Everything up to `seq` is dealt with: a restart begins behind it."""
+    async def at(self, seq: int) -> Entry | None:
+        """The entry at a sequence; None when there is none, or none any more."""
+        ...
+
+    async def id_window_s(self) -> float:
+        """How long the server remembers the ids of events and tasks."""
+        ...
+
+
+class LogCut(Exception):
+    """The log ends before, or differs from, what was read of it: its tail was lost."""
+
+
+class LogFeed(Protocol):
+    """The log as one engine reads it: in order, from where it was opened. Nobody else hears of it."""
+
+    async def batch(self) -> list[Entry]:
+        """The next entries, at least one; waits for them. Raises LogCut."""
         ...
 
     async def close(self) -> None: ...
@@ -101,12 +114,26 @@ class LogFeed(Protocol):
 class TaskQueue(Protocol):
     """Where tasks wait for workers."""
 
-    def put(self, task_type: str, run_id: str, data: bytes, *, id: str) -> Awaitable[object]:
+    def put(
+        self, task_type: str, run_id: str, data: bytes, *, id: str, within_s: float | None = None
+    ) -> Awaitable[Receipt]:
         """Queue a task. Awaiting it raises RefusedError when the queue will never take it."""
         ...
 
     async def drop(self, task_type: str, run_id: str) -> None:
         """Forget a run's tasks of one type: nobody waits for them any more."""
+        ...
+
+    async def waiting(self, task_type: str, run_id: str) -> list[bytes]:
+        """A run's tasks of one type that are queued, or in the hands of a worker that has not acknowledged them."""
+        ...
+
+    async def last(self) -> int:
+        """The sequence of the newest task that was ever queued; 0 when there was none."""
+        ...
+
+    def cancel(self, run_id: str, data: bytes) -> None:
+        """Tell all workers to stop what they do for a run. Sent once, not stored: nothing depends on it."""
         ...
 
 
@@ -163,23 +190,32 @@ class TaskFeed(Protocol):
         ...
 
 
-class Snapshots(Protocol):
-    """Runs as they were at some event: a cache of the log."""
-
-    async def load(self, run_id: str) -> bytes | None: ...
-
-    def save(self, run_id: str, data: bytes) -> Awaitable[object]: ...
-
-    async def count(self) -> int:
-        """How many runs have one."""
-        ...
-
-
 class Stored(NamedTuple):
-    """A stored value and the revision that a compare-and-set needs."""
+    """A stored value, the revision that a compare-and-set needs, and the server's time for it."""
 
     revision: int
     data: bytes
+    time_ns: int = 0
+
+
+class Snapshots(Protocol):
+    """Runs as they were at some event: a cache of the log. Of any size."""
+
+    async def load(self, run_id: str) -> Stored | None:
+        """A run's snapshot. One that cannot be put together has data that no decoder takes."""
+        ...
+
+    def save(self, run_id: str, data: bytes, *, revision: int) -> Awaitable[int]:
+        """Replace revision `revision` (0: there is none) and give the new one.
+
+        Awaiting it raises ConflictError when another revision is there, which may be this very snapshot, stored by a
+        try whose answer was lost; RefusedError when it will never be taken.
+        """
+        ...
+
+    async def purge(self) -> None:
+        """Forget all of them."""
+        ...
 
 
 class Definitions(Protocol):
@@ -188,6 +224,10 @@ class Definitions(Protocol):
     async def newest(self, name: str) -> Stored | None: ...
 
     async def version(self, name: str, identity: str) -> bytes | None: ...
+
+    async def versions(self, name: str) -> dict[str, Stored]:
+        """Every version of a name by its content hash, in no order."""
+        ...
 
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
         """Store a version; a version that is there already stays."""
@@ -220,8 +260,13 @@ class Wakeup(Protocol):
 class Timers(Protocol):
     """Durable wake-ups."""
 
-    def set(self, run_id: str, *, due_ns: int, seq: int, id: str) -> Awaitable[object]:
-        """Wake the run at `due_ns` (never early)."""
+    def set(self, run_id: str, *, due_ns: int, seq: int, replaces: int, id: str) -> Awaitable[object]:
+        """Wake the run at `due_ns` (never early), and no longer by the wake-up that event `replaces` asked for (0:
+        there is none). Both in one step: no moment without a wake-up."""
+        ...
+
+    async def drop(self, run_id: str, seq: int) -> None:
+        """Forget the wake-up that event `seq` asked for, if it has not come yet."""
         ...
 
 
@@ -235,6 +280,22 @@ class WakeupFeed(Protocol):
     async def close(self) -> None: ...
 
 
+class Letter(NamedTuple):
+    """A dead letter.
+
+    Attributes:
+        seq: Its place.
+        subject: As it was put.
+        headers: As they were put.
+        data: The bytes nobody could act on.
+    """
+
+    seq: int
+    subject: str
+    headers: Mapping[str, str]
+    data: bytes
+
+
 class DeadLetters(Protocol):
     """Where messages go that nothing more can be done with, bytes and reason together."""
 
@@ -242,14 +303,34 @@ class DeadLetters(Protocol):
         """Keep a message. `subject` is relative: `{task}.{run}.{step}`."""
         ...
 
+    async def find(self, subject: str) -> list[Letter]:
+        """Those under a relative subject, in which `*` stands for one word and `>` for the rest; oldest first."""
+        ...
 
-class Lease(Protocol):
-    """The message that says who leads."""
+    async def remove(self, seq: int) -> None:
+        """Forget one; one that is not there is fine."""
+        ...
+
+
+class Cell(Protocol):
+    """One value that engines share, replaced by compare-and-set."""
 
     async def read(self) -> Stored | None: ...
 
     async def write(self, data: bytes, *, revision: int) -> int:
         """Replace revision `revision` (0: there is none) and give the new one. Raises ConflictError."""
+        ...
+
+    async def changed(self, most_s: float) -> None:
+        """Return when somebody may have written it, or after `most_s` at the latest."""
+        ...
+
+
+class Dial(Protocol):
+    """Where operators see how far the engine is: the durable consumer `orchestrator`."""
+
+    async def show(self, seq: int) -> None:
+        """Everything up to `seq` is decided. May raise any DagnatsError; nothing depends on it."""
         ...
 
 
@@ -262,13 +343,22 @@ class Overview(NamedTuple):
     """Runs that have a history."""
 
 
+Sync = Literal["interval", "always"]
+"""When the server's writes are on disk: every so often (each is acknowledged before), or before each answer. With
+`always`, writes that wait together are stored together."""
+
+
 class Server(Protocol):
     """The NATS server itself."""
 
     async def overview(self) -> Overview: ...
 
-    async def prepare(self) -> None:
-        """Create what is missing. Raises ConflictError, with the difference, for what exists but differs."""
+    async def prepare(self, *, sync: Sync | None = None) -> None:
+        """Create what is missing, and note how the server stores, when it is known.
+
+        Raises:
+            ConflictError: Something exists in another shape; the message says what differs.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -285,13 +375,17 @@ class Ports:
     definitions: Definitions
     timers: Timers
     dead_letters: DeadLetters
-    lease: Lease
+    lease: Cell
+    position: Cell
+    dial: Dial
 
 
 class EngineFeeds(Protocol):
     """Opens what only an engine reads."""
 
-    async def history(self) -> LogFeed: ...
+    async def history(self, after: int) -> LogFeed:
+        """The log behind sequence `after`. Raises LogCut when it ends before that."""
+        ...
 
     async def wakeups(self) -> WakeupFeed: ...
 
@@ -305,6 +399,10 @@ class WorkerFeeds(Protocol):
         Raises:
             ConflictError: Another task type's queue already covers these subjects.
         """
+        ...
+
+    def cancellations(self, told: Callable[[str, bytes], None]) -> Callable[[], None]:
+        """Call `told` with run id and data of every `TaskQueue.cancel` from now on; what is returned ends it."""
         ...
 
 

@@ -1,11 +1,11 @@
-"""What a worker tells the log about its attempts: begun, given back, completed, failed."""
+"""What a worker tells the log about its attempts: begun, alive, given back, completed, failed."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,10 +14,10 @@ from dagnats.model.event import (
     Failure,
     StepCompleted,
     StepFailed,
+    StepHeartbeat,
     StepReleased,
     StepStarted,
     encode_event,
-    event_type,
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import encode
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from dagnats.model.task import Task
-    from dagnats.runtime.ports import Log
-
-
-START_AFTER_S = 0.05  # attempts that end sooner carry their start in the result: one event fewer
+    from dagnats.runtime.ports import Log, Receipt
 
 
 class Reporter:
@@ -43,29 +40,45 @@ class Reporter:
 
     async def begun(self, task: Task) -> None:
         """The attempt runs; its timeout counts from here."""
-        await self._send(StepStarted(**self._about(task)))
+        await self._tell(task, StepStarted)
 
     def given_back(self, task: Task) -> None:
         """The attempt goes back unfinished. Sent, not waited for: the worker is on its way out."""
-        self._send(StepReleased(**self._about(task)))
+        self._tell(task, StepReleased)
 
-    async def completed(self, task: Task, output: bytes, *, started_at: str) -> None:
-        """The handler returned. An output the log will not take becomes a failure that says so."""
-        event = StepCompleted(**self._about(task), payload=msgspec.Raw(output), started_at=started_at)
+    async def alive(self, task: Task) -> None:
+        """The attempt is alive. Cancel it when that is said anew."""
+        with suppress(RefusedError):  # silence has its consequences without us
+            await self._tell(task, StepHeartbeat)
+
+    async def completed(self, task: Task, output: bytes, *, started_ns: int) -> None:
+        """The handler returned. An output the log will not take becomes a failure that says so.
+
+        `started_ns` is 0 when the start was announced.
+        """
+        event = StepCompleted(
+            run_id=task.run_id,
+            step_id=task.step_id,
+            attempt_number=task.attempt,
+            worker_id=self._worker_id,
+            timestamp=_now(),
+            trace_parent=task.traceparent,
+            payload=msgspec.Raw(output),
+            started_at=rfc3339(started_ns) if started_ns else "",
+        )
         try:
-            await self._send(event)
+            await self._log.append(task.run_id, encode_event(event), id=_id(task, "step.completed"))
         except RefusedError as error:
             failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
-            await self.failed(task, failure, started_at=started_at)
+            await self.failed(task, failure, started_ns=started_ns)
 
-    async def failed(self, task: Task, failure: Failure, *, started_at: str = "") -> None:
+    async def failed(self, task: Task, failure: Failure, *, started_ns: int = 0) -> None:
         """The attempt failed. An error text the log will not take is cut."""
-        event = StepFailed(**self._about(task), payload=encode(failure), started_at=started_at)
         try:
-            await self._send(event)
+            await self._failed(task, failure, started_ns)
         except RefusedError:
             cut = msgspec.structs.replace(failure, error=f"{failure.error[:1_000]}…")
-            await self._send(StepFailed(**self._about(task), payload=encode(cut), started_at=started_at))
+            await self._failed(task, cut, started_ns)
 
     async def lost_workers(self, task: Task) -> int:
         """How many workers began this attempt and neither answered it nor gave it back."""
@@ -77,54 +90,39 @@ class Reporter:
                 count += 1 if isinstance(event, StepStarted) else -1
         return count
 
-    def _about(self, task: Task) -> dict[str, Any]:
-        return {
-            "run_id": task.run_id,
-            "step_id": task.step_id,
-            "attempt_number": task.attempt,
-            "worker_id": self._worker_id,
-            "timestamp": now(),
-            "trace_parent": task.traceparent,
-        }
+    def _failed(self, task: Task, failure: Failure, started_ns: int) -> Awaitable[Receipt]:
+        event = StepFailed(
+            run_id=task.run_id,
+            step_id=task.step_id,
+            attempt_number=task.attempt,
+            worker_id=self._worker_id,
+            timestamp=_now(),
+            trace_parent=task.traceparent,
+            payload=encode(failure),
+            started_at=rfc3339(started_ns) if started_ns else "",
+        )
+        return self._log.append(task.run_id, encode_event(event), id=_id(task, "step.failed"))
 
-    def _send(self, event: StepStarted | StepReleased | StepCompleted | StepFailed) -> Awaitable[object]:
-        # The id that Go workers use: one event of each type per attempt.
-        event_id = f"{event.run_id}.{event.step_id}.{event_type(event)}.{event.attempt_number}"
-        if isinstance(event, StepStarted | StepReleased):
-            event_id += f".{secrets.token_hex(4)}"  # every delivery that runs begins, and may go back, on its own
-        return self._log.append(event.run_id, encode_event(event), id=event_id)
-
-
-class Start:
-    """The start of an attempt: announced at once, after a while, or folded into a fast result."""
-
-    def __init__(self, report: Reporter, task: Task, *, at_once: bool) -> None:
-        self._report = report
-        self._task = task
-        self._at_once = at_once
-        self._announcing: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self.unsent = ""
-
-    async def begin(self) -> None:
-        if self._at_once:
-            await self._report.begun(self._task)
-            return
-        self.unsent = now()
-        self._timer = asyncio.get_running_loop().call_later(START_AFTER_S, self._announce)
-
-    def _announce(self) -> None:
-        self.unsent = ""
-        self._announcing = asyncio.create_task(self._report.begun(self._task))
-
-    async def end(self) -> None:
-        """Before the result goes out: an announcement under way comes first."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._announcing is not None:
-            await self._announcing
+    def _tell(self, task: Task, kind: type[StepStarted | StepReleased | StepHeartbeat]) -> Awaitable[Receipt]:
+        event = kind(
+            run_id=task.run_id,
+            step_id=task.step_id,
+            attempt_number=task.attempt,
+            worker_id=self._worker_id,
+            timestamp=_now(),
+            trace_parent=task.traceparent,
+        )
+        # Every delivery that runs begins, beats and may go back on its own.
+        event_id = f"{_id(task, str(kind.__struct_config__.tag))}.{secrets.token_hex(4)}"
+        return self._log.append(task.run_id, encode_event(event), id=event_id)
 
 
-def now() -> str:
+def _id(task: Task, event_type: str) -> str:
+    """The id that Go workers use: one result of each type per attempt."""
+    plain = f"{task.run_id}.{task.step_id}.{event_type}.{task.attempt}"
+    return f"{plain}.{task.epoch}" if task.epoch else plain
+
+
+def _now() -> str:
     """This machine's time, as events carry it."""
     return rfc3339(time.time_ns())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagnats.errors import UnavailableError
-from dagnats.runtime.embedded import EmbeddedServer
+from dagnats.runtime.embedded import DEFAULT_SYNC, EmbeddedServer
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
@@ -17,6 +17,8 @@ from dagnats.runtime.local import LocalServer, remove_server_file, write_server_
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from dagnats.runtime.ports import Sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,13 @@ class Serving:
         url: The NATS server.
         token: What lets a client in; "" when the server asks for none.
         folder: The embedded server's data; None with a server of one's own.
+        sync: How often its writes are on disk: `always`, or an interval; "" when only its operator knows.
     """
 
     url: str
     token: str
     folder: Path | None
+    sync: str
 
 
 async def serve(
@@ -40,6 +44,7 @@ async def serve(
     port: int | None = None,
     url: str = "",
     token: str = "",
+    sync: str = "",
     ready: Callable[[Serving], Awaitable[None]],
     stop: asyncio.Event,
 ) -> None:
@@ -50,6 +55,8 @@ async def serve(
         port: The embedded server's client port; None chooses (see `EmbeddedServer`).
         url: A NATS server of one's own; the embedded one is not started then.
         token: For that server.
+        sync: `always`, or an interval such as `100ms`: when writes are on disk. Sets the embedded server; of another
+            one it says what its operator has set.
         ready: Called once everything takes work.
         stop: Set it to end.
 
@@ -61,10 +68,11 @@ async def serve(
     async with AsyncExitStack() as stack:
         embedded: EmbeddedServer | None = None
         if not url:
-            embedded = await stack.enter_async_context(EmbeddedServer(folder, port=port))
+            sync = sync or DEFAULT_SYNC
+            embedded = await stack.enter_async_context(EmbeddedServer(folder, port=port, sync_interval=sync))
             url, token = embedded.url, embedded.token
         jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
-        await jetstream.ports.server.prepare()
+        await jetstream.ports.server.prepare(sync=_policy(sync))
         engine = asyncio.create_task(
             Engine(jetstream.ports, jetstream.feeds).run(alone=embedded is not None), name="engine"
         )
@@ -72,8 +80,14 @@ async def serve(
         if embedded is not None:
             write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))
             stack.callback(remove_server_file, folder)
-        await ready(Serving(url, token, folder if embedded is not None else None))
+        await ready(Serving(url, token, folder if embedded is not None else None, sync))
         await _until(stop, engine, embedded)
+
+
+def _policy(sync: str) -> Sync | None:
+    if not sync:
+        return None
+    return "always" if sync == "always" else "interval"
 
 
 async def _until(stop: asyncio.Event, engine: asyncio.Task[None], embedded: EmbeddedServer | None) -> None:

@@ -117,6 +117,26 @@ def test_a_worker_says_under_json_what_it_serves(served: CommandLine) -> None:
     assert (ended.code, ended.err) == (0, "")
 
 
+@pytest.mark.parametrize(("said", "stored"), [("always", "always"), ("2s", "2s"), ("", "100ms")])
+def test_a_server_stores_as_it_is_told(said: str, stored: str, project: CommandLine) -> None:
+    with project.start("--json", "serve", "--port=0", f"--sync={said}") as server:
+        announced = json.loads("".join(server.reads("}")))
+        server.stop()
+
+    assert announced["sync"] == stored
+    assert f"sync_interval: {stored}\n" in (project.data / "nats.conf").read_text()
+
+
+@pytest.mark.parametrize("said", ["soon", "0s", "-1s"])
+def test_a_server_that_is_told_nonsense_about_storing_says_what_would_be_right(said: str, project: CommandLine) -> None:
+    refused = project.process("serve", f"--sync={said}")
+
+    assert refused.code == 2
+    assert "--sync" in refused.err
+    assert "always" in refused.err
+    assert "Traceback" not in refused.err
+
+
 def test_a_worker_without_handlers_is_refused(served: CommandLine) -> None:
     refused = served.process("worker", "workflows/waiting.py")
 

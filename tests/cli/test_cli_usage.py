@@ -38,6 +38,7 @@ _COMMANDS = (
     "workflow register",
     "workflow show",
     "workflow validate",
+    "workflow versions",
 )
 _HELP_S = 0.3
 _SLACK = 3  # shared machines are slower than a desk; a heavy import costs more than this

@@ -346,10 +346,55 @@ def test_an_invalid_file_is_not_compared(offline: CommandLine, tmp_path: Path) -
 
 
 def test_an_unknown_version_is_told(served: CommandLine) -> None:
-    refused = served("workflow", "graph", "order@beef")
+    refused = served("workflow", "graph", "order@none")
 
     assert refused.code == 2
-    assert refused.err.startswith("error: no version 'order@beef'\nhint: ")
+    assert refused.err.startswith("error: no version 'order@none'\nhint: `dagnats workflow versions order` lists")
+    assert served("workflow", "graph", "a.b@c") == (2, "", "error: no version 'a.b@c'\n")
+
+
+# -- versions ----------------------------------------------------------------------------------------------
+
+
+def test_versions_are_listed_the_last_registered_first(served: CommandLine, tmp_path: Path) -> None:
+    file = _file(tmp_path, "aged", "a")
+    served("register", file)
+    first = served("workflow", "versions", "aged", "--json").json()
+    _file(tmp_path, "aged", "a", "b", version="2.0")
+    served("register", file)
+
+    rows = [line.split() for line in served("workflow", "versions", "aged").lines]
+    assert rows[0] == ["HASH", "VERSION", "STEPS", "REGISTERED", "NEWEST"]
+    assert [(row[1], row[2], row[-1]) for row in rows[1:]] == [("2.0", "2", "yes"), ("1", "1", "-")]
+    second, older = served("workflow", "versions", "aged", "--json").json()
+    assert older == {**first[0], "newest": False}
+    assert second["hash"].startswith(rows[1][0])
+    assert second["registered_at"] > older["registered_at"]
+
+
+def test_an_older_version_that_is_registered_again_is_the_newest(served: CommandLine, tmp_path: Path) -> None:
+    for steps in ("a", "ab", "a"):
+        served("register", _file(tmp_path, "back", *steps))
+
+    listed = served("workflow", "versions", "back", "--json").json()
+    assert [(it["steps"], it["newest"]) for it in listed] == [(2, False), (1, True)]
+
+
+def test_two_versions_are_compared_by_the_beginnings_of_their_hashes(served: CommandLine, tmp_path: Path) -> None:
+    for minutes in range(1, 19):  # by the pigeonhole, two of their hashes begin alike
+        served("register", _file(tmp_path, "grown", "a", timeout=f"{minutes}m"))
+    hashes = [it["hash"] for it in served("workflow", "versions", "grown", "--json").json()]
+
+    compared = served("workflow", "diff", f"grown@{hashes[1][:12]}", f"grown@{hashes[0][:12]}")
+    assert compared == (0, "~ timeout 17m → 18m\n", "")
+    twice = next(it[0] for it in hashes if sum(other[0] == it[0] for other in hashes) > 1)
+    refused = served("workflow", "diff", f"grown@{twice}", "grown")
+    assert refused.code == 2
+    assert refused.err.startswith(f"error: '{twice}' is the beginning of ")
+
+
+def test_versions_of_an_unknown_workflow_come_with_near_names(served: CommandLine) -> None:
+    assert served("workflow", "versions", "ordr") == (2, "", "error: no workflow 'ordr'\nhint: did you mean 'order'?\n")
 
 
 def test_an_empty_list_says_so(project: CommandLine) -> None:

@@ -7,22 +7,35 @@ from typing import Any, TypeVar
 
 from dagnats.model.check import load_definition
 from dagnats.model.event import (
+    NOTHING,
     AnyEvent,
     Failure,
     FailureType,
+    Poison,
     Record,
     Start,
     StepCompleted,
     StepFailed,
+    StepHeartbeat,
+    StepReleased,
     StepStarted,
     TimerFired,
     WorkflowCancelled,
+    WorkflowPoisoned,
     WorkflowStarted,
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import encode
 from dagnats.model.run import Run, StepState, decode_run, encode_run
-from dagnats.runtime.core.action import AnyAction, AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.core.action import (
+    AnyAction,
+    AppendEvent,
+    CancelTasks,
+    EndRun,
+    EnqueueTask,
+    SendDeadLetter,
+    SetTimer,
+)
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.graph import Graph
 
@@ -93,6 +106,16 @@ class History:
         attempt = self.state(step_id).attempt if attempt is None else attempt
         return self.feed(StepStarted(run_id="r", step_id=step_id, attempt_number=attempt, worker_id=worker_id))
 
+    def heartbeat(self, step_id: str, worker_id: str = "", details: Any = None) -> list[AnyAction]:
+        attempt = self.state(step_id).attempt
+        payload = NOTHING if details is None else encode(details)
+        event = StepHeartbeat(run_id="r", step_id=step_id, attempt_number=attempt, worker_id=worker_id, payload=payload)
+        return self.feed(event)
+
+    def released(self, step_id: str, worker_id: str = "") -> list[AnyAction]:
+        attempt = self.state(step_id).attempt
+        return self.feed(StepReleased(run_id="r", step_id=step_id, attempt_number=attempt, worker_id=worker_id))
+
     def completed(
         self, step_id: str, output: Any = None, *, attempt: int | None = None, **settings: Any
     ) -> list[AnyAction]:
@@ -116,6 +139,9 @@ class History:
 
     def cancel(self) -> list[AnyAction]:
         return self.feed(WorkflowCancelled(run_id="r"))
+
+    def poisoned(self, error: str) -> list[AnyAction]:
+        return self.feed(WorkflowPoisoned(run_id="r", payload=Poison(error=error)))
 
     def wait(self, seconds: float) -> None:
         """Let time pass, with nobody telling the run."""
@@ -161,6 +187,12 @@ class History:
     def timers(self) -> list[int]:
         """The wake-ups asked for by the last call, in ns after the history's begin."""
         return [action.due_ns - BEGIN for action in self.last if isinstance(action, SetTimer)]
+
+    @property
+    def given_up(self) -> list[tuple[str, int]]:
+        """The attempts that the last call wants stopped."""
+        told = [action for action in self.last if isinstance(action, CancelTasks)]
+        return [(step_id, attempt) for action in told for step_id, _, attempt in action.steps]
 
     @property
     def dead_letters(self) -> list[str]:

@@ -98,7 +98,7 @@ def test_a_late_event_finds_every_passed_deadline_applied_in_due_order() -> None
     history.started("a")
     history.wait(100)
     history.completed("a", attempt=2)
-    assert [type(action).__name__ for action in history.last] == ["EnqueueTask", "EndRun"]
+    assert [type(action).__name__ for action in history.last] == ["EnqueueTask", "EndRun", "CancelTasks"]
     (first, second) = history.of(EnqueueTask)
     assert (first.attempt, second.attempt) == (1, 2)
     state = history.state("a")

@@ -14,18 +14,29 @@ from dagnats.model.event import (
     AnyEvent,
     Failure,
     FailureType,
+    Poison,
     Record,
     Start,
     StepCompleted,
     StepFailed,
+    StepHeartbeat,
+    StepReleased,
     StepStarted,
     TimerFired,
     WorkflowCancelled,
+    WorkflowPoisoned,
     WorkflowStarted,
 )
 from dagnats.model.json import encode
 from dagnats.model.run import IN_FLIGHT, Run
-from dagnats.runtime.core.action import AnyAction, EndRun, EnqueueTask
+from dagnats.runtime.core.action import (
+    AnyAction,
+    CancelTasks,
+    DropTimer,
+    EndRun,
+    EnqueueTask,
+    SetTimer,
+)
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.graph import Graph
 
@@ -50,24 +61,24 @@ def graphs(draw: st.DrawFn) -> Graph:
                 used.add(target)
         steps.append(made)
     steps += [step(name, **_settings(draw)) for name in sorted(used)]
-    run_timeout = draw(st.sampled_from([0, 0, 5 * SECOND, 60 * SECOND]))
+    run_timeout = draw(st.sampled_from([0, 0, 5 * SECOND, 60 * SECOND, 600 * SECOND]))
     return graph(*draw(st.permutations(steps)), timeout=run_timeout)
 
 
 def _settings(draw: st.DrawFn) -> dict[str, Any]:
-    made: dict[str, Any] = {"timeout": draw(st.sampled_from([0, 0, SECOND, 3 * SECOND]))}
+    made: dict[str, Any] = {
+        "timeout": draw(st.sampled_from([0, 0, SECOND, 3 * SECOND])),
+        "queue_timeout": draw(st.sampled_from([0, 0, 2 * SECOND])),
+        "heartbeat_timeout": draw(st.sampled_from([0, 0, SECOND])),
+    }
     retries = draw(st.integers(0, 3))
     if retries:
         made["retry"] = {"max_attempts": retries - 1, "initial_delay": "2s", "jitter": 0.5}
     return made
 
 
-moves = st.tuples(
-    st.sampled_from(
-        ["complete", "complete", "complete", "fail", "fail", "start", "wait", "tick", "own", "own", "again", "cancel"]
-    ),
-    st.integers(0, 99),
-)
+FACTS = ["complete", "complete", "complete", "fail", "fail", "start", "start", "beat", "release", "wait"]
+moves = st.tuples(st.sampled_from([*FACTS, "tick", "own", "own", "again", "cancel", "poison"]), st.integers(0, 99))
 live_moves = moves.filter(lambda move: move[0] != "cancel")
 endings: st.SearchStrategy[FailureType | Literal["answered", "open"]] = st.sampled_from(["answered", *KINDS, "open"])
 
@@ -104,7 +115,11 @@ def _play(history: History, move: str, choice: int) -> None:
             failure = Failure(error="boom", failure_type=KINDS[choice % 3], retry_after_ms=choice * 100)
             history.feed(StepFailed(**common, payload=encode(failure)))
         case "start":
-            history.feed(StepStarted(**common, worker_id=f"w{choice}"))
+            history.feed(StepStarted(**common, worker_id=f"w{choice % 3}"))
+        case "beat":
+            history.feed(StepHeartbeat(**common, worker_id=f"w{choice % 3}"))
+        case "release":
+            history.feed(StepReleased(**common, worker_id=f"w{choice % 3}"))
         case "wait":
             history.wait(choice / 20 - 0.5)
         case "tick" if history.run.wake_ns:
@@ -115,6 +130,8 @@ def _play(history: History, move: str, choice: int) -> None:
             history.feed(history.log[choice % len(history.log)].event)
         case "cancel" if choice > 80:
             history.feed(WorkflowCancelled(run_id="r"))
+        case "poison" if choice > 80:
+            history.feed(WorkflowPoisoned(run_id="r", payload=Poison(error="unreadable")))
         case _:
             pass
 
@@ -237,6 +254,34 @@ def _dependents(made: Graph, step_id: str) -> set[str]:
     return set(found)
 
 
+@given(histories)
+def test_every_attempt_is_answered_or_stopped_or_in_flight(history: History) -> None:
+    run: Run | None = None
+    for record in history.log:
+        before = _in_flight(run)
+        run, actions = advance(history.graph, run, record)
+        assert run is not None
+        queued = {(task.step_id, task.attempt) for task in actions if isinstance(task, EnqueueTask)}
+        told = [action for action in actions if isinstance(action, CancelTasks)]
+        assert len(told) <= 1
+        stopped = [(step_id, attempt) for action in told for step_id, _, attempt in action.steps]
+        assert len(stopped) == len(set(stopped))
+        assert all(action.steps and action.ended == bool(run.ended or run.ending) for action in told)
+        left = (before | queued) - _in_flight(run)
+        assert set(stopped) <= left
+        answered = left - set(stopped)
+        if isinstance(record.event, StepCompleted | StepFailed):
+            assert {step_id for step_id, _ in answered} <= {record.event.step_id}
+            assert len(answered) <= 1
+        else:
+            assert not answered
+
+
+def _in_flight(run: Run | None) -> set[tuple[str, int]]:
+    steps = run.steps.items() if run is not None else ()
+    return {(name, state.attempt) for name, state in steps if state.status in IN_FLIGHT and not state.retry_at_ns}
+
+
 # -- endings -----------------------------------------------------------------------------------------------
 
 
@@ -279,12 +324,52 @@ def test_a_live_run_with_a_deadline_has_a_wake_up_no_later_than_it(history: Hist
         assert run.clock_ns >= before
         if run.ended or run.ending:
             continue
-        due = [state.retry_at_ns for state in run.steps.values()] + [state.deadline_ns for state in run.steps.values()]
-        due += [run.deadline_ns] if run.saga is None else []
+        due = [run.deadline_ns]
+        for state in run.steps.values():
+            due += [state.retry_at_ns, state.deadline_ns, state.heartbeat_due_ns]
         standing = [instant for instant in due if instant]
         assert all(instant > run.clock_ns for instant in standing)
         if standing:
             assert 0 < run.wake_ns <= min(standing)
+
+
+@given(histories)
+def test_of_all_wake_ups_only_the_one_the_run_knows_is_still_to_come(history: History) -> None:
+    run: Run | None = None
+    coming: dict[int, int] = {}
+    for record in history.log:
+        run, actions = advance(history.graph, run, record)
+        assert run is not None
+        for action in actions:
+            if isinstance(action, SetTimer):
+                assert action.seq == record.seq
+                if action.replaces:
+                    assert coming.pop(action.replaces) > action.due_ns
+                coming[action.seq] = action.due_ns
+            if isinstance(action, DropTimer):
+                assert coming.pop(action.seq) > run.clock_ns + 60 * SECOND
+        late = {seq: due_ns for seq, due_ns in coming.items() if due_ns > run.clock_ns}
+        if run.ended:
+            assert all(due_ns <= run.clock_ns + 60 * SECOND for due_ns in late.values())
+        else:
+            assert late.items() <= {(run.wake_seq, run.wake_ns)}
+            assert (run.wake_seq == 0) == (run.wake_ns == 0)
+
+
+@given(histories)
+def test_every_deadline_that_stands_is_kept_and_few_that_do_not(history: History) -> None:
+    run: Run | None = None
+    for record in history.log:
+        run, _ = advance(history.graph, run, record)
+        assert run is not None
+        if run.ended or run.ending:
+            continue
+        standing = {(run.deadline_ns, "", 0)}
+        for name, state in run.steps.items():
+            for due_ns in (state.retry_at_ns, state.deadline_ns, state.heartbeat_due_ns):
+                standing.add((due_ns, name, state.attempt))
+        assert {deadline for deadline in standing if deadline[0]} <= set(run.deadlines)
+        assert len(run.deadlines) <= 4 * len(run.steps) + 64
 
 
 @given(histories)
@@ -298,7 +383,7 @@ def test_every_action_has_an_id_of_its_own(history: History) -> None:
         assert found[1] in sequences
 
 
-@given(graphs(), st.lists(moves.filter(lambda move: move[0] in ("complete", "fail", "start", "wait")), max_size=30))
+@given(graphs(), st.lists(moves.filter(lambda move: move[0] in FACTS), max_size=30))
 def test_wake_ups_that_come_in_time_or_never_decide_the_same(made: Graph, script: list[tuple[str, int]]) -> None:
     facts: list[tuple[int, AnyEvent]] = []
     probe = History(made)
@@ -316,6 +401,7 @@ def test_wake_ups_that_come_in_time_or_never_decide_the_same(made: Graph, script
             history.time_ns = at
             history.feed(event)
     assert _decisions(never) == _decisions(in_time)
+    assert _stopped(never) == _stopped(in_time)
     assert never.run.steps == in_time.run.steps
     assert (never.run.status, never.run.saga, never.run.outcome) == (
         in_time.run.status,
@@ -325,7 +411,11 @@ def test_wake_ups_that_come_in_time_or_never_decide_the_same(made: Graph, script
 
 
 def _decisions(history: History) -> list[tuple[Any, ...]]:
-    return [(task.step_id, task.attempt, bytes(task.input)) for task in history.of(EnqueueTask)]
+    return [(task.step_id, task.attempt, bytes(task.input), task.expires_ns) for task in history.of(EnqueueTask)]
+
+
+def _stopped(history: History) -> list[tuple[str, str, int]]:
+    return [attempt for action in history.of(CancelTasks) for attempt in action.steps]
 
 
 ENDS = ["completed", "failed", "cancelled", "compensated", "compensate_failed", "recovered", "skipped"]
@@ -337,6 +427,15 @@ def test_such_histories_reach_every_ending(status: str) -> None:
     search = settings(max_examples=2_000, database=None, phases=[Phase.generate])
     found = find(histories, lambda history: status in _statuses(history), settings=search)
     assert status in _statuses(found)
+
+
+LIMITS = ["step's timeout", "queue timeout", "heartbeat timeout", "run's timeout", "unreadable"]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_such_histories_reach_every_limit(limit: str) -> None:
+    search = settings(max_examples=2_000, database=None, phases=[Phase.generate])
+    find(histories, lambda history: limit in history.run.outcome.error, settings=search)
 
 
 def _statuses(history: History) -> set[str]:

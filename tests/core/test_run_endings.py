@@ -14,18 +14,23 @@ from dagnats.model.event import (
     CompensateStarted,
     CompensateStepCompleted,
     Outcome,
+    Poison,
     Start,
     StepCompleted,
     StepFailed,
+    StepHeartbeat,
+    StepReleased,
     StepStarted,
     TimerFired,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
+    WorkflowPoisoned,
     WorkflowStarted,
 )
 from dagnats.model.run import IN_FLIGHT, RunStatus
-from dagnats.runtime.core.action import EndRun
+from dagnats.runtime.core.action import CancelTasks, DropTimer, EndRun
+from dagnats.runtime.core.graph import graph_of
 
 PARALLEL = graph(step("a"), step("b"), step("waits", retry={"max_attempts": 1, "initial_delay": "1h"}), step("c", "b"))
 
@@ -34,6 +39,9 @@ EVENTS: list[AnyEvent] = [
     StepStarted(run_id="r", step_id="a", attempt_number=1),
     StepCompleted(run_id="r", step_id="a", attempt_number=1),
     StepFailed(run_id="r", step_id="b", attempt_number=1),
+    StepHeartbeat(run_id="r", step_id="a", attempt_number=1),
+    StepReleased(run_id="r", step_id="a", attempt_number=1),
+    WorkflowPoisoned(run_id="r", payload=Poison(error="unreadable")),
     TimerFired(run_id="r", due_ns=BEGIN + 10**6 * SECOND),
     WorkflowCompleted(run_id="r"),
     WorkflowFailed(run_id="r"),
@@ -87,7 +95,10 @@ def test_a_cancelled_run_leaves_nothing_in_flight_and_undoes_nothing() -> None:
     history.start()
     history.completed("a")
     history.wait(5)
-    assert history.cancel() == []
+    assert history.cancel() == [
+        DropTimer(id="r.3.0", run_id="r", seq=1),
+        CancelTasks(id="r.3.1", run_id="r", steps=(("b", "b.task", 1),), ended=True),
+    ]
     assert history.run.status == "cancelled"
     assert history.status("b") == "cancelled"
     assert (history.run.ended_ns, history.run.deadline_ns, history.run.deadlines) == (BEGIN + 5 * SECOND, 0, [])
@@ -105,7 +116,8 @@ def test_a_cancelled_run_leaves_nothing_in_flight_and_undoes_nothing() -> None:
 )
 def test_the_first_terminal_event_in_the_log_counts_whoever_wrote_it(event: AnyEvent, status: RunStatus) -> None:
     history = _begun()
-    assert history.feed(event) == []
+    history.feed(event)
+    assert [type(action) for action in history.last] == [DropTimer, CancelTasks]
     assert history.run.status == status
     assert history.run.outcome.error == "by hand"
     assert not [state for state in history.run.steps.values() if state.status in IN_FLIGHT]
@@ -133,7 +145,7 @@ def test_between_the_decision_and_its_event_nothing_else_counts() -> None:
     history = History(graph(step("a"), step("b")), loops_back=False)
     history.start()
     history.failed("a", "boom")
-    for event in [*EVENTS[:5], WorkflowCancelled(run_id="r")]:
+    for event in [*EVENTS[:8], WorkflowCancelled(run_id="r")]:
         assert history.feed(event) == []
     assert history.run.status == "running"
     history.feed_own()
@@ -156,9 +168,35 @@ def test_reports_of_the_engine_itself_change_nothing() -> None:
     assert content(history.run).replace(b'"seq":5', b'"seq":_') == before
 
 
+def test_a_run_knows_the_place_and_the_servers_time_of_its_last_event() -> None:
+    history = History(graph(step("a"), step("b", "a")))
+    history.start()
+    assert (history.run.seq, history.run.time_ns) == (1, BEGIN)
+    history.wait(5)
+    history.completed("a")
+    history.wait(-3)  # the server's clock was set back: the run's clock was not
+    history.completed("b")
+    assert (history.run.seq, history.run.time_ns) == (4, BEGIN + 2 * SECOND)
+    assert history.run.clock_ns == BEGIN + 5 * SECOND
+
+
+def test_a_run_whose_definition_is_gone_can_still_be_ended() -> None:
+    history = _begun()
+    history.graph = graph_of("w", "0" * 64, None)
+    history.cancel()
+    assert history.run.status == "cancelled"
+    assert history.status("a") == "cancelled"
+    assert history.given_up == []  # nobody knows whose queues they are in
+
+
 def test_actions_are_numbered_by_the_event_that_decided_them() -> None:
     history = _begun()
     history.failed("b")
-    assert [action.id for action in history.actions] == ["r.1.0", "r.1.1", "r.1.2", "r.3.0", "r.4.0", "r.4.1"]
+    assert [action.id for action in history.actions] == [
+        *("r.1.0", "r.1.1", "r.1.2"),  # three tasks
+        "r.3.0",  # a wake-up
+        *("r.4.0", "r.4.1", "r.4.2"),  # a dead letter, the end, whom to stop
+        "r.5.0",  # the wake-up is not needed
+    ]
     assert all(re.fullmatch(r"r\.\d+\.\d+", action.id) for action in history.actions)
     assert {action.run_id for action in history.actions} == {"r"}

@@ -30,7 +30,8 @@ def test_a_run_begins_with_every_step_that_waits_for_nothing() -> None:
 
 
 def test_a_task_carries_what_its_worker_needs() -> None:
-    history = History(graph(step("a", timeout="30s")))
+    limits = {"timeout": "30s", "queue_timeout": "5m", "heartbeat_timeout": "10s"}
+    history = History(graph(step("a", **limits), timeout="1h"))
     history.start({"n": 1}, trace_parent="00-trace")
     assert history.task == EnqueueTask(
         id="r.1.0",
@@ -41,6 +42,9 @@ def test_a_task_carries_what_its_worker_needs() -> None:
         attempt=1,
         input=encode({"n": 1}),
         timeout_ns=30 * SECOND,
+        heartbeat_ns=10 * SECOND,
+        expires_ns=BEGIN + 300 * SECOND,
+        deadline_ns=BEGIN + 3_600 * SECOND,
         trace_parent="00-trace",
     )
 

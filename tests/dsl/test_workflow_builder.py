@@ -255,6 +255,23 @@ def test_mistakes_of_decorated_functions_are_told_at_their_lines() -> None:
     assert all(at + 2 <= line <= at + 3 for _, _, line in told(wf))
 
 
+def test_each_of_a_steps_timeouts_is_checked_and_told_at_its_own_line() -> None:
+    # fmt: off
+    wf = Workflow("w"); at = line()  # noqa: E702
+    (
+        wf.task("a", "t")
+        .with_heartbeat_timeout("often")
+        .with_queue_timeout("-5m")
+        .with_timeout("30")
+    )
+    # fmt: on
+    assert told(wf) == [
+        ("steps[0].heartbeat_timeout", "duration", at + 3),
+        ("steps[0].queue_timeout", "duration", at + 4),
+        ("steps[0].timeout", "duration", at + 5),
+    ]
+
+
 def test_a_step_of_another_workflow_is_one_problem_even_under_a_known_name() -> None:
     other = Workflow("other")
     foreign = other.task("a", "t")

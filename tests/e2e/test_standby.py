@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.embedded import EmbeddedServer
 
 TAKEOVER_S = EXPIRES_S + 1.0
+HANDOVER_S = 0.5
 
 
 @handler("standby.echo")
@@ -58,9 +59,14 @@ async def test_the_standby_acts_soon_after_the_leader_is_killed_or_stopped(
             for n, run in enumerate(runs):
                 assert await run.result(int, timeout="10s") == n
 
-            leader.start()
-            await leader.says("standing by: engine")
-            assert standby.terminate() == 0
-            stopped = time.monotonic()
-            assert await system.client.run(wf, 7) == 7
-            assert time.monotonic() - stopped < 1.5
+            took: list[float] = []
+            for _ in range(3):  # the machine may be busy with something else once
+                leader.start()
+                await leader.says("standing by: engine")
+                stopped = time.monotonic()
+                standby.ask_to_stop()
+                assert await system.client.run(wf, 7) == 7
+                took.append(time.monotonic() - stopped)
+                assert standby.ended() == 0
+                leader, standby = standby, leader
+            assert min(took) < HANDOVER_S, took

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from dagnats.handling.context import SyncTaskContext, TaskContext
+from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 
 
 @pytest.mark.parametrize("kind", [TaskContext, SyncTaskContext])
@@ -21,6 +21,16 @@ def test_a_context_cannot_be_changed_and_equals_its_like() -> None:
     assert context == TaskContext(run_id="r", step_id="s", workflow="w", task="t", attempt=1, worker_id="k")
     with pytest.raises(AttributeError):
         context.attempt = 2  # pyright: ignore[reportAttributeAccessIssue]  # the test's point
+
+
+@pytest.mark.parametrize("kind", [TaskContext, SyncTaskContext])
+def test_a_context_says_when_nobody_wants_the_result_any_more(kind: type[TaskContext | SyncTaskContext]) -> None:
+    stop = Stop()
+    context = kind(run_id="r", step_id="s", workflow="w", task="t", attempt=1, worker_id="k", stop=stop)
+    assert not context.is_cancelled
+    stop.asked = True
+    assert context.is_cancelled
+    assert context == kind(run_id="r", step_id="s", workflow="w", task="t", attempt=1, worker_id="k")
 
 
 def test_the_logger_says_which_run_and_step_speaks(caplog: pytest.LogCaptureFixture) -> None:

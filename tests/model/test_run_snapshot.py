@@ -31,6 +31,7 @@ STATES = st.builds(
     failure_type=TEXTS,
     retry_at_ns=TIMES,
     deadline_ns=TIMES,
+    heartbeat_due_ns=TIMES,
     serves=TEXTS,
 )
 SAGAS = st.builds(
@@ -49,6 +50,7 @@ RUNS = st.builds(
     def_hash=TEXTS,
     status=st.sampled_from(get_args(RunStatus)),
     seq=TIMES,
+    time_ns=TIMES,
     clock_ns=TIMES,
     created_ns=TIMES,
     ended_ns=TIMES,
@@ -58,6 +60,7 @@ RUNS = st.builds(
     deadline_ns=TIMES,
     deadlines=st.lists(st.tuples(TIMES, TEXTS, st.integers(0, 9)), max_size=3),
     wake_ns=TIMES,
+    wake_seq=TIMES,
     saga=st.none() | SAGAS,
     ending=st.sampled_from(["", *get_args(RunStatus)]),
     outcome=st.builds(Outcome, output=RAWS, step_id=TEXTS, error=TEXTS),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +23,9 @@ TASKS = st.builds(
     input=st.builds(encode, st.none() | st.integers() | TEXTS),
     workflow_name=TEXTS,
     timeout_ms=st.integers(0, 10**12),
+    heartbeat_ms=st.integers(0, 10**12),
+    expires=st.integers(0, 10**15),
+    deadline=st.integers(0, 10**15),
     traceparent=TEXTS,
 )
 
@@ -27,6 +33,19 @@ TASKS = st.builds(
 @given(TASKS)
 def test_a_task_that_was_written_reads_as_it_was(task: Task) -> None:
     assert decode_task(encode_task(task)) == task
+
+
+def test_a_task_on_the_wire_has_whole_milliseconds_and_no_limits_that_are_not_set() -> None:
+    task = Task(task_id="r.s", run_id="r", step_id="s", attempt=1, input=encode(7))
+    assert encode_task(task) == b'{"task_id":"r.s","run_id":"r","step_id":"s","attempt":1,"input":7}'
+    limits: dict[str, Any] = {
+        "timeout_ms": 30_000,
+        "heartbeat_ms": 10_000,
+        "expires": 1_790_000_060_000,
+        "deadline": 1_790_003_600_000,
+    }
+    limited = Task(task_id="r.s", run_id="r", step_id="s", attempt=1, input=encode(7), **limits)
+    assert json.loads(encode_task(limited)) == {**json.loads(encode_task(task)), **limits}
 
 
 def test_a_go_engines_task_can_be_read() -> None:

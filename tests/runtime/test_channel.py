@@ -9,9 +9,12 @@ import pytest
 
 from dagnats.errors import UnavailableError
 from dagnats.runtime.embedded import EmbeddedServer
+from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.jetstream.channel import Message
-from dagnats.runtime.jetstream.link import Link, header_block
+from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.natspy import NatsPy
+from dagnats.runtime.jetstream.policy import Policy
+from dagnats.runtime.jetstream.publish import header_block
 from dagnats.runtime.jetstream.wire import Refused, Wire
 from tests.support.processes import until
 
@@ -105,6 +108,8 @@ async def test_a_lost_connection_is_told_and_its_subscriptions_come_back(
     channel = await opened(kind, nats_server)
     lost = asyncio.Event()
     channel.on_lost = lost.set
+    back = asyncio.Event()
+    channel.on_up = back.set
     heard = Heard()
     channel.subscribe("a", heard)
     port = int(nats_server.url.rpartition(":")[2])
@@ -117,9 +122,38 @@ async def test_a_lost_connection_is_told_and_its_subscriptions_come_back(
     async with EmbeddedServer(nats_server.folder, port=port):
         async with asyncio.timeout(10):
             await channel.up()
+            await back.wait()
         channel.publish("a", b"again")
         assert [message.data for message in await heard.count(1)] == [b"again"]
         await channel.close()
+
+
+@KINDS
+async def test_everything_that_is_built_on_a_connection_works_on_both(
+    kind: type[Wire | NatsPy], nats_server: EmbeddedServer
+) -> None:
+    link = Link(await opened(kind, nats_server))
+    jetstream = JetStream(link, Policy(link))
+    ports = jetstream.ports
+    await ports.server.prepare(sync="always")
+    feed = await jetstream.feeds.history(0)
+    writing = [ports.log.append(f"r{n}", b"%d" % n, id=str(n)) for n in range(100)]
+    assert [(await each).seq for each in writing] == list(range(1, 101))
+    entries = await feed.batch()
+    while len(entries) < 100:
+        entries += await feed.batch()
+    assert [entry.data for entry in entries] == [b"%d" % n for n in range(100)]
+    large = bytes(range(256)) * 5_000
+    revision = await ports.snapshots.save("r1", large, revision=0)
+    stored = await ports.snapshots.load("r1")
+    assert stored is not None
+    assert (stored.revision, stored.data == large) == (revision, True)
+    wakeups = await jetstream.feeds.wakeups()
+    await ports.timers.set("r1", due_ns=1, seq=2, replaces=1, id="t")
+    assert [(wakeup.run_id, wakeup.seq) for wakeup in await wakeups.batch()] == [("r1", 2)]
+    await wakeups.close()
+    await feed.close()
+    await jetstream.close()
 
 
 async def test_a_wrong_token_is_refused_with_the_servers_own_words(nats_server: EmbeddedServer) -> None:

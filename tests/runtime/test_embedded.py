@@ -49,11 +49,13 @@ async def test_what_was_written_is_there_after_a_restart_under_the_same_token_an
         first = server.url, server.token
         async with await JetStream.connect(server.url, token=server.token) as jetstream:
             await jetstream.ports.server.prepare()
-            await jetstream.ports.snapshots.save("r1", b"{}")
+            await jetstream.ports.snapshots.save("r1", b"{}", revision=0)
     async with EmbeddedServer(tmp_path) as server:
         assert (server.url, server.token) == first
         async with await JetStream.connect(server.url, token=server.token) as jetstream:
-            assert await jetstream.ports.snapshots.load("r1") == b"{}"
+            stored = await jetstream.ports.snapshots.load("r1")
+            assert stored is not None
+            assert stored.data == b"{}"
 
 
 async def test_an_explicit_port_that_is_busy_is_refused(tmp_path: Path) -> None:

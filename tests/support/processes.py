@@ -27,6 +27,7 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self._log.unlink(missing_ok=True)
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dagnats", *self._arguments],
@@ -41,6 +42,11 @@ class Program:
     def output(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the program was started"
+        return self._process.pid
+
     def kill(self) -> None:
         """kill -9, and reap it."""
         self._send(signal.SIGKILL)
@@ -48,6 +54,23 @@ class Program:
     def terminate(self) -> int:
         """SIGTERM, and its exit code."""
         return self._send(signal.SIGTERM)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM, without waiting."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    def ended(self) -> int:
+        """Wait for its end; gives its exit code."""
+        assert self._process is not None, "the program was started"
+        return self._process.wait(timeout=30)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it stands still, its connections stay open."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def _send(self, number: signal.Signals) -> int:
         assert self._process is not None, "the program was started"
@@ -71,6 +94,10 @@ class Program:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill it, if it is alive."""
         if self._process is not None and self._process.poll() is None:
             self.kill()
 

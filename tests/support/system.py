@@ -38,6 +38,12 @@ class System:
         with suppress(asyncio.CancelledError):
             await self._engine
 
+    async def engine_ended(self) -> None:
+        """Wait for the engine to end by itself; raises what ended it."""
+        assert self._engine is not None, "the engine was started"
+        engine, self._engine = self._engine, None
+        await engine
+
     def start_worker(self, serves: Iterable[Any], **settings: Any) -> Worker:
         settings.setdefault("ack_wait", timedelta(seconds=2))
         worker = Worker(self.client, serves, **settings)
@@ -64,12 +70,13 @@ class System:
 
 
 @asynccontextmanager
-async def running(server: EmbeddedServer, *, engine: bool = True) -> AsyncGenerator[System]:
+async def running(server: EmbeddedServer, *, engine: bool = True, prepared: bool = True) -> AsyncGenerator[System]:
     """A system on a server; closed at the end."""
     jetstream = await JetStream.connect(server.url, token=server.token)
     system = System(server, jetstream)
     try:
-        await jetstream.ports.server.prepare()
+        if prepared:
+            await jetstream.ports.server.prepare()
         if engine:
             system.start_engine()
         yield system

@@ -14,32 +14,29 @@ Rules that hold for every event:
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
-from dagnats.model.duration import format_duration
 from dagnats.model.event import (
     CompensateCompleted,
     CompensateFailed,
     CompensateStarted,
     CompensateStepCompleted,
-    Failure,
     Record,
     StepCompleted,
-    StepEvent,
     StepFailed,
+    StepHeartbeat,
     StepReleased,
     StepStarted,
     TimerFired,
     WorkflowCancelled,
     WorkflowCompleted,
     WorkflowFailed,
+    WorkflowPoisoned,
     WorkflowStarted,
     failure_of,
 )
-from dagnats.model.instant import parse_rfc3339
-from dagnats.model.run import IN_FLIGHT, Run, StepState
-from dagnats.runtime.core import ending, failure, saga
+from dagnats.model.run import Run, StepState
+from dagnats.runtime.core import attempt, ending, failure, saga
 from dagnats.runtime.core.action import Decision
 from dagnats.runtime.core.turn import Turn
 
@@ -68,13 +65,11 @@ def advance(graph: Graph, run: Run | None, record: Record) -> Decision:
     else:
         if record.seq <= run.seq or run.ended:
             return Decision(run, ())
-        run.seq = record.seq
+        run.seq, run.time_ns = record.seq, record.time_ns
         turn = Turn(graph, run, record.seq)
         _move_clock(turn, record)
         _apply(turn, event)
-    if not run.ended and not run.ending:
-        turn.wake()
-    return Decision(run, turn.actions)
+    return Decision(run, turn.close())
 
 
 def fold(graph: Graph, records: Iterable[Record], run: Run | None = None) -> Run | None:
@@ -91,6 +86,7 @@ def _new_run(event: WorkflowStarted, record: Record) -> Run:
         def_hash=event.payload.def_hash,
         status="running",
         seq=record.seq,
+        time_ns=record.time_ns,
         clock_ns=record.time_ns,
         created_ns=record.time_ns,
         input=event.payload.input,
@@ -120,18 +116,18 @@ def _move_clock(turn: Turn, record: Record) -> None:
     run.clock_ns, now = max(run.clock_ns, record.time_ns), run.clock_ns
     if isinstance(record.event, TimerFired):
         run.clock_ns = max(run.clock_ns, record.event.due_ns)
-        if record.event.due_ns >= run.wake_ns:
-            run.wake_ns = 0
+        if record.event.due_ns >= run.wake_ns:  # this one, or a later one that it replaced
+            run.wake_ns = run.wake_seq = 0
     target = run.clock_ns
     while not run.ending and (deadline := turn.next_deadline()) and deadline[0] <= target:
         # What a deadline decides carries the deadline's own time, so that what follows is due just as it
         # would have been with an engine watching.
         run.clock_ns = max(now, deadline[0])
-        _apply_deadline(turn, *deadline)
+        _apply_deadline(turn, *deadline[:2])
     run.clock_ns = target
 
 
-def _apply_deadline(turn: Turn, due_ns: int, step_id: str, attempt: int) -> None:
+def _apply_deadline(turn: Turn, due_ns: int, step_id: str) -> None:
     run = turn.run
     if not step_id:
         run.deadline_ns = 0
@@ -140,11 +136,8 @@ def _apply_deadline(turn: Turn, due_ns: int, step_id: str, attempt: int) -> None
     state = run.steps[step_id]
     if state.retry_at_ns == due_ns:
         turn.dispatch(step_id)
-        return
-    node = turn.node_of(step_id)
-    limit = format_duration(timedelta(microseconds=node.timeout_ns // 1_000))
-    over = Failure(error=f"no result within the step's timeout of {limit}", detail="timeout")
-    failure.attempt_failed(turn, node, step_id, state, over)
+    else:
+        attempt.overdue(turn, step_id, state, due_ns)
 
 
 # -- events ------------------------------------------------------------------------------------------------
@@ -152,71 +145,45 @@ def _apply_deadline(turn: Turn, due_ns: int, step_id: str, attempt: int) -> None
 
 def _apply(turn: Turn, event: AnyEvent) -> None:
     match event:
+        case StepCompleted() | StepStarted() | StepFailed() | StepReleased() | StepHeartbeat():
+            _step_event(turn, event)
         case WorkflowCompleted() | WorkflowFailed() | CompensateCompleted() | CompensateFailed():
             ending.ended(turn, event)
         case WorkflowCancelled():
             # An end that is decided, and an undoing that has begun, are not cut off half-way.
             if not turn.run.ending and turn.run.saga is None:
                 ending.ended(turn, event)
-        case StepStarted() | StepCompleted() | StepFailed() | StepReleased():
-            _step_event(turn, event)
+        case WorkflowPoisoned():
+            if not turn.run.ending and turn.run.saga is None:
+                failure.run_failed(turn, "", event.payload.error)
         case WorkflowStarted() | TimerFired() | CompensateStarted() | CompensateStepCompleted():
             pass  # a second start, a tick whose deadlines are applied, our own reports
         case _:
             assert_never(event)
 
 
-def _step_event(turn: Turn, event: StepStarted | StepCompleted | StepFailed | StepReleased) -> None:
+def _step_event(turn: Turn, event: StepStarted | StepCompleted | StepFailed | StepReleased | StepHeartbeat) -> None:
     state = turn.run.steps.get(event.step_id)
-    if state is None or turn.run.ending or not _is_current(state, event):
+    if state is None or turn.run.ending or not attempt.is_current(state, event):
         return
     node = turn.node_of(event.step_id)
-    state.worker_id = event.worker_id
     match event:
-        case StepStarted():
-            _started(turn, node, state, event)
         case StepCompleted():
-            _note_start(turn, state, event.started_at)
+            state.worker_id = event.worker_id
+            attempt.note_start(turn, state, event.started_at)
             _completed(turn, node, state, event)
-        case StepFailed():
-            _note_start(turn, state, event.started_at)
-            failure.attempt_failed(turn, node, event.step_id, state, failure_of(event.payload))
+        case StepStarted():
+            attempt.started(turn, node, state, event)
+        case StepHeartbeat():
+            attempt.heard(turn, node, state, event)
         case StepReleased():
-            _released(state)
-
-
-def _is_current(state: StepState, event: StepEvent) -> bool:
-    """The fence: answers to an older attempt, or to one that waits to be repeated, are too late."""
-    if state.status not in IN_FLIGHT or state.retry_at_ns:
-        return False
-    return event.attempt_number in (0, state.attempt)
-
-
-def _started(turn: Turn, node: Node, state: StepState, event: StepStarted) -> None:
-    # A second start of an attempt is a redelivery: its first worker is gone, and the time counts anew.
-    state.status = "running"
-    state.started_ns = turn.run.clock_ns
-    if node.timeout_ns:
-        state.deadline_ns = turn.run.clock_ns + node.timeout_ns
-        turn.add_deadline(state.deadline_ns, event.step_id, state.attempt)
-
-
-def _released(state: StepState) -> None:
-    """The attempt is in its queue again; its time counts anew when somebody begins it."""
-    state.status = "queued"
-    state.started_ns = state.deadline_ns = 0
-    state.worker_id = ""
-
-
-def _note_start(turn: Turn, state: StepState, started_at: str) -> None:
-    """Take a fast attempt's start from its result; kept between its queueing and now, whatever clock wrote it."""
-    if state.started_ns:
-        return
-    try:
-        started = parse_rfc3339(started_at)
-    except ValueError:
-        started = turn.run.clock_ns
-    state.started_ns = min(max(started, state.queued_ns), turn.run.clock_ns)
+            attempt.released(turn, node, state, event)
+        case StepFailed():
+            state.worker_id = event.worker_id
+            attempt.note_start(turn, state, event.started_at)
+            failure.attempt_failed(turn, node, event.step_id, state, failure_of(event.payload))
+        case _:
+            assert_never(event)
 
 
 def _completed(turn: Turn, node: Node, state: StepState, event: StepCompleted) -> None:
@@ -224,7 +191,7 @@ def _completed(turn: Turn, node: Node, state: StepState, event: StepCompleted) -
     state.status = "completed"
     state.output = event.payload
     state.ended_ns = run.clock_ns
-    state.deadline_ns = 0
+    state.deadline_ns = state.heartbeat_due_ns = 0
     state.error = state.failure_type = ""
     if run.saga is not None:
         if state.serves:

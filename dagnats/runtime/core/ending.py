@@ -13,7 +13,7 @@ from dagnats.model.event import (
     WorkflowCompleted,
     WorkflowFailed,
 )
-from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepState
+from dagnats.model.run import IN_FLIGHT, RunStatus, StepState
 from dagnats.runtime.core.inputs import run_output
 
 if TYPE_CHECKING:
@@ -37,22 +37,24 @@ def complete(turn: Turn) -> None:
 
 def fail(turn: Turn, step_id: str, error: str) -> None:
     """A failure that nothing catches and nothing has to be undone for."""
-    cancel_in_flight(turn.run)
+    cancel_in_flight(turn)
     outcome = Outcome(step_id=step_id, error=error)
     turn.end("failed", WorkflowFailed(run_id=turn.run.run_id, timestamp=turn.now, payload=outcome))
 
 
-def cancel_in_flight(run: Run) -> None:
+def cancel_in_flight(turn: Turn) -> None:
     """Mark every step that was handed out, or waits for a retry, as cancelled: their results no longer count."""
-    for state in run.steps.values():
+    for step_id, state in turn.run.steps.items():
         if state.status in IN_FLIGHT:
-            cancel_step(run, state)
+            cancel_step(turn, step_id, state)
 
 
-def cancel_step(run: Run, state: StepState) -> None:
+def cancel_step(turn: Turn, step_id: str, state: StepState) -> None:
+    if not state.retry_at_ns:
+        turn.give_up(step_id, state)
     state.status = "cancelled"
-    state.ended_ns = run.clock_ns
-    state.retry_at_ns = state.deadline_ns = 0
+    state.ended_ns = turn.run.clock_ns
+    state.retry_at_ns = state.deadline_ns = state.heartbeat_due_ns = 0
 
 
 def ended(turn: Turn, event: TerminalEvent) -> None:
@@ -62,7 +64,7 @@ def ended(turn: Turn, event: TerminalEvent) -> None:
     run.outcome = event.payload
     run.ended_ns = run.clock_ns
     run.ending = ""
-    run.wake_ns = 0
     run.deadline_ns = 0
     run.deadlines = []
-    cancel_in_flight(run)
+    turn.forget_wake()
+    cancel_in_flight(turn)

@@ -19,7 +19,7 @@ def attempt_failed(turn: Turn, node: Node, step_id: str, state: StepState, failu
     run = turn.run
     state.error = failure.error
     state.failure_type = failure.failure_type
-    state.deadline_ns = 0
+    state.deadline_ns = state.heartbeat_due_ns = 0
     undoing = run.saga is not None
     if undoing and not state.serves:  # its effect is settled now; nothing is dispatched any more
         _close(turn, state)

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
 from dagnats.model.definition import RetryPolicy, WorkflowDef
 from dagnats.model.duration import duration_nanos, parse_duration
 
 LEGACY_DELAY = parse_duration("5s")  # `retries: n` means n retries, 5 s apart
+
+# Keys that are not carried out yet, with the value that asks for nothing. A run that ignored another one would do
+# what nobody wrote. `metadata`, `labels` and a step's `priority` change no run's course.
+_STEP_KEYS_TO_COME: dict[str, Any] = {
+    "skip_if": None,
+    "worker_group": None,
+    "rate_limit": None,
+    "keyed_rate_limit": None,
+    "max_task_concurrency": 0,
+    "required_capabilities": (),
+}
+_WORKFLOW_KEYS_TO_COME: dict[str, Any] = {
+    "concurrency": None,
+    "idempotency_key": None,
+    "priority": None,
+    "sticky": "",
+    "singleton": None,
+    "cancel_on": (),
+    "failure_mode": "fail_fast",
+    "compensate_on": ("failure", "timeout"),
+}
 
 
 class Node:
@@ -20,7 +43,9 @@ class Node:
         needs: The steps it depends on, in the definition's order.
         dependents: The steps that depend on it, in the definition's order.
         rank: Its place in one topological order; a step's dependencies have lower ranks.
-        timeout_ns: Per attempt; 0 for none.
+        timeout_ns: Per attempt, from its start; 0 for none.
+        queue_timeout_ns: Per attempt, from its queueing to its start; 0 for none.
+        heartbeat_timeout_ns: The longest silence of a running attempt; 0 for none.
         retry: Its own policy, or the workflow's, or the legacy one; None when a failure is final.
         on_failure: The step to run when it failed for good, or "".
         compensate: The step that undoes it, or "".
@@ -30,9 +55,11 @@ class Node:
         "auxiliary",
         "compensate",
         "dependents",
+        "heartbeat_timeout_ns",
         "id",
         "needs",
         "on_failure",
+        "queue_timeout_ns",
         "rank",
         "retry",
         "task",
@@ -47,6 +74,8 @@ class Node:
         auxiliary: bool,
         needs: tuple[str, ...],
         timeout_ns: int,
+        queue_timeout_ns: int,
+        heartbeat_timeout_ns: int,
         retry: RetryPolicy | None,
         on_failure: str,
         compensate: str,
@@ -58,6 +87,8 @@ class Node:
         self.dependents: list[str] = []
         self.rank = 0
         self.timeout_ns = timeout_ns
+        self.queue_timeout_ns = queue_timeout_ns
+        self.heartbeat_timeout_ns = heartbeat_timeout_ns
         self.retry = retry
         self.on_failure = on_failure
         self.compensate = compensate
@@ -91,6 +122,8 @@ class Graph:
                 auxiliary=step.id in auxiliary,
                 needs=step.depends_on,
                 timeout_ns=duration_nanos(step.timeout),
+                queue_timeout_ns=duration_nanos(step.queue_timeout),
+                heartbeat_timeout_ns=duration_nanos(step.heartbeat_timeout),
                 retry=step.retry or definition.default_retry or _legacy(step.retries),
                 on_failure=step.on_failure or "",
                 compensate=step.compensate or "",
@@ -150,11 +183,25 @@ def graph_of(name: str, identity: str, data: bytes | None) -> Graph:
         definition = load_definition(data)
     except DefinitionError as error:
         return UnusableGraph(name, identity, f"is not valid: {error.problems[0]}")
+    beyond = _beyond(definition)
+    if beyond:
+        return UnusableGraph(name, identity, f"uses {', '.join(beyond)}, which this engine does not run yet")
+    return Graph(definition)
+
+
+def _beyond(definition: WorkflowDef) -> list[str]:
+    """What changes how a run goes and is not carried out here: each once, with the first step that has it."""
+    found: dict[str, str] = {}
     for step in definition.steps:
         if step.type != "normal":
-            reason = f"cannot run: step {step.id!r} is of type {step.type!r}, which this engine does not run yet"
-            return UnusableGraph(name, identity, reason)
-    return Graph(definition)
+            found.setdefault(f"step type {step.type!r}", f" (step {step.id!r})")
+        for key, usual in _STEP_KEYS_TO_COME.items():
+            if getattr(step, key) != usual:
+                found.setdefault(key, f" (step {step.id!r})")
+    for key, usual in _WORKFLOW_KEYS_TO_COME.items():
+        if getattr(definition, key) != usual:
+            found[key] = ""
+    return [f"{what}{where}" for what, where in found.items()]
 
 
 def _shared(definition: WorkflowDef) -> frozenset[str]:

@@ -45,6 +45,7 @@ def begin(turn: Turn, step_id: str, error: str) -> None:
     """Stop dispatching and start to undo."""
     run = turn.run
     run.saga = Saga(trigger_step=step_id, error=error)
+    run.deadline_ns = 0  # undoing takes the time it takes
     awaiting: list[str] = []
     for other, state in run.steps.items():
         if state.status not in IN_FLIGHT:
@@ -52,7 +53,7 @@ def begin(turn: Turn, step_id: str, error: str) -> None:
         if _undoable(turn.graph, other, state):
             awaiting.append(other)
         else:
-            cancel_step(run, state)
+            cancel_step(turn, other, state)
     run.saga.awaiting = awaiting
     turn.append(
         CompensateStarted(
@@ -110,6 +111,6 @@ def undone(turn: Turn, saga: Saga, step_id: str) -> None:
 def stuck(turn: Turn, step_id: str, error: str) -> None:
     """A compensation failed for good: what is not undone yet stays, and somebody has to know."""
     run = turn.run
-    cancel_in_flight(run)
+    cancel_in_flight(turn)
     outcome = Outcome(step_id=step_id, error=error)
     turn.end("compensate_failed", CompensateFailed(run_id=run.run_id, timestamp=turn.now, payload=outcome))

@@ -4,36 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagnats.runtime.jetstream.history import JetStreamLog, JetStreamLogFeed
+from dagnats.runtime.jetstream.batch import GroupCommit
+from dagnats.runtime.jetstream.cell import JetStreamCell
+from dagnats.runtime.jetstream.dial import JetStreamDial
+from dagnats.runtime.jetstream.feed import JetStreamLogFeed
+from dagnats.runtime.jetstream.history import JetStreamLog
+from dagnats.runtime.jetstream.letter import JetStreamDeadLetters
 from dagnats.runtime.jetstream.link import Link
-from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue
+from dagnats.runtime.jetstream.policy import Policy
+from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
 from dagnats.runtime.jetstream.resources import HISTORY, prepare
-from dagnats.runtime.jetstream.store import (
-    JetStreamDeadLetters,
-    JetStreamDefinitions,
-    JetStreamLease,
-    JetStreamSnapshots,
-)
+from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
+from dagnats.runtime.jetstream.store import JetStreamDefinitions
 from dagnats.runtime.jetstream.timers import JetStreamTimers, JetStreamWakeupFeed
 from dagnats.runtime.ports import LogFeed, Overview, Ports, TaskFeed, WakeupFeed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+
+    from dagnats.runtime.ports import Sync
 
 
 class JetStreamServer:
     """`ports.Server`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, policy: Policy) -> None:
         self._link = link
+        self._policy = policy
 
     async def overview(self) -> Overview:
         account = await self._link.api("INFO")
         state = (await self._link.api(f"STREAM.INFO.{HISTORY}"))["state"]
         return Overview(jetstream=True, streams=account.get("streams", 0), runs=state.get("num_subjects", 0))
 
-    async def prepare(self) -> None:
+    async def prepare(self, *, sync: Sync | None = None) -> None:
         await prepare(self._link)
+        if sync is not None:
+            await self._policy.write(sync)
 
     async def close(self) -> None:
         await self._link.close()
@@ -45,37 +53,46 @@ class JetStreamFeeds:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def history(self) -> LogFeed:
-        return await JetStreamLogFeed.open(self._link)
+    async def history(self, after: int) -> LogFeed:
+        return await JetStreamLogFeed.open(self._link, after)
 
     async def wakeups(self) -> WakeupFeed:
-        return await JetStreamWakeupFeed.open(self._link)
+        return await JetStreamWakeupFeed.open(self._link, JetStreamDeadLetters(self._link))
 
     async def tasks(self, task_type: str, *, ack_wait_s: float, most: int) -> TaskFeed:
         return await JetStreamTaskFeed.open(self._link, task_type, ack_wait_s=ack_wait_s, most=most)
+
+    def cancellations(self, told: Callable[[str, bytes], None]) -> Callable[[], None]:
+        return hear_cancellations(self._link, told)
 
 
 class JetStream:
     """An open connection: its ports, and the feeds engines and workers read. Closes with `async with`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, policy: Policy) -> None:
         self.link = link
         self.feeds = JetStreamFeeds(link)
         self.ports = Ports(
-            server=JetStreamServer(link),
-            log=JetStreamLog(link),
-            tasks=JetStreamTaskQueue(link),
-            snapshots=JetStreamSnapshots(link),
+            server=JetStreamServer(link, policy),
+            log=JetStreamLog(link, GroupCommit(link, policy)),
+            # One full queue must not hold up the runs that need it not: their tasks wait in the same line.
+            tasks=JetStreamTaskQueue(link, GroupCommit(link, policy, refused_when_full=True)),
+            snapshots=JetStreamSnapshots(link, GroupCommit(link, policy)),
             definitions=JetStreamDefinitions(link),
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
-            lease=JetStreamLease(link),
+            lease=JetStreamCell(link, "engine.lease"),
+            position=JetStreamCell(link, "engine.position"),
+            dial=JetStreamDial(link),
         )
 
     @classmethod
     async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> JetStream:
         """Connect to NATS. Raises UnavailableError when nothing answers there."""
-        return cls(await Link.connect(url, token=token, name=name))
+        link = await Link.connect(url, token=token, name=name)
+        policy = Policy(link)
+        await policy.read()
+        return cls(link, policy)
 
     async def close(self) -> None:
         await self.link.close()

@@ -8,75 +8,33 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
-from dagnats.errors import ConflictError, DagnatsError, RefusedError, UnavailableError
+from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.runtime.jetstream.natspy import NatsPy, reason
+from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, error_of, header_block, receipt_of
 from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
-from dagnats.runtime.ports import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dagnats.runtime.jetstream.channel import Channel, Message
+    from dagnats.runtime.ports import Receipt
 
 log = logging.getLogger("dagnats.nats")
 
-TIMEOUT_S = 5.0  # a server that is up answers in milliseconds; a lost connection is noticed before this
+_CLOSED = "the connection to NATS was closed"
+LOST = "the connection to NATS was lost before the answer came"
 _SWEEP_S = 0.25
-_FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 5.0
+_SAY_EVERY_S = 1.0
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _TOKEN_HINT = "the server asks for another token: give it with --token or DAGNATS_TOKEN"
 
-MSG_ID = "Nats-Msg-Id"
-EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
-
-
-class _ApiError(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
-class _Answer(msgspec.Struct):
-    seq: int = 0
-    duplicate: bool = False
-    error: _ApiError | None = None
-
-
-_answer = msgspec.json.Decoder(_Answer)
-
-# JetStream error codes that mean "somebody was first".
-_CONFLICTS = {10071, 10164}
-# Codes that say the server cannot do it now, though it may later: no cluster leader, no room (a stream with
-# `discard: new` answers 10077 when it is full), JetStream restarting.
-_TRANSIENT = {10008, 10023, 10028, 10047, 10076, 10077}
-
-
-def error_of(code: int, status: int, description: str) -> DagnatsError:
-    """The one table from JetStream's errors to ours."""
-    if code in _CONFLICTS:
-        return ConflictError(f"NATS: {description}")
-    if code in _TRANSIENT or status in (408, 503):
-        return UnavailableError(f"NATS: {description}")
-    return RefusedError(f"NATS refused the message: {description}", code=code)
-
-
-# Whatever a subject is made of, it is one word to the protocol: white space in it would be another command.
-_SUBJECT = re.compile(r"[^\s.\x00-\x1f\x7f]+(\.[^\s.\x00-\x1f\x7f]+)*")
 _MARGIN = 512  # for what a connection adds to our headers
-
-
-def header_block(headers: Mapping[str, str]) -> bytes:
-    """Headers as they go over the wire; a line break in a value becomes a space."""
-    lines = [f"{name}: {' '.join(value.splitlines())}\r\n" for name, value in headers.items()]
-    return f"NATS/1.0\r\n{''.join(lines)}\r\n".encode() if lines else b""
 
 
 class Link:
@@ -88,13 +46,19 @@ class Link:
         self._tokens = itertools.count()
         # By token: when to give up, and whom to tell. In order of asking, so the oldest is first.
         self._waiting: dict[str, tuple[float, Callable[[Message | DagnatsError], None]]] = {}
-        self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._repeats = 0
+        self._said_s = 0.0
+        self._when_up: list[Callable[[], None]] = []
+        self._when_lost: list[Callable[[], None]] = []
+        self.loop = asyncio.get_running_loop()
+        self.closed = False
         channel.on_lost = self._on_lost
+        channel.on_up = self._up
         channel.subscribe(f"{self._inbox}*", self._on_answer)
 
     @classmethod
-    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> Link:
+    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> Self:
         """Connect, or raise UnavailableError at once; later losses of the connection heal by themselves.
 
         Raises:
@@ -105,18 +69,19 @@ class Link:
         return cls(await _open(url, token, name))
 
     async def close(self) -> None:
-        """Close the connection; requests that wait for an answer fail."""
+        """Close the connection; what waits for an answer fails."""
+        self.closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        self._fail_all("the connection to NATS was closed")
+        self._fail_all(_CLOSED)
         await self._channel.close()
 
     # -- messages ------------------------------------------------------------------------------------------
 
-    def send(self, subject: str, data: bytes = b"", *, reply: str = "") -> bool:
+    def send(self, subject: str, data: bytes = b"", *, reply: str = "", headers: bytes = b"") -> bool:
         """Publish without an answer: acknowledgements, pull requests. False when the connection is lost."""
         try:
-            self._channel.publish(subject, data, reply)
+            self._channel.publish(subject, data, reply, headers)
         except UnavailableError:
             return False
         return True
@@ -135,24 +100,51 @@ class Link:
     def new_inbox(self) -> str:
         return f"_INBOX.{secrets.token_hex(11)}"
 
-    def ask(self, subject: str, data: bytes, headers: bytes, told: Callable[[Message | DagnatsError], None]) -> None:
-        """One message; `told` hears the answer, or why there is none: RefusedError, UnavailableError."""
-        limit = self._channel.max_payload_bytes
-        if len(data) + len(headers) + _MARGIN > limit:
-            told(RefusedError(f"the message has {len(data)} bytes; the server takes at most {limit}, headers included"))
-            return
-        if _SUBJECT.fullmatch(subject) is None:
-            told(RefusedError(f"{subject!r} cannot be the subject of a message"))
-            return
+    def on_up(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each reconnect, until what this returns is called, once."""
+        self._when_up.append(callback)
+        return lambda: self._when_up.remove(callback)
+
+    def on_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` whenever the connection is lost, until what this returns is called, once."""
+        self._when_lost.append(callback)
+        return lambda: self._when_lost.remove(callback)
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """The largest message the server takes, headers included."""
+        return self._channel.max_payload_bytes
+
+    def refusal(self, subject: str, data: bytes, headers: bytes) -> RefusedError | None:
+        """Why a message can never be sent, or None."""
+        size, limit = len(data), self._channel.max_payload_bytes
+        if size + len(headers) + _MARGIN > limit:
+            return RefusedError(f"the message has {size} bytes; the server takes at most {limit}, headers included")
+        # To the protocol a subject is one word: white space in it would be another command.
+        if " " in subject or ".." in f".{subject}." or not subject.isprintable():
+            return RefusedError(f"{subject!r} cannot be the subject of a message")
+        return None
+
+    def ask(self, subject: str, data: bytes, headers: bytes, told: Callable[[Message | DagnatsError], None]) -> bool:
+        """One message; `told` hears the answer, or why there is none: RefusedError, UnavailableError.
+
+        Returns:
+            Whether it has left. If not, `told` was called.
+        """
+        why_not = UnavailableError(_CLOSED) if self.closed else self.refusal(subject, data, headers)
+        if why_not is not None:
+            told(why_not)
+            return False
         token = str(next(self._tokens))
         try:
             self._channel.publish(subject, data, self._inbox + token, headers)
         except UnavailableError as error:
             told(error)
-            return
-        self._waiting[token] = (self._loop.time() + TIMEOUT_S, told)
+            return False
+        self._waiting[token] = (self.loop.time() + TIMEOUT_S, told)
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
+            self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
+        return True
 
     async def up(self) -> None:
         """Wait for a connection that is being made again. Raises UnavailableError when that takes too long."""
@@ -165,8 +157,9 @@ class Link:
 
     async def request(self, subject: str, data: bytes = b"", headers: bytes = b"") -> Message:
         """One message, one answer. Raises UnavailableError after `TIMEOUT_S`, or when nobody listens."""
-        await self.up()
-        answer: asyncio.Future[Message] = self._loop.create_future()
+        if not self._channel.connected:
+            await self.up()
+        answer: asyncio.Future[Message] = self.loop.create_future()
 
         def told(result: Message | DagnatsError) -> None:
             if answer.done():
@@ -183,22 +176,28 @@ class Link:
         waiting = self._waiting.pop(message.subject[len(self._inbox) :], None)
         if waiting is None:
             return
-        if message.status == "503":
+        if message.raw_headers and message.status == "503":
             waiting[1](UnavailableError("NATS: nobody serves this request; is JetStream on?"))
         else:
             waiting[1](message)
 
     def _sweep(self) -> None:
         """One timer for all requests: the oldest are first in the dict."""
-        now = self._loop.time()
+        now = self.loop.time()
         late = [token for token, _ in itertools.takewhile(lambda item: item[1][0] <= now, self._waiting.items())]
         for token in late:
             self._waiting.pop(token)[1](UnavailableError(f"NATS did not answer within {TIMEOUT_S:g} s"))
-        self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep) if self._waiting else None
+        self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep) if self._waiting else None
 
     def _on_lost(self) -> None:
         # Whether the server has taken what was under way is unknown; who asked knows how to ask again.
-        self._fail_all("the connection to NATS was lost before the answer came")
+        self._fail_all(LOST)
+        for callback in list(self._when_lost):
+            callback()
+
+    def _up(self) -> None:
+        for callback in list(self._when_up):
+            callback()
 
     def _fail_all(self, why: str) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -216,17 +215,32 @@ class Link:
             UnavailableError: The outcome is unknown.
         """
         message = await self.request(subject, data, header_block(headers) if headers else b"")
-        acked = _acked(message)
+        acked = receipt_of(message)
         if isinstance(acked, DagnatsError):
             raise acked
         return acked
 
-    def publish_surely(self, subject: str, data: bytes, headers: Mapping[str, str]) -> asyncio.Future[Receipt]:
-        """`publish` at once, repeated under the same message id until NATS has answered. Never gives up.
+    def publish_surely(
+        self, subject: str, data: bytes, headers: Mapping[str, str], *, within_s: float | None = None
+    ) -> asyncio.Future[Receipt]:
+        """`publish` at once, repeated under the same message id until NATS has answered.
 
         The message is on its way when this returns: call it many times, then wait for the futures.
+
+        Args:
+            within_s: Give up with UnavailableError, outcome unknown, when that long has passed since it first left.
+                None: never.
         """
-        return _Repeated(self, subject, data, header_block(headers)).result
+        return Publication(self, subject, data, header_block(headers), within_s).send()
+
+    def note_repeat(self, subject: str, pause_s: float, why: UnavailableError) -> None:
+        """Say that a message is sent again: one line a second, however many wait."""
+        self._repeats += 1
+        now = self.loop.time()
+        if now - self._said_s >= _SAY_EVERY_S:
+            others = f" (and {self._repeats - 1} others before it)" if self._repeats > 1 else ""
+            log.warning("sending a message to %s again in %g s%s: %s", subject, pause_s, others, why)
+            self._repeats, self._said_s = 0, now
 
     async def api(self, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A call of the JetStream API, below `$JS.API.`; raises like `publish`."""
@@ -237,47 +251,6 @@ class Link:
         if error is not None:
             raise error_of(error.get("err_code", 0), error.get("code", 0), error.get("description", ""))
         return answer
-
-
-class _Repeated:
-    """A message that is sent until it is answered."""
-
-    __slots__ = ("_data", "_headers", "_link", "_loop", "_pause_s", "_subject", "result")
-
-    def __init__(self, link: Link, subject: str, data: bytes, headers: bytes) -> None:
-        self._link = link
-        self._subject = subject
-        self._data = data
-        self._headers = headers
-        self._pause_s = _FIRST_PAUSE_S
-        self._loop = asyncio.get_running_loop()
-        self.result: asyncio.Future[Receipt] = self._loop.create_future()
-        self._send()
-
-    def _send(self) -> None:
-        if not self.result.done():
-            self._link.ask(self._subject, self._data, self._headers, self._told)
-
-    def _told(self, answer: Message | DagnatsError) -> None:
-        if self.result.done():
-            return  # nobody waits any more
-        acked = answer if isinstance(answer, DagnatsError) else _acked(answer)
-        if isinstance(acked, Receipt):
-            self.result.set_result(acked)
-        elif isinstance(acked, UnavailableError):
-            log.warning("sending a message to %s again in %g s: %s", self._subject, self._pause_s, acked)
-            self._loop.call_later(self._pause_s, self._send)
-            self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-        else:
-            self.result.set_exception(acked)
-
-
-def _acked(message: Message) -> Receipt | DagnatsError:
-    answer = _answer.decode(message.data)
-    if answer.error is not None:
-        error = answer.error
-        return error_of(error.err_code, error.code, error.description)
-    return Receipt(answer.seq, answer.duplicate)
 
 
 def _check_address(url: str) -> None:

@@ -35,7 +35,9 @@ class NatsPy:
         self._client = client
         self._callbacks = callbacks
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_up: Callable[[], None] = lambda: None
         callbacks.lost = lambda: self.on_lost()
+        callbacks.back = lambda: self.on_up()
         self._calls: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -114,6 +116,7 @@ class NatsPy:
 
     def unsubscribe(self, sid: int) -> None:
         async def end() -> None:
+            self._ended.discard(sid)
             subscription = self._subscriptions.pop(sid, None)
             if subscription is not None:
                 await subscription.unsubscribe()
@@ -145,6 +148,7 @@ class _Callbacks:
     def __init__(self) -> None:
         self.telling = False
         self.lost: Callable[[], None] = lambda: None
+        self.back: Callable[[], None] = lambda: None
         self.last_error: Exception | None = None
         self._is_lost = False
         self.up = asyncio.Event()
@@ -168,6 +172,7 @@ class _Callbacks:
         self._is_lost = False
         self.up.set()
         log.warning("connected to NATS again")
+        self.back()
 
 
 def reason(error: BaseException) -> str:

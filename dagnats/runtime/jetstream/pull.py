@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from dagnats.model.instant import parse_rfc3339
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
 
@@ -23,42 +23,37 @@ log = logging.getLogger("dagnats.nats")
 
 _EXPIRES_NS = 30_000_000_000
 _HEARTBEAT_NS = 1_000_000_000
-_SILENCE_S = 2.5  # two heartbeats and a half: then the requests are lost and made anew
+_SILENT = 2  # so many looks in a row, a heartbeat apart, that saw nothing: then the requests are lost
+_MOST_BYTES = 16 * 1024 * 1024  # of one request, or two of the largest messages the server takes
 
 
-class Place(NamedTuple):
-    """What JetStream says about a delivered message, in its reply subject."""
-
-    stream_seq: int
-    consumer_seq: int
-    time_ns: int
-    deliveries: int
+# JetStream says about a delivered message, in its reply subject:
+# $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<number of the delivery>.<time>.<pending>
+# The longer form of newer servers carries the domain and account hash in front and a token at the end.
 
 
-def place_of(message: Message) -> Place:
-    """The place of a delivered message, from `$JS.ACK.<stream>.<consumer>.<deliveries>.<seq>.<n>.<time>.<pending>`.
-
-    The longer form of newer servers carries the domain and account hash in front and a token at the end.
-    """
+def place_of(message: Message) -> tuple[int, int, int]:
+    """A delivered message's sequence in the stream, number of the delivery, and the server's time."""
     tokens = message.reply.split(".")
-    at = 4 if len(tokens) <= 9 else 6
-    return Place(int(tokens[at + 1]), int(tokens[at + 2]), int(tokens[at + 3]), int(tokens[at]))
+    at = 5 if len(tokens) <= 9 else 7
+    return int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 2])
 
 
-def direct_time_ns(message: Message) -> int:
-    """The server's time for a message read by direct get."""
-    return parse_rfc3339(message.header(b"Nats-Time-Stamp").decode())
+def deliveries_of(message: Message) -> int:
+    """How often a message was delivered, this time included."""
+    tokens = message.reply.split(".")
+    return int(tokens[4 if len(tokens) <= 9 else 6])
 
 
 class GapError(Exception):
-    """The consumer has delivered messages that did not arrive here: a connection was lost with them."""
+    """The consumer is gone, or has delivered messages that did not arrive here: begin anew."""
 
 
 class Pull:
     """Messages of one consumer, requested ahead, up to `most` at a time.
 
-    An `exclusive` one is the consumer's only reader, freshly created or reset: it knows that every delivery is
-    meant for it and raises GapError when one is missing.
+    An `exclusive` one is the consumer's only reader, from its beginning, and cannot have anything delivered again.
+    So it reads `most` ahead, and raises GapError when something may be missing.
     """
 
     def __init__(self, link: Link, stream: str, consumer: str, *, most: int, exclusive: bool = False) -> None:
@@ -67,26 +62,29 @@ class Pull:
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._most = most
         self._exclusive = exclusive
-        self._delivered = 0
         self._gap = False
         self._requested = 0
+        self._arrived_count = 0
         self._buffer: deque[Message] = deque()
-        self._arrived = asyncio.Event()
-        self._heard = 0.0
+        self._news: asyncio.Future[None] | None = None  # of a `take` that waits
+        self._heard = True
         self._inbox = link.new_inbox()
         self._subscription = 0
+        self._forget: Callable[[], None] | None = None
         self._watchdog: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._subscription = self._link.subscribe(self._inbox, self._on_message)
-        self._heard = asyncio.get_running_loop().time()
+        self._forget = self._link.on_up(self._on_up)
         self._watchdog = asyncio.create_task(self._watch(), name=f"watchdog of {self._subject}")
 
     def close(self) -> None:
         """Stop. May be called again."""
-        if self._watchdog is not None:
+        if self._forget is not None and self._watchdog is not None:
+            self._forget()
+            self._forget = None
             self._watchdog.cancel()
-        self._link.unsubscribe(self._subscription)
+            self._link.unsubscribe(self._subscription)
 
     def buffered(self) -> list[Message]:
         """Take everything that arrived and was not taken."""
@@ -99,74 +97,84 @@ class Pull:
         while not self._buffer:
             if self._gap:
                 raise GapError
-            self._arrived.clear()
             self._request(room)
-            await self._arrived.wait()
-        taken = [self._buffer.popleft() for _ in range(min(room, len(self._buffer)))]
-        if room > len(taken):
-            self._request(room - len(taken))
+            self._news = self._link.loop.create_future()
+            await self._news
+        if room >= len(self._buffer):
+            taken = self.buffered()
+        else:
+            taken = [self._buffer.popleft() for _ in range(room)]
+        self._request(room - len(taken))
         return taken
 
     def _request(self, room: int) -> None:
         """Ask for what `room` can hold, unless enough is on its way."""
-        wanted = min(room, self._most) - self._requested - len(self._buffer)
+        wanted = (self._most if self._exclusive else min(room, self._most)) - self._requested - len(self._buffer)
         # Asking for each freed place alone would cost a message per message.
         if wanted <= 0 or (self._requested and wanted < self._most // 4):
             return
-        if not self._requested:
-            self._heard = asyncio.get_running_loop().time()
-        self._requested += wanted
-        body = msgspec.json.encode({"batch": wanted, "expires": _EXPIRES_NS, "idle_heartbeat": _HEARTBEAT_NS})
-        if not self._link.send(self._subject, body, reply=self._inbox):
-            self._requested -= wanted  # the watchdog asks again
+        request = {
+            "batch": wanted,
+            "max_bytes": max(_MOST_BYTES, 2 * self._link.max_payload_bytes),
+            "expires": _EXPIRES_NS,
+            "idle_heartbeat": _HEARTBEAT_NS,
+        }
+        self._heard = True
+        if self._link.send(self._subject, msgspec.json.encode(request), reply=self._inbox):
+            self._requested += wanted
 
     def _on_message(self, message: Message) -> None:
-        self._heard = asyncio.get_running_loop().time()
-        status = message.status
-        if not status:
-            self._requested = max(self._requested - 1, 0)
-            if self._exclusive:
-                self._delivered += 1
-                if self._gap or place_of(message).consumer_seq != self._delivered:
-                    self._gap = True
-                    self._wake()
-                    return
-            self._buffer.append(message)
-            self._arrived.set()
-        elif status == "100":
-            self._on_heartbeat(message)
-        else:
-            self._on_status(status, message)
-
-    def _on_heartbeat(self, message: Message) -> None:
-        """An idle consumer says how many messages it has delivered."""
-        last = int(message.header(b"Nats-Last-Consumer") or 0)
-        if self._exclusive and last > self._delivered:
-            self._gap = True
-            self._wake()
+        self._heard = True
+        if message.raw_headers and message.status:
+            self._on_status(message.status, message)
+            return
+        if self._requested:  # one that was given up for lost may still be served
+            self._requested -= 1
+        self._arrived_count += 1
+        self._buffer.append(message)
+        self._wake()
 
     def _on_status(self, status: str, message: Message) -> None:
-        """A request ended: expired (408), was too many (409), or the consumer is gone (404)."""
-        left = int(message.header(b"Nats-Pending-Messages") or self._requested)
-        self._requested = max(self._requested - left, 0)
-        if status == "408":
+        """A heartbeat (100), or a request ended: expired (408), too much (409), the consumer is gone (404, 503)."""
+        if status == "100":
+            # An idle consumer says how many messages it has delivered.
+            if self._exclusive and int(message.header(b"Nats-Last-Consumer") or 0) > self._arrived_count:
+                self._begin_anew()
+            return
+        self._requested = max(self._requested - int(message.header(b"Nats-Pending-Messages") or self._requested), 0)
+        gone = status in ("404", "503") or "Deleted" in message.description
+        if status == "408" or "MaxBytes" in message.description:
             self._wake()
+        elif gone and self._exclusive:
+            self._begin_anew()
         else:  # asking again at once could spin; the watchdog does it within a second
-            gone = status in ("404", "503") or "Deleted" in message.description
             say = log.warning if gone else log.debug
             say("nothing comes from consumer %s: %s", self._consumer, message.description or status)
 
+    def _on_up(self) -> None:
+        """Requests do not outlive a connection, nor does what was on its way."""
+        self._requested = 0
+        if self._exclusive:
+            self._begin_anew()
+        self._wake()
+
+    def _begin_anew(self) -> None:
+        self._gap = True
+        self._wake()
+
     async def _watch(self) -> None:
-        """Requests die with a connection or a server, unannounced: silence means asking again."""
-        loop = asyncio.get_running_loop()
+        """Requests can die with a server, unannounced: silence means asking again."""
+        silent = 0
         while True:
             await asyncio.sleep(_HEARTBEAT_NS / 1e9)
-            if self._requested and loop.time() - self._heard > _SILENCE_S:
-                self._requested = 0
-                self._heard = loop.time()
+            silent = 0 if self._heard or not self._requested else silent + 1
+            self._heard = False
+            if silent == _SILENT:
+                self._on_up()
             if not self._requested:
                 self._wake()
 
     def _wake(self) -> None:
-        """Let a waiting `take` ask again. It finds the buffer as it is, empty or not."""
-        self._arrived.set()
+        """Let a waiting `take` look again."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)

@@ -7,20 +7,23 @@ import re
 from typing import TYPE_CHECKING
 
 from dagnats.errors import ConflictError, RefusedError
-from dagnats.runtime.jetstream.link import MSG_ID
-from dagnats.runtime.jetstream.pull import Pull, place_of
+from dagnats.runtime.jetstream.publish import id_block
+from dagnats.runtime.jetstream.pull import Pull, deliveries_of
+from dagnats.runtime.jetstream.read import messages_of, state_of
 from dagnats.runtime.jetstream.resources import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
+    from dagnats.runtime.jetstream.batch import GroupCommit
     from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
-    from dagnats.runtime.ports import TaskDelivery
+    from dagnats.runtime.ports import Receipt, TaskDelivery
 
 _OVERLAP = 10100  # another consumer of the work queue has a filter that shares subjects
 _EXISTS = 10148
 _SECOND = 1_000_000_000
+_CANCEL = "dagnats.cancel."
 
 
 def durable_name(task_type: str) -> str:
@@ -34,14 +37,33 @@ def durable_name(task_type: str) -> str:
 class JetStreamTaskQueue:
     """`ports.TaskQueue`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, commit: GroupCommit) -> None:
         self._link = link
+        self._commit = commit
 
-    def put(self, task_type: str, run_id: str, data: bytes, *, id: str) -> Awaitable[object]:
-        return self._link.publish_surely(f"task.{task_type}.{run_id}", data, {MSG_ID: id})
+    def put(
+        self, task_type: str, run_id: str, data: bytes, *, id: str, within_s: float | None = None
+    ) -> Awaitable[Receipt]:
+        return self._commit.publish(f"task.{task_type}.{run_id}", data, id_block(id), within_s=within_s)
 
     async def drop(self, task_type: str, run_id: str) -> None:
         await self._link.api(f"STREAM.PURGE.{TASKS}", {"filter": f"task.{task_type}.{run_id}"})
+
+    async def waiting(self, task_type: str, run_id: str) -> list[bytes]:
+        return [message.data for message in await messages_of(self._link, TASKS, f"task.{task_type}.{run_id}")]
+
+    async def last(self) -> int:
+        last: int = (await state_of(self._link, TASKS))["last_seq"]
+        return last
+
+    def cancel(self, run_id: str, data: bytes) -> None:
+        self._link.send(_CANCEL + run_id, data)
+
+
+def hear_cancellations(link: Link, told: Callable[[str, bytes], None]) -> Callable[[], None]:
+    """`ports.WorkerFeeds.cancellations`."""
+    sid = link.subscribe(f"{_CANCEL}*", lambda message: told(message.subject[len(_CANCEL) :], message.data))
+    return lambda: link.unsubscribe(sid)
 
 
 class JetStreamTaskDelivery:
@@ -63,7 +85,7 @@ class JetStreamTaskDelivery:
 
     @property
     def deliveries(self) -> int:
-        return place_of(self._message).deliveries
+        return deliveries_of(self._message)
 
     def acknowledge(self) -> None:
         self._link.send(self._message.reply, b"+ACK")

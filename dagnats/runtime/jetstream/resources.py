@@ -22,8 +22,11 @@ ENGINE = "ENGINE"
 RUNS = "workflow_runs"
 DEFINITIONS = "workflow_defs"
 
+STORED = "stored."
+"""Before the subject of an event that is stored, as the server tells those who listen."""
+
 _SECOND = 1_000_000_000
-_WINDOW = 30 * _SECOND  # ids are kept in the server's memory, about 150 bytes each
+_WINDOW_S = 30.0  # ids are kept in the server's memory, about 150 bytes each
 _DAY = 24 * 3600 * _SECOND
 
 _STREAM: dict[str, Any] = {
@@ -34,7 +37,7 @@ _STREAM: dict[str, Any] = {
     "max_msgs": -1,
     "max_bytes": -1,
     "max_age": 0,
-    "duplicate_window": _WINDOW,
+    "duplicate_window": int(_WINDOW_S * _SECOND),
     # Since 2.15 a stream without a number of its own takes 1,000 consumers at most.
     "max_consumers": 100_000,
     "allow_direct": True,
@@ -47,6 +50,8 @@ STREAMS: dict[str, dict[str, Any]] = {
         # Full means refusing new events, never cutting the history of a live run.
         "discard": "new",
         "allow_atomic": True,
+        # Who waits for a run hears of each event once it is stored, without asking for it.
+        "republish": {"src": "history.>", "dest": f"{STORED}history.>"},
     },
     TASKS: {
         "subjects": ["task.>"],
@@ -63,7 +68,7 @@ STREAMS: dict[str, dict[str, Any]] = {
     },
     ENGINE: {
         "subjects": ["engine.>"],
-        "description": "Who leads.",
+        "description": "Who leads, how far the log is decided, how the server stores.",
         "max_msgs_per_subject": 1,
     },
     DEAD_LETTERS: {
@@ -92,30 +97,45 @@ def stream_configs() -> Iterator[dict[str, Any]]:
             "description": description,
             "max_msgs_per_subject": 1,
             "discard": "new",
+            "allow_atomic": True,
             "allow_rollup_hdrs": True,
             "deny_delete": True,
         }
 
 
-async def prepare(link: Link) -> None:
+async def prepare(link: Link, *, window_s: float = _WINDOW_S) -> None:
     """Create what is missing. Whoever starts first does it; doing it again changes nothing.
+
+    Args:
+        window_s: How long a new log and new queues remember the ids of their messages.
 
     Raises:
         ConflictError: A stream exists with another configuration; the message says what differs.
     """
     for config in stream_configs():
+        if config["name"] in (HISTORY, TASKS):
+            config["duplicate_window"] = int(window_s * _SECOND)
         try:
             await link.api(f"STREAM.CREATE.{config['name']}", config)
         except RefusedError as error:
             if error.code != _NAME_IN_USE:
                 raise
-            found = await link.api(f"STREAM.INFO.{config['name']}")
-            _refuse_difference(config, found["config"])
+            await _adopt(link, config)
+
+
+async def _adopt(link: Link, wanted: Mapping[str, Any]) -> None:
+    """Use a stream that exists; switch on what a stream of an earlier version lacks."""
+    found: dict[str, Any] = (await link.api(f"STREAM.INFO.{wanted['name']}"))["config"]
+    missing = {switch: wanted[switch] for switch in _SWITCHES if wanted.get(switch) and not found.get(switch)}
+    _refuse_difference(wanted, {**found, **missing})
+    if missing:
+        await link.api(f"STREAM.UPDATE.{wanted['name']}", {**found, **missing})
 
 
 _NAME_IN_USE = 10058
+_SWITCHES = ("allow_atomic", "allow_msg_schedules", "allow_direct", "republish")
 # What may differ: operators size and replicate streams to their machines.
-_FREE = {"num_replicas", "max_bytes", "max_age", "max_msgs", "description", "max_consumers"}
+_FREE = {"num_replicas", "max_bytes", "max_age", "max_msgs", "description", "max_consumers", "duplicate_window"}
 
 
 def _refuse_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:

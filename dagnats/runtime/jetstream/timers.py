@@ -6,11 +6,15 @@ event that set it.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING
 
+from dagnats.model.identifier import is_run_id
 from dagnats.model.instant import rfc3339
-from dagnats.runtime.jetstream.link import MSG_ID
-from dagnats.runtime.jetstream.pull import Pull
+from dagnats.runtime.burial import bury
+from dagnats.runtime.jetstream.publish import MSG_ID
+from dagnats.runtime.jetstream.pull import Pull, place_of
 from dagnats.runtime.jetstream.resources import TIMERS
 
 if TYPE_CHECKING:
@@ -18,7 +22,9 @@ if TYPE_CHECKING:
 
     from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
-    from dagnats.runtime.ports import Wakeup
+    from dagnats.runtime.ports import DeadLetters, Wakeup
+
+log = logging.getLogger("dagnats.nats")
 
 _DURABLE = "sleep-timer"
 _BATCH = 256
@@ -30,24 +36,37 @@ class JetStreamTimers:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    def set(self, run_id: str, *, due_ns: int, seq: int, id: str) -> Awaitable[object]:
+    def set(self, run_id: str, *, due_ns: int, seq: int, replaces: int, id: str) -> Awaitable[object]:
         headers = {
             MSG_ID: id,
             "Nats-Schedule": f"@at {rfc3339(due_ns)}",
             "Nats-Schedule-Target": f"due.{run_id}.{seq}",
         }
+        if replaces:  # the server removes the old one as it stores this; if it has fired by then, it has fired
+            headers |= {"Nats-Schedule-Next": "purge", "Nats-Scheduler": f"sleep.{run_id}.{replaces}"}
         return self._link.publish_surely(f"sleep.{run_id}.{seq}", b"%d" % due_ns, headers)
+
+    async def drop(self, run_id: str, seq: int) -> None:
+        await self._link.api(f"STREAM.PURGE.{TIMERS}", {"filter": f"sleep.{run_id}.{seq}"})
 
 
 class JetStreamWakeup:
-    """`ports.Wakeup`. Its message is the instant it was set for."""
+    """`ports.Wakeup`. Its message is the instant it was set for.
+
+    Raises:
+        ValueError: The message is no wake-up of ours.
+    """
 
     __slots__ = ("_link", "_message", "due_ns", "run_id", "seq")
 
     def __init__(self, link: Link, message: Message) -> None:
         self._link = link
         self._message = message
-        _, self.run_id, seq = message.subject.split(".")
+        _, self.run_id, seq, *more = [*message.subject.split("."), "", ""]
+        if any(more) or not is_run_id(self.run_id) or not (seq.isascii() and seq.isdigit()):
+            raise ValueError(f"the subject {message.subject!r} is not due.<run>.<sequence>")
+        if not message.data.isdigit():
+            raise ValueError(f"{message.data[:64]!r} is not an instant in nanoseconds")
         self.seq = int(seq)
         self.due_ns = int(message.data)
 
@@ -58,12 +77,14 @@ class JetStreamWakeup:
 class JetStreamWakeupFeed:
     """`ports.WakeupFeed`."""
 
-    def __init__(self, link: Link, pull: Pull) -> None:
+    def __init__(self, link: Link, pull: Pull, letters: DeadLetters) -> None:
         self._link = link
         self._pull = pull
+        self._letters = letters
+        self._burials: dict[int, asyncio.Task[None]] = {}
 
     @classmethod
-    async def open(cls, link: Link) -> JetStreamWakeupFeed:
+    async def open(cls, link: Link, letters: DeadLetters) -> JetStreamWakeupFeed:
         config = {
             "name": _DURABLE,
             "durable_name": _DURABLE,
@@ -77,7 +98,7 @@ class JetStreamWakeupFeed:
         await link.api(f"CONSUMER.CREATE.{TIMERS}.{_DURABLE}", {"stream_name": TIMERS, "config": config})
         pull = Pull(link, TIMERS, _DURABLE, most=_BATCH)
         pull.start()
-        return cls(link, pull)
+        return cls(link, pull, letters)
 
     async def batch(self) -> Sequence[Wakeup]:
         while True:
@@ -85,10 +106,34 @@ class JetStreamWakeupFeed:
             for message in await self._pull.take(_BATCH):
                 try:
                     wakeups.append(JetStreamWakeup(self._link, message))
-                except ValueError:  # not one of ours: it can wake nobody
-                    self._link.send(message.reply, b"+TERM")
+                except ValueError as error:  # it can wake nobody
+                    self._begin_burial(message, str(error))
             if wakeups:
                 return wakeups
 
+    def _begin_burial(self, message: Message, why: str) -> None:
+        """Aside: wake-ups do not wait for it. One that comes again while it is buried is the same one."""
+        seq, _, _ = place_of(message)
+        if seq not in self._burials:
+            self._burials[seq] = asyncio.create_task(self._bury(seq, message, why), name=f"burial of wake-up {seq}")
+
+    async def _bury(self, seq: int, message: Message, why: str) -> None:
+        log.error("message %d on %s goes to the dead letters: %s", seq, message.subject, why)
+        headers = {
+            "Dagnats-Dlq-Error": why,
+            "Dagnats-Dlq-Consumer": TIMERS,
+            "Dagnats-Dlq-Sequence": str(seq),
+            "Dagnats-Dlq-Subject": message.subject,
+        }
+        try:
+            await bury(
+                self._letters, f"{_DURABLE}.unmarshal-failed.{seq}", message.data, headers, id=f"dlq:timers:{seq}"
+            )
+            self._link.send(message.reply, b"+TERM")
+        finally:
+            del self._burials[seq]
+
     async def close(self) -> None:
         self._pull.close()
+        for burial in list(self._burials.values()):
+            burial.cancel()

@@ -18,7 +18,7 @@ from dagnats.errors import UnavailableError
 from dagnats.runtime.jetstream.channel import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 log = logging.getLogger("dagnats.nats")
 
@@ -63,12 +63,14 @@ class Wire:
         self._options = _options(parts.username, parts.password, token, name)
         self._loop = asyncio.get_running_loop()
         self._session: _Session | None = None
-        self._subscriptions: dict[int, tuple[bytes, Callable[[Message], None]]] = {}
+        self._subjects: dict[int, bytes] = {}
+        self._callbacks: dict[bytes, Callable[[Message], None]] = {}
         self._last_sid = 0
         self._keeper: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._up = asyncio.Event()
         self.on_lost: Callable[[], None] = lambda: None
+        self.on_up: Callable[[], None] = lambda: None
 
     @classmethod
     async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> Wire:
@@ -92,18 +94,11 @@ class Wire:
         if self._session is None:
             raise UnavailableError("the connection to NATS is lost")
         if headers:
-            total = len(headers) + len(data)
-            command = b"HPUB %b %b %d %d\r\n%b%b\r\n" % (
-                subject.encode(),
-                reply.encode(),
-                len(headers),
-                total,
-                headers,
-                data,
-            )
+            size = len(headers)
+            parts = (subject.encode(), reply.encode(), size, size + len(data), headers, data)
+            self._session.write(b"HPUB %b %b %d %d\r\n%b%b\r\n" % parts)
         else:
-            command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(data), data)
-        self._session.write(command)
+            self._session.write(b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(data), data))
 
     async def up(self) -> None:
         await self._up.wait()
@@ -115,13 +110,15 @@ class Wire:
     def subscribe(self, subject: str, callback: Callable[[Message], None]) -> int:
         self._last_sid += 1
         sid = self._last_sid
-        self._subscriptions[sid] = (subject.encode(), callback)
+        self._subjects[sid] = subject.encode()
+        self._callbacks[b"%d" % sid] = callback
         if self._session is not None:
             self._session.write(b"SUB %b %d\r\n" % (subject.encode(), sid))
         return sid
 
     def unsubscribe(self, sid: int) -> None:
-        if self._subscriptions.pop(sid, None) is not None and self._session is not None:
+        self._callbacks.pop(b"%d" % sid, None)
+        if self._subjects.pop(sid, None) is not None and self._session is not None:
             self._session.write(b"UNSUB %d\r\n" % sid)
 
     async def close(self) -> None:
@@ -138,14 +135,14 @@ class Wire:
     async def _open(self) -> None:
         async with asyncio.timeout(CONNECT_S):
             _, session = await self._loop.create_connection(
-                lambda: _Session(self._on_message, self._session_lost), self._host, self._port
+                lambda: _Session(self._callbacks, self._session_lost), self._host, self._port
             )
             try:
                 info = await session.info
                 if info.tls_required or info.nonce:
                     raise Unsuited(f"{self._host} asks for {'TLS' if info.tls_required else 'a signed nonce'}")
                 session.write(b"CONNECT %b\r\n" % msgspec.json.encode(self._options))
-                for sid, (subject, _) in self._subscriptions.items():
+                for sid, subject in self._subjects.items():
                     session.write(b"SUB %b %d\r\n" % (subject, sid))
                 await session.ping()
             except BaseException:
@@ -175,6 +172,7 @@ class Wire:
                 with contextlib.suppress(OSError, TimeoutError, Refused, Unsuited, UnavailableError):
                     await self._open()
             log.warning("connected to NATS again")
+            self.on_up()
 
     async def _watch(self) -> None:
         """Return when the connection is lost; give up one that is silent though pinged."""
@@ -190,17 +188,14 @@ class Wire:
                 async with asyncio.timeout(PING_S):
                     await self._lost.wait()
 
-    def _on_message(self, sid: int, message: Message) -> None:
-        subscription = self._subscriptions.get(sid)
-        if subscription is not None:
-            subscription[1](message)
-
 
 class _Session(asyncio.Protocol):
     """One TCP connection: cuts the bytes into messages, joins what is written."""
 
-    def __init__(self, on_message: Callable[[int, Message], None], on_lost: Callable[[_Session], None]) -> None:
-        self._on_message = on_message
+    def __init__(
+        self, callbacks: Mapping[bytes, Callable[[Message], None]], on_lost: Callable[[_Session], None]
+    ) -> None:
+        self._callbacks = callbacks  # by the subscription's number, as it stands in the bytes
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -314,9 +309,12 @@ class _Session(asyncio.Protocol):
             self._wanted = stop + 2 - at
             return -1
         middle = start + int(words[-2]) if headers else start
-        reply = words[3].decode() if len(words) == (6 if headers else 5) else ""
-        message = Message(words[1].decode(), reply, data[start:middle], data[middle:stop])
-        self._on_message(int(words[2]), message)
+        callback = self._callbacks.get(words[2])
+        if callback is not None:
+            # The server takes any bytes for a subject; one that is no text must not end the connection.
+            subject = words[1].decode("utf-8", "replace")
+            reply = words[3].decode("utf-8", "replace") if len(words) == (6 if headers else 5) else ""
+            callback(Message(subject, reply, data[start:middle], data[middle:stop]))
         return stop + 2
 
     def _control(self, line: bytes) -> None:

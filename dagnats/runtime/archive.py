@@ -1,0 +1,113 @@
+"""Writes snapshots behind: of runs that ended, that rest, or have changed for a second, when nothing waits for it.
+
+A snapshot never overtakes its actions: it is taken of runs whose actions are all stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dagnats.errors import ConflictError, RefusedError
+from dagnats.model.run import encode_run
+from dagnats.runtime.patience import persist
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dagnats.runtime.ports import Snapshots
+    from dagnats.runtime.roster import Roster, Seat
+    from dagnats.runtime.together import Aside
+
+log = logging.getLogger("dagnats.engine")
+
+SAVE_AFTER_S = 1.0
+_EVERY_S = 0.1
+_AT_ONCE = 2_000
+_SHARE = 50  # a run rests this many times as long as its snapshot took to make: large ones stay rare
+
+
+class Archive:
+    """The way from the roster into the snapshots.
+
+    Args:
+        covered: Called when more of the log is covered by snapshots than before.
+        aside: Where the answers are waited for.
+        rest_s: How long a run has no new snapshot after one.
+    """
+
+    def __init__(
+        self, snapshots: Snapshots, roster: Roster, covered: Callable[[], None], aside: Aside, *, rest_s: float
+    ) -> None:
+        self._aside = aside
+        self._rest_s = rest_s
+        self._snapshots = snapshots
+        self._roster = roster
+        self._covered = covered
+        self._next = 0.0
+        self._storing = False
+
+    async def keep(self) -> None:
+        """Sweep from time to time."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Send the snapshots that are due, of runs that rest."""
+        now = time.monotonic()
+        if now < self._next or self._storing:
+            return
+        self._next = now + _EVERY_S
+        seats = self._roster.take(_AT_ONCE)
+        if seats:
+            under_way = [self._send(seat) for seat in seats]
+            self._storing = True
+            self._aside.spawn(self._store(under_way))
+
+    def _send(self, seat: Seat) -> tuple[Seat, bytes, float, Awaitable[int]]:
+        begun = time.monotonic()
+        data = encode_run(seat.run)
+        took_s = time.monotonic() - begun
+        return seat, data, took_s, self._snapshots.save(seat.run.run_id, data, revision=seat.revision)
+
+    async def _store(self, under_way: list[tuple[Seat, bytes, float, Awaitable[int]]]) -> None:
+        for seat, data, took_s, saving in under_way:
+            revision = await self._stored(seat, data, saving)
+            self._roster.saved(seat, revision, len(data), rest_s=max(self._rest_s, took_s * _SHARE))
+        self._storing = False
+        self._covered()
+
+    async def _stored(self, seat: Seat, data: bytes, saving: Awaitable[int]) -> int:
+        run_id = seat.run.run_id
+        while True:
+            try:
+                return await saving
+            except RefusedError as error:
+                log.warning("run %s has no snapshot: %s", run_id, error)
+                return seat.revision
+            except ConflictError:
+                stored = await persist(lambda: self._snapshots.load(run_id))
+                revision = stored.revision if stored is not None else 0
+                if stored is not None and _is_newer(stored.data, data):
+                    return revision  # ours after all, or an engine's that was ahead of us
+                saving = self._snapshots.save(run_id, data, revision=revision)
+
+
+class _Place(msgspec.Struct):
+    seq: int
+
+
+_place = msgspec.json.Decoder(_Place)
+
+
+def _is_newer(stored: bytes, ours: bytes) -> bool:
+    """Whether the stored snapshot makes ours needless."""
+    try:
+        return _place.decode(stored).seq >= _place.decode(ours).seq
+    except msgspec.DecodeError:
+        return False

@@ -1,0 +1,128 @@
+"""Actions of which nobody knows whether they were done: which of them are still to do?
+
+The server drops a repeated message only as long as it remembers its id. After that the log says what came of an
+action, and the queue says which tasks still wait; what neither knows of was not done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from dagnats.errors import DecodeError
+from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
+from dagnats.model.task import decode_task
+from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.decider import CoreError
+from dagnats.runtime.patience import persist
+from dagnats.runtime.record import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dagnats.model.event import Record
+    from dagnats.runtime.core.action import AnyAction
+    from dagnats.runtime.decider import Decider
+    from dagnats.runtime.ports import Ports
+    from dagnats.runtime.roster import Roster
+
+_AT_ONCE = 64
+
+
+def decided_by(action: AnyAction) -> int:
+    """The event that decided an action: its id is `{run}.{event}.{n}`."""
+    return int(action.id.split(".")[1])
+
+
+class _Known(NamedTuple):
+    """What became of a run: its state after all its events, those events, and its tasks in the queue."""
+
+    run: Run
+    later: Sequence[Record]
+    queued: set[tuple[str, int]]
+
+
+class Doubt:
+    """Settles actions by what log and queue say of them."""
+
+    def __init__(self, ports: Ports, roster: Roster, decider: Decider) -> None:
+        self._ports = ports
+        self._roster = roster
+        self._decider = decider
+
+    async def left(self, actions: Iterable[AnyAction]) -> list[AnyAction]:
+        """Those that were not done and are still wanted."""
+        by_run: dict[str, list[AnyAction]] = defaultdict(list)
+        for action in actions:
+            by_run[action.run_id].append(action)
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def settle(run_id: str) -> list[AnyAction]:
+            async with room:
+                return await self._of_run(run_id, by_run[run_id])
+
+        return [action for left in await asyncio.gather(*map(settle, by_run)) for action in left]
+
+    async def _of_run(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
+        seat = self._roster.seat(run_id)
+        if seat is None:  # parked meanwhile: whoever takes it up again settles everything
+            return []
+        # The queue first: a task leaves it only after its answer is in the log.
+        types = {action.task for action in actions if isinstance(action, EnqueueTask)}
+        queued = await self._queued(run_id, types)
+        known = await self._known(seat.run, min(decided_by(action) for action in actions), queued)
+        left = [action for action in actions if _is_left(action, known)]
+        return [action for action in left if not (isinstance(action, SendDeadLetter) and await self._is_kept(action))]
+
+    async def _is_kept(self, action: SendDeadLetter) -> bool:
+        """Whether the dead letter of this attempt is there."""
+        subject = f"{action.task}.{action.run_id}.{action.step_id}"
+        letters = await persist(lambda: self._ports.dead_letters.find(subject))
+        return any(letter.headers.get("Dagnats-Dlq-Attempts") == str(action.attempt) for letter in letters)
+
+    async def _queued(self, run_id: str, types: set[str]) -> set[tuple[str, int]]:
+        found: set[tuple[str, int]] = set()
+        for task_type in types:
+            for data in await persist(lambda task_type=task_type: self._ports.tasks.waiting(task_type, run_id)):
+                try:
+                    task = decode_task(data)
+                except DecodeError:
+                    continue
+                found.add((task.step_id, task.attempt))
+        return found
+
+    async def _known(self, run: Run, after: int, queued: set[tuple[str, int]]) -> _Known:
+        later = decoded(await persist(lambda: self._ports.log.read(run.run_id, after=after)))
+        copy = decode_run(encode_run(run))  # folding moves it, and the events in between are not decided yet
+        try:
+            moved = await self._decider.refold([record for record in later if record.seq > run.seq], copy)
+        except CoreError:  # it is parked when its turn comes
+            moved = None
+        return _Known(moved if moved is not None else run, later, queued)
+
+
+def _is_left(action: AnyAction, known: _Known) -> bool:
+    run = known.run
+    match action:
+        case EnqueueTask():
+            state = run.steps.get(action.step_id)
+            if state is None or state.attempt != action.attempt or state.retry_at_ns:
+                return False
+            return state.status in IN_FLIGHT and (action.step_id, action.attempt) not in known.queued
+        case EndRun():
+            return not run.ended
+        case SetTimer():
+            return run.wake_seq == action.seq
+        case AppendEvent():
+            return not any(_is_same(record, action) for record in known.later)
+        case _:
+            return True
+
+
+def _is_same(record: Record, action: AppendEvent) -> bool:
+    """Whether an event of the log is the one an action appends: of its kind, and of its step."""
+    event = record.event
+    if record.seq <= decided_by(action) or type(event) is not type(action.event):
+        return False
+    return getattr(event, "step_id", "") == getattr(action.event, "step_id", "")

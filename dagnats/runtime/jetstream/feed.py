@@ -1,0 +1,123 @@
+"""The log as one engine reads it: through a consumer in the server's memory, made anew when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import TYPE_CHECKING
+
+from dagnats.errors import UnavailableError
+from dagnats.runtime.jetstream.history import ALL, run_of
+from dagnats.runtime.jetstream.publish import EXPECTED_LAST
+from dagnats.runtime.jetstream.pull import GapError, Pull, place_of
+from dagnats.runtime.jetstream.read import message_at, state_of, time_ns_of
+from dagnats.runtime.jetstream.resources import HISTORY
+from dagnats.runtime.ports import Entry, LogCut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagnats.runtime.jetstream.channel import Message
+    from dagnats.runtime.jetstream.link import Link
+
+log = logging.getLogger("dagnats.nats")
+
+_BATCH = 512
+_AHEAD = 2 * _BATCH
+_INACTIVE_NS = 90_000_000_000  # a consumer whose reader died is gone after that
+_PAUSE_S = 0.25
+_NOTHING_BEFORE = f"\r\n{EXPECTED_LAST}: 0\r\n".encode()
+
+
+class JetStreamLogFeed:
+    """`ports.LogFeed`."""
+
+    def __init__(self, link: Link, after: int) -> None:
+        self._link = link
+        self._seen = after
+        self._seen_ns = 0  # 0: not known
+        self._live_from = 0
+        self._next = 1  # the number of the next delivery
+        self._name = ""
+        self._pull: Pull | None = None
+
+    @classmethod
+    async def open(cls, link: Link, after: int) -> JetStreamLogFeed:
+        feed = cls(link, after)
+        await feed._begin()
+        return feed
+
+    async def batch(self) -> list[Entry]:
+        while True:
+            try:
+                if self._pull is None:
+                    await self._begin()
+                else:
+                    return self._entries(await self._pull.take(_BATCH))
+            except GapError:
+                self._end()
+            except UnavailableError as error:
+                log.warning("cannot read the history, trying again in %g s: %s", _PAUSE_S, error)
+                await asyncio.sleep(_PAUSE_S)
+
+    async def close(self) -> None:
+        self._end()
+
+    async def _begin(self) -> None:
+        """Read on behind what was seen, if that is still there."""
+        name = f"engine-{secrets.token_hex(8)}"
+        config = {
+            "name": name,
+            "description": "An engine reads the history.",
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._seen + 1,
+            "filter_subject": ALL,
+            "ack_policy": "none",
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": _INACTIVE_NS,
+        }
+        await self._link.api(f"CONSUMER.CREATE.{HISTORY}.{name}.{ALL}", {"stream_name": HISTORY, "config": config})
+        # Only now: a server that comes back with a shorter log has lost the consumer, and so is noticed.
+        await self._check()
+        self._name, self._next = name, 1
+        self._pull = Pull(self._link, HISTORY, name, most=_AHEAD, exclusive=True)
+        self._pull.start()
+
+    async def _check(self) -> None:
+        """Raise LogCut when what was seen last is not in the log."""
+        last = (await state_of(self._link, HISTORY))["last_seq"]
+        if last < self._seen:
+            raise LogCut(f"the history ends at event {last}; it was read up to {self._seen}")
+        message = await message_at(self._link, HISTORY, self._seen) if self._seen else None
+        if message is not None:  # its run may have been purged
+            stored_ns = time_ns_of(message)
+            if self._seen_ns not in (0, stored_ns):
+                raise LogCut(f"event {self._seen} of the history is another one than was read")
+            self._seen_ns = stored_ns
+        self._live_from = last + 1
+
+    def _entries(self, messages: Sequence[Message]) -> list[Entry]:
+        entries: list[Entry] = []
+        for message in messages:
+            seq, number, time_ns = place_of(message)
+            if number != self._next:
+                break
+            self._next += 1
+            # The server has checked that nothing was there before, and no engine has seen it: certainly a new run.
+            first = seq >= self._live_from and _NOTHING_BEFORE in message.raw_headers
+            entries.append(Entry(seq, time_ns, run_of(message.subject), message.data, first))
+        if entries:
+            self._seen, self._seen_ns = entries[-1].seq, entries[-1].time_ns
+        if len(entries) < len(messages):  # some deliveries were lost; none of them is acknowledged, or comes again
+            self._end()
+        if not entries:
+            raise GapError
+        return entries
+
+    def _end(self) -> None:
+        pull, self._pull = self._pull, None
+        if pull is not None:
+            pull.close()
+            self._link.ask(f"$JS.API.CONSUMER.DELETE.{HISTORY}.{self._name}", b"", b"", lambda _: None)

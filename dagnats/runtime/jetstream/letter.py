@@ -1,0 +1,53 @@
+"""Dead letters, on `dead.>`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.errors import RefusedError
+from dagnats.runtime.jetstream.publish import MSG_ID
+from dagnats.runtime.jetstream.read import messages_of, seq_of, subject_of
+from dagnats.runtime.jetstream.resources import DEAD_LETTERS
+from dagnats.runtime.ports import Letter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from dagnats.runtime.jetstream.channel import Message
+    from dagnats.runtime.jetstream.link import Link
+
+_PREFIX = "dead."
+_NOT_THERE = 10057
+
+
+class JetStreamDeadLetters:
+    """`ports.DeadLetters`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def put(self, subject: str, data: bytes, *, headers: Mapping[str, str], id: str) -> Awaitable[object]:
+        safe = {key: _one_line(value) for key, value in headers.items()}
+        return self._link.publish_surely(_PREFIX + subject, data, {**safe, MSG_ID: id})
+
+    async def find(self, subject: str) -> list[Letter]:
+        return [_letter(message) for message in await messages_of(self._link, DEAD_LETTERS, _PREFIX + subject)]
+
+    async def remove(self, seq: int) -> None:
+        request = {"seq": seq, "no_erase": True}  # to overwrite it with noise would take milliseconds
+        try:
+            await self._link.api(f"STREAM.MSG.DELETE.{DEAD_LETTERS}", request)
+        except RefusedError as error:
+            if error.code != _NOT_THERE:
+                raise
+
+
+def _letter(message: Message) -> Letter:
+    headers = {key: value for key, value in message.headers.items() if not key.startswith("Nats-")}
+    return Letter(seq_of(message), subject_of(message)[len(_PREFIX) :], headers, message.data)
+
+
+def _one_line(text: str, most: int = 1_000) -> str:
+    """Header values are one line of Latin text to nats-py and NATS; errors may be anything."""
+    line = " ".join(text.split())
+    return line.encode("ascii", "replace").decode()[:most]

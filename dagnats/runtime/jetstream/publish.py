@@ -1,0 +1,191 @@
+"""Messages that a stream must take: their headers, the answers to them, and sending again until there is one."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dagnats.errors import ConflictError, DagnatsError, RefusedError, UnavailableError
+from dagnats.runtime.ports import Receipt
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+    from dagnats.runtime.jetstream.channel import Message
+    from dagnats.runtime.jetstream.link import Link
+
+TIMEOUT_S = 5.0  # a server that is up answers in milliseconds; a lost connection is noticed before this
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+
+MSG_ID = "Nats-Msg-Id"
+EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
+
+
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Headers as they go over the wire; a line break in a value becomes a space."""
+    lines = [
+        f"{name}: {value if value.isprintable() else ' '.join(value.splitlines())}\r\n"
+        for name, value in headers.items()
+    ]
+    return f"NATS/1.0\r\n{''.join(lines)}\r\n".encode() if lines else b""
+
+
+def id_block(id: str) -> bytes:
+    """The header block of most messages: an id and no more."""
+    if id.isprintable():
+        return f"NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n".encode()
+    return header_block({MSG_ID: id})
+
+
+class _ApiError(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Answer(msgspec.Struct):
+    seq: int = 0
+    duplicate: bool = False
+    error: _ApiError | None = None
+    count: int = 0  # of a batch
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+# JetStream error codes that mean "somebody was first".
+_CONFLICTS = {10071, 10164}
+# Codes that say the server cannot do it now, though it may later: no cluster leader, no room, JetStream restarting.
+_TRANSIENT = {10008, 10023, 10028, 10047, 10076}
+_FULL = 10077  # of a stream with `discard: new`
+
+
+class StreamFull(UnavailableError):
+    """The stream has as much as it may have: there will be room when somebody makes it."""
+
+
+def error_of(code: int, status: int, description: str) -> DagnatsError:
+    """The one table from JetStream's errors to ours."""
+    if code in _CONFLICTS:
+        return ConflictError(f"NATS: {description}")
+    if code == _FULL:
+        return StreamFull(f"NATS: {description}")
+    if code in _TRANSIENT or status in (408, 503):
+        return UnavailableError(f"NATS: {description}")
+    return RefusedError(f"NATS refused the message: {description}", code=code)
+
+
+def _answer_of(message: Message) -> _Answer:
+    try:
+        return _decoder.decode(message.data)
+    except msgspec.DecodeError:
+        return _Answer()
+
+
+def _error_of(answer: _Answer, message: Message) -> DagnatsError:
+    if answer.error is not None:
+        return error_of(answer.error.err_code, answer.error.code, answer.error.description)
+    # Somebody else listens on the subject, and was quicker.
+    return UnavailableError(f"{message.data[:64]!r} is no answer of a stream's")
+
+
+def receipt_of(message: Message) -> Receipt | DagnatsError:
+    """A stream's answer to one message."""
+    answer = _answer_of(message)
+    return Receipt(answer.seq, answer.duplicate) if answer.seq else _error_of(answer, message)
+
+
+def batch_of(message: Message) -> range | DagnatsError:
+    """A stream's answer to an atomic batch: the sequences of its messages."""
+    answer = _answer_of(message)
+    return range(answer.seq - answer.count + 1, answer.seq + 1) if answer.seq else _error_of(answer, message)
+
+
+class Publication:
+    """A message on its way into a stream. `result` is there when the stream has answered; it may be cancelled.
+
+    Args:
+        within_s: How long the server remembers the message's id: it is not sent again after that. None: for ever.
+    """
+
+    # Where most have the same value, the class holds it: one of these is made for every message.
+    on_told: Callable[[], None] | None = None
+    """Called once, when the first sending was answered or will not be."""
+    refused_when_full = False
+    """Whether nobody waits for room in the stream."""
+    _pause_s = _FIRST_PAUSE_S
+    _sent_s: float | None = None
+
+    def __init__(self, link: Link, subject: str, data: bytes, headers: bytes, within_s: float | None = None) -> None:
+        self._link = link
+        self.subject = subject
+        self.data = data
+        self.headers = headers
+        self._within_s = within_s
+        self.result: asyncio.Future[Receipt] = link.loop.create_future()
+
+    def send(self) -> asyncio.Future[Receipt]:
+        """Send it, and again for as long as NATS does not answer."""
+        if not self._link.ask(self.subject, self.data, self.headers, self._told):
+            return self.result  # refused, or there is no connection: nothing has left
+        if self._within_s is not None:
+            self.note_sent()
+        return self.result
+
+    def note_sent(self) -> None:
+        """It has left, by itself or in a batch: from now on it may be stored."""
+        if self._within_s is None or self.result.done():
+            return
+        if self._sent_s is None:
+            self._sent_s = self._link.loop.time()
+            left_s = self._within_s
+        else:
+            left_s = self._left_s()
+        if left_s < TIMEOUT_S:  # otherwise this sending is found to have failed before
+            self._link.loop.call_later(left_s, self._give_up)
+
+    def settle(self, receipt: Receipt) -> None:
+        """It is stored."""
+        if not self.result.done():
+            self.result.set_result(receipt)
+
+    def _told(self, answer: Message | DagnatsError) -> None:
+        if not self.result.done():  # else nobody waits any more
+            acked = answer if isinstance(answer, DagnatsError) else receipt_of(answer)
+            if isinstance(acked, Receipt):
+                self.result.set_result(acked)
+            elif isinstance(acked, StreamFull) and self.refused_when_full:
+                self._fail(RefusedError(str(acked)))
+            elif isinstance(acked, UnavailableError) and not self._link.closed:
+                self._link.note_repeat(self.subject, self._pause_s, acked)
+                self._link.loop.call_later(self._pause_s, self._send_again)
+                self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+            else:
+                self._fail(acked)
+        if self.on_told is not None:
+            told, self.on_told = self.on_told, None
+            told()
+
+    def _send_again(self) -> None:
+        if self._left_s() <= 0:
+            self._give_up()
+        elif not self.result.done():
+            self.send()
+
+    def _left_s(self) -> float:
+        """How long it may still be sent."""
+        if self._within_s is None or self._sent_s is None:
+            return math.inf
+        return self._sent_s + self._within_s - self._link.loop.time()
+
+    def _give_up(self) -> None:
+        self._fail(UnavailableError(f"NATS has not answered within {self._within_s:g} s; outcome unknown"))
+
+    def _fail(self, error: DagnatsError) -> None:
+        if not self.result.done():
+            self.result.set_exception(error)
+            if self._link.closed:
+                self.result.exception()  # who closed the connection may have stopped waiting

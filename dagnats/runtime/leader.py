@@ -1,0 +1,359 @@
+"""The leading engine: reads the log in order, asks the core what each event decides, does it, stores the position.
+
+    load → advance → publish → save
+
+Nothing is decided here. Nothing of a batch is saved before all its actions are stored: a crash anywhere repeats
+actions under the ids they had, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from dagnats.errors import DagnatsError
+from dagnats.model.event import Poison, TimerFired, WorkflowPoisoned, encode_event
+from dagnats.model.instant import rfc3339
+from dagnats.model.run import ENDED
+from dagnats.runtime.alarm import NEAR_S, Alarm
+from dagnats.runtime.archive import Archive
+from dagnats.runtime.burial import bury
+from dagnats.runtime.decider import Undecidable
+from dagnats.runtime.doubt import decided_by
+from dagnats.runtime.letter import PARKED, UNREADABLE
+from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import Entry, LogCut
+from dagnats.runtime.position import REACH, Position
+from dagnats.runtime.together import together
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagnats.model.event import Record
+    from dagnats.runtime.core.action import AnyAction
+    from dagnats.runtime.decider import Decider, Unreadable
+    from dagnats.runtime.doubt import Doubt
+    from dagnats.runtime.follower import Follower, Unsettled
+    from dagnats.runtime.lease import Leadership
+    from dagnats.runtime.outbox import Flight, Outbox
+    from dagnats.runtime.ports import EngineFeeds, Ports, Wakeup, WakeupFeed
+    from dagnats.runtime.position import PositionKeeper
+    from dagnats.runtime.roster import Roster, Seat
+    from dagnats.runtime.together import Aside
+
+log = logging.getLogger("dagnats.engine")
+
+_MOST_PARKED = 100  # in a minute: more than that is no odd run but a broken engine
+_MOST_FLIGHTS = 4
+_LONGEST_UNSAVED_S = 5.0  # a run that every batch touches is saved this late at the latest
+_OVERDUE_S = 5.0
+_LOOK_S = 30.0
+
+
+class EngineBroken(DagnatsError):
+    """The core fails at run after run: deciding on would leave more of them behind."""
+
+
+class _Batch(NamedTuple):
+    """A batch whose actions are on their way."""
+
+    last: Entry
+    flight: Flight
+    poison: Sequence[Unreadable]
+    undecidable: Sequence[Undecidable]
+    active: int
+
+
+class Leader:
+    """Decides for every run on a server, once the takeover is done, until another engine does."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        feeds: EngineFeeds,
+        *,
+        leadership: Leadership,
+        keeper: PositionKeeper,
+        follower: Follower,
+        roster: Roster,
+        decider: Decider,
+        doubt: Doubt,
+        outbox: Outbox,
+        aside: Aside,
+        save_after_s: float,
+    ) -> None:
+        self._ports = ports
+        self._feeds = feeds
+        self._leadership = leadership
+        self._keeper = keeper
+        self._follower = follower
+        self._roster = roster
+        self._decider = decider
+        self._doubt = doubt
+        self._outbox = outbox
+        self._save_after_s = save_after_s
+        self._archive = Archive(ports.snapshots, roster, self._covered, aside, rest_s=save_after_s)
+        self._alarm = Alarm(self._ring)
+        self._loop = asyncio.get_running_loop()
+        self._parked: deque[float] = deque(maxlen=_MOST_PARKED)
+        self._aside = aside
+        self._launched = keeper.now.seq
+        self._flights: asyncio.Queue[_Batch] = asyncio.Queue(_MOST_FLIGHTS)
+
+    async def lead(self, doubtful: int, unsettled: Unsettled) -> None:
+        """Decide, until LeaseLost, LogCut or EngineBroken is raised.
+
+        Args:
+            doubtful: The last event that an engine before us may have acted on.
+            unsettled: What could not be folded, and nobody may have seen to.
+        """
+        await self._see_to(unsettled.poison, unsettled.undecidable)
+        wakeups = await persist(self._feeds.wakeups)
+        self._arm_all()
+        try:
+            await together(
+                self._decide(doubtful),
+                self._land(),
+                self._wake(wakeups),
+                self._look_after(),
+                self._archive.keep(),
+                self._keeper.keep(),
+                self._keeper.show(),
+                self._aside.watch(),
+            )
+        except LogCut:
+            # What was lost may be covered up by what has come since: whoever leads next must not go by that.
+            await self._keeper.begin(msgspec.structs.replace(self._keeper.now, anew=True))
+            raise
+        finally:
+            self._alarm.close()
+            await wakeups.close()
+            await self._aside.close()
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    async def _decide(self, doubtful: int) -> None:
+        """Fold batch after batch and send what follows; `_land` waits for the answers, in the same order."""
+        while True:
+            entries = await self._next_batch()
+            if entries[0].seq <= doubtful or self._roster.is_waiting(_LONGEST_UNSAVED_S):
+                await self._flights.join()
+            self._roster.evict()  # only here: what is loaded for a batch has to be there until it is folded
+            self._decider.tidy()
+            records, poison = await self._decider.read(entries)
+            actions, undecidable = self._decisions(records)
+            self._leadership.check()
+            if entries[0].seq <= doubtful:
+                actions = await self._settled(actions, doubtful)
+            flight = self._outbox.launch(actions)
+            self._roster.close_batch()
+            await self._flights.put(_Batch(entries[-1], flight, poison, undecidable, self._decider.active))
+
+    async def _next_batch(self) -> Sequence[Entry]:
+        """The next events, once they are within reach of the stored position."""
+        entries = await self._follower.batch()
+        near = [entry for entry in entries if entry.seq <= self._launched + REACH]
+        if near:
+            self._follower.put_back(entries[len(near) :])
+        else:
+            # All that was in between has been removed: the position can be just before what is left.
+            near = entries
+            await self._flights.join()
+            self._keeper.move(msgspec.structs.replace(self._keeper.now, seq=near[0].seq - 1, time_ns=0))
+        await self._keeper.room(near[-1].seq)
+        self._launched = near[-1].seq
+        return near
+
+    def _decisions(self, records: Sequence[Record]) -> tuple[list[AnyAction], list[Undecidable]]:
+        actions: list[AnyAction] = []
+        undecidable: list[Undecidable] = []
+        for record in records:
+            decision = self._decider.decide(record)
+            if decision is None:
+                continue
+            if isinstance(decision, Undecidable):
+                undecidable.append(decision)
+                continue
+            run, decided = decision
+            actions += decided
+            if run is not None:
+                self._note_wakeup(record)
+        return actions, undecidable
+
+    async def _land(self) -> None:
+        """Wait, batch after batch, until all its actions are stored; only then is anything of it saved."""
+        while True:
+            batch = await self._flights.get()
+            await self._outbox.land(batch.flight)
+            await self._see_to(batch.poison, batch.undecidable)
+            self._roster.commit(after_s=self._save_after_s)
+            self._move(batch.last, batch.active)
+            self._archive.sweep()
+            self._flights.task_done()
+
+    async def _settled(self, actions: list[AnyAction], doubtful: int) -> list[AnyAction]:
+        """Without what an engine before us has done. A server that was restarted remembers no ids of answered tasks."""
+        unsure = [action for action in actions if decided_by(action) <= doubtful]
+        left = {action.id for action in await self._doubt.left(unsure)}
+        return [action for action in actions if action.id in left or decided_by(action) > doubtful]
+
+    def _move(self, last: Entry, active: int) -> None:
+        self._keeper.move(
+            Position(
+                seq=last.seq,
+                time_ns=last.time_ns,
+                low=self._roster.low(last.seq + 1),
+                active=active,
+                tasks=max(self._outbox.newest_task, self._keeper.now.tasks),
+                epoch=self._outbox.epoch,
+            )
+        )
+
+    def _covered(self) -> None:
+        """Snapshots cover more than before: the next to take over may begin later."""
+        now = self._keeper.now
+        low = min(self._roster.low(now.seq + 1), now.seq + 1)
+        if low != now.low:
+            self._keeper.move(msgspec.structs.replace(now, low=low))
+
+    # -- what cannot be decided ------------------------------------------------------------------------------
+
+    async def _see_to(self, poison: Sequence[Unreadable], undecidable: Sequence[Undecidable]) -> None:
+        for bad in poison:
+            await self._poisoned(bad)
+        for lost in undecidable:
+            await self._park(lost)
+
+    async def _poisoned(self, poison: Unreadable) -> None:
+        """An entry that is no event: into the dead letters with it, and its run fails, visibly."""
+        entry, error = poison
+        await self._bury(entry, error, UNREADABLE)
+        seat = self._roster.seat(entry.run_id)
+        if seat is None or seat.run.ended:
+            return
+        why = f"event {entry.seq} of the run cannot be read: {error}; its bytes are in the dead letters"
+        event = WorkflowPoisoned(run_id=entry.run_id, timestamp=rfc3339(entry.time_ns), payload=Poison(error=why))
+        await self._ports.log.append(entry.run_id, encode_event(event), id=f"{entry.run_id}.{entry.seq}.poisoned")
+
+    async def _park(self, lost: Undecidable) -> None:
+        """An event the core raised at: its run waits, unchanged, for an engine that can decide it."""
+        record, error = lost
+        run_id = record.event.run_id
+        log.error("run %s is parked: event %d cannot be decided", run_id, record.seq, exc_info=error)
+        await self._bury(Entry(record.seq, record.time_ns, run_id, encode_event(record.event)), error, PARKED)
+        now = time.monotonic()
+        if len(self._parked) == _MOST_PARKED and now - self._parked[0] < 60.0:
+            raise EngineBroken(
+                f"{_MOST_PARKED} runs could not be decided within a minute, the last one because of "
+                f"{type(error).__name__}: {error}",
+                hint="this is a fault of DagNats: run the version before it, and report what the log says",
+            )
+        self._parked.append(now)
+
+    async def _bury(self, entry: Entry, error: Exception, kind: str) -> None:
+        log.error("event %d of run %s goes to the dead letters: %s", entry.seq, entry.run_id, error)
+        headers = {
+            "Dagnats-Dlq-Run-Id": entry.run_id,
+            "Dagnats-Dlq-Error": f"{type(error).__name__}: {error}" if kind == PARKED else str(error),
+            "Dagnats-Dlq-Consumer": "WORKFLOW_HISTORY",
+            "Dagnats-Dlq-Sequence": str(entry.seq),
+        }
+        # With its time: a log that lost its tail uses sequences again.
+        letter_id = f"dlq:history:{entry.seq}:{entry.time_ns}"
+        await bury(self._ports.dead_letters, f"{kind}.{entry.run_id}", entry.data, headers, id=letter_id)
+
+    # -- wake-ups --------------------------------------------------------------------------------------------
+
+    def _note_wakeup(self, record: Record) -> None:
+        """Count down to the run's wake-up here as well, from the event that was read just now."""
+        seat = self._roster.seat(record.event.run_id)
+        if seat is None or seat.armed == seat.run.wake_seq:
+            return
+        run = seat.run
+        age_ns = 0
+        if record.seq < self._decider.live_from:  # it waited in the log
+            age_ns = max(self._leadership.server_now_ns() - record.time_ns, 0)
+        self._arm(seat, run.wake_ns - run.clock_ns - age_ns)
+
+    def _arm_all(self) -> None:
+        now_ns = self._leadership.server_now_ns()
+        for seat in self._roster:
+            self._arm(seat, seat.run.wake_ns - max(seat.run.clock_ns, now_ns))
+
+    def _arm(self, seat: Seat, delay_ns: int) -> None:
+        run = seat.run
+        seat.armed = run.wake_seq
+        if not run.wake_seq:
+            self._alarm.drop(run.run_id)
+            return
+        delay_s = max(delay_ns, 0) / 1e9
+        seat.wake_at = self._loop.time() + delay_s
+        if delay_s <= NEAR_S:
+            self._alarm.set(run.run_id, run.wake_seq, run.wake_ns, seat.wake_at)
+
+    async def _look_after(self) -> None:
+        """Bring wake-ups that have come near into the alarm, and fire what the server owes us. Raises LogCut."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            await self._outbox.check_tasks()
+            now = self._loop.time()
+            for seat in self._roster:
+                run = seat.run
+                if not run.wake_seq or seat.armed != run.wake_seq:
+                    continue
+                if seat.wake_at < now - _OVERDUE_S:
+                    self._ring(run.run_id, run.wake_seq, run.wake_ns)
+                elif seat.wake_at <= now + NEAR_S:
+                    self._alarm.set(run.run_id, run.wake_seq, run.wake_ns, seat.wake_at)
+
+    def _ring(self, run_id: str, seq: int, due_ns: int) -> None:
+        seat = self._roster.seat(run_id)
+        if seat is None or seat.run.wake_seq == seq:
+            self._aside.spawn(self._tick(run_id, seq, due_ns))
+
+    async def _wake(self, wakeups: WakeupFeed) -> None:
+        while True:
+            await asyncio.gather(*(self._fire(wakeup) for wakeup in await wakeups.batch()))
+
+    async def _fire(self, wakeup: Wakeup) -> None:
+        if await self._is_awaited(wakeup):
+            await self._tick(wakeup.run_id, wakeup.seq, wakeup.due_ns)
+        wakeup.acknowledge()
+
+    async def _is_awaited(self, wakeup: Wakeup) -> bool:
+        """False for a wake-up that has been heard already, or was replaced, or whose run is over."""
+        seat = self._roster.seat(wakeup.run_id)
+        if seat is not None:
+            return seat.run.wake_seq == wakeup.seq or seat.run.seq < wakeup.seq
+        stored = await persist(lambda: self._ports.snapshots.load(wakeup.run_id))
+        return stored is None or _awaits(stored.data, wakeup.seq)
+
+    async def _tick(self, run_id: str, seq: int, due_ns: int) -> None:
+        """Put a due wake-up into the run's history. Both timers of one wake-up write the same message."""
+        event = TimerFired(run_id=run_id, timestamp=rfc3339(due_ns), due_ns=due_ns)
+        await self._ports.log.append(run_id, encode_event(event), id=f"{run_id}.{seq}.timer")
+
+
+class _Glance(msgspec.Struct):
+    """What a wake-up has to know of a snapshot."""
+
+    status: str
+    seq: int
+    wake_seq: int = 0
+
+
+_glance = msgspec.json.Decoder(_Glance)
+
+
+def _awaits(snapshot: bytes, seq: int) -> bool:
+    """Whether a run still waits for the wake-up that event `seq` asked for; in doubt, yes."""
+    try:
+        run = _glance.decode(snapshot)
+    except msgspec.DecodeError:
+        return True
+    return run.status not in ENDED and (run.wake_seq == seq or run.seq < seq)

@@ -1,0 +1,179 @@
+"""The first minutes of leading: what the engine before us had done, and what it had not.
+
+Its position says which events are decided. Up to `REACH` events beyond it may have been acted on, or not. When the
+log, or the task queue, ends before the position, the server has lost what was not on disk yet: then the log that is
+left is folded again from its beginning, and every run that is under way gets what it lacks.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dagnats.model.event import WorkflowStarted
+from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.core.advance import advance
+from dagnats.runtime.follower import Unsettled
+from dagnats.runtime.letter import PARKED
+from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import LogCut
+from dagnats.runtime.position import REACH, Position
+from dagnats.runtime.record import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dagnats.model.run import Run
+    from dagnats.runtime.core.action import AnyAction
+    from dagnats.runtime.decider import Decider
+    from dagnats.runtime.doubt import Doubt
+    from dagnats.runtime.follower import Follower
+    from dagnats.runtime.outbox import Outbox
+    from dagnats.runtime.ports import Ports
+    from dagnats.runtime.position import PositionKeeper
+    from dagnats.runtime.roster import Roster
+
+log = logging.getLogger("dagnats.engine")
+
+_MADE_GOOD = (EnqueueTask, SetTimer, AppendEvent, EndRun, SendDeadLetter)  # what remains when it is done
+_SLICE = 20_000
+_DOUBTFUL = 20 * REACH  # further than a leader acts: a power cut may have set the position back
+_RUNS_AT_ONCE = 256
+
+
+class Takeover:
+    """Brings a new leader to where the one before it was."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        keeper: PositionKeeper,
+        follower: Follower,
+        roster: Roster,
+        decider: Decider,
+        doubt: Doubt,
+        outbox: Outbox,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._ports = ports
+        self._keeper = keeper
+        self._follower = follower
+        self._roster = roster
+        self._decider = decider
+        self._doubt = doubt
+        self._outbox = outbox
+        self._now_ns = now_ns
+        self.unsettled = Unsettled([], [])
+        """What could not be folded, and nobody may have seen to."""
+
+    async def begin(self) -> int:
+        """Store our own position where the old one was; gives the last event whose actions may be done already."""
+        position = await self._keeper.peek()
+        last = await persist(self._ports.log.last)
+        self._decider.live_from = last + 1
+        if position is not None and await self._is_intact(position, last):
+            self._outbox.epoch = position.epoch
+            try:
+                return await self._go_on(position, last)
+            except LogCut as cut:
+                log.warning("%s", cut)
+        elif position is not None:
+            log.warning("the log or the task queue does not go on where the engine was: everything is folded again")
+        return await self._begin_anew(last)
+
+    async def _is_intact(self, position: Position, last: int) -> bool:
+        if position.anew or last < position.seq or await persist(self._ports.tasks.last) < position.tasks:
+            return False
+        # Gone is fine, its run may have been removed. Another event there means that the log was cut and grew again.
+        entry = await persist(lambda: self._ports.log.at(position.seq)) if position.seq else None
+        return entry is None or entry.time_ns == position.time_ns
+
+    async def _go_on(self, position: Position, last: int) -> int:
+        if not self._follower.opened:
+            await self._follower.open(position.low - 1)
+        await self._follower.fold(position.seq)
+        self._roster.cover(position.low)
+        self._decider.active = position.active
+        await self._keeper.begin(position)
+        await self._unpark(position.seq)
+        return min(position.seq + _DOUBTFUL, last)
+
+    # -- everything again ------------------------------------------------------------------------------------
+
+    async def _begin_anew(self, last: int) -> int:
+        await self._follower.reset()
+        await persist(self._ports.snapshots.purge)
+        await self._follower.open(0)
+        for upto in [*range(_SLICE, last, _SLICE), last]:
+            poison, undecidable = await self._follower.fold(upto)
+            self.unsettled.poison.extend(poison)
+            self.unsettled.undecidable.extend(undecidable)
+            for seat in self._roster:
+                if seat.run.ended:
+                    self._roster.dismiss(seat.run.run_id)
+        entry = await persist(lambda: self._ports.log.at(last)) if last else None
+        tasks = await persist(self._ports.tasks.last)
+        # Sequences come again, and what was sent under them may be remembered. Where nothing was sent, nothing is.
+        self._outbox.epoch = self._now_ns() // 1_000_000_000 if tasks else 0
+        live = [seat.run.run_id for seat in self._roster]
+        position = Position(
+            seq=last,
+            time_ns=entry.time_ns if entry is not None else 0,
+            low=self._roster.low(last + 1),
+            active=self._decider.active,
+            tasks=tasks,
+            epoch=self._outbox.epoch,
+        )
+        await self._keeper.begin(msgspec.structs.replace(position, anew=True))
+        for at in range(0, len(live), _RUNS_AT_ONCE):
+            await self._make_good(live[at : at + _RUNS_AT_ONCE], last)
+        await self._keeper.begin(position)
+        await self._unpark(last)
+        return last
+
+    # -- runs that lack something ----------------------------------------------------------------------------
+
+    async def _make_good(self, run_ids: Iterable[str], upto: int) -> None:
+        """Do what the histories of these runs have decided and nobody has done."""
+        actions: list[AnyAction] = []
+        for run_id in run_ids:
+            actions += await self._decided(run_id, upto)
+        await self._outbox.act(await self._doubt.left(actions))
+
+    async def _decided(self, run_id: str, upto: int) -> list[AnyAction]:
+        """All that a run's history has decided, from its first event on."""
+        actions: list[AnyAction] = []
+        records = decoded(await persist(lambda: self._ports.log.read(run_id)))
+        run: Run | None = None
+        if not records or not isinstance(records[0].event, WorkflowStarted):
+            return actions
+        graph = await self._decider.graph_for(records[0].event.payload)
+        for record in records:
+            if record.seq > upto:
+                break
+            try:
+                decision = advance(graph, run, record)
+            except Exception:  # noqa: BLE001  # it is parked, or will be
+                break
+            run = decision.run
+            actions += [action for action in decision.actions if isinstance(action, _MADE_GOOD)]
+        return actions
+
+    async def _unpark(self, upto: int) -> None:
+        """Go on with runs that an engine before us could not decide and we can."""
+        letters = await persist(lambda: self._ports.dead_letters.find(f"{PARKED}.*"))
+        runs: dict[str, list[int]] = {}
+        for letter in letters:
+            runs.setdefault(letter.subject.rpartition(".")[2], []).append(letter.seq)
+        for run_id, seqs in runs.items():
+            self._decider.parked.discard(run_id)
+            if not await self._decider.have(run_id, before=upto + 1):
+                continue
+            if self._roster.seat(run_id) is not None:
+                log.warning("run %s was parked and goes on", run_id)
+                await self._make_good([run_id], upto)
+            for seq in seqs:
+                await persist(lambda seq=seq: self._ports.dead_letters.remove(seq))

@@ -1,0 +1,269 @@
+"""The attempts in a worker's hands: each from its bytes to its acknowledgement, all looked after by one timer.
+
+    decode → run → result into the log → acknowledge
+
+Nothing a handler or a message does can stop a worker: whatever goes wrong becomes the step's failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dagnats.errors import DecodeError, RefusedError
+from dagnats.model.cancellation import decode_cancellation
+from dagnats.model.duration import format_duration
+from dagnats.model.event import Failure
+from dagnats.model.task import Task, decode_task
+from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once, expired
+from dagnats.runtime.cancellation import Cancelled
+from dagnats.runtime.invocation import AttemptFailed, invoke, said
+from dagnats.runtime.poison import bury_task
+from dagnats.runtime.report import Reporter
+from dagnats.runtime.sweep import NEVER, Sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import ThreadPoolExecutor
+
+    from dagnats.handling.handler import Handler
+    from dagnats.runtime.ports import Ports, TaskDelivery
+    from dagnats.runtime.slots import Slots
+
+log = logging.getLogger("dagnats.worker")
+
+MOST_DELIVERIES = 4  # from here on the attempt fails unrun: it keeps taking its workers down
+_TROUBLE_S = 5.0  # a task that we could not deal with comes again after this long
+
+
+class Workbench:
+    """Runs attempts side by side.
+
+    Args:
+        ports: Where results go.
+        worker_id: How the worker is named in histories.
+        threads: Where sync handlers run.
+        cancel_grace_s: How long a handler may go on after it was told to stop.
+    """
+
+    def __init__(self, ports: Ports, worker_id: str, threads: ThreadPoolExecutor, cancel_grace_s: float) -> None:
+        self._ports = ports
+        self._worker_id = worker_id
+        self._threads = threads
+        self._cancel_grace_s = cancel_grace_s
+        self._report = Reporter(ports.log, worker_id)
+        self._loop = asyncio.get_running_loop()
+        self._sweep = Sweep(self._look)
+        self._cancelled = Cancelled()
+        self._attempts: set[Attempt] = set()
+        self._left: set[asyncio.Task[None]] = set()  # handlers that do not end
+
+    def take(self, handler: Handler[..., Any], delivery: TaskDelivery, slots: Slots) -> None:
+        """Run a task, as soon as there is a slot for it."""
+        self._begin(Attempt(handler, delivery, _decoded(delivery), slots), self._answer)
+
+    def keep(self) -> None:
+        """Tell the server that all tasks are being worked on."""
+        for attempt in self._attempts:
+            attempt.delivery.keep()
+
+    def cancel(self, run_id: str, data: bytes) -> None:
+        """The engine has given up attempts: stop those that are here, and remember the others."""
+        try:
+            cancellation = decode_cancellation(data)
+            if cancellation.run_id != run_id:
+                raise DecodeError(f"run {cancellation.run_id!r} in a cancellation for run {run_id!r}")
+        except DecodeError as error:
+            log.warning("a cancellation is ignored: %s", error)
+            return
+        for step_id, number in cancellation.steps:
+            self._cancelled.add(run_id, step_id, number)
+        for attempt in list(self._attempts):
+            if isinstance(attempt.task, Task) and attempt.task.run_id == run_id and self._cancelled.has(attempt.task):
+                self._give_up(attempt, None)
+
+    async def drain(self, within_s: float) -> None:
+        """Wait until all attempts are done, for that long."""
+        if self._attempts:
+            log.info("waiting for %d running tasks", len(self._attempts))
+            await asyncio.wait([attempt.work for attempt in self._attempts], timeout=within_s)
+
+    async def clear(self) -> None:
+        """Stop what still runs, and let its tasks go back."""
+        works = [attempt.work for attempt in self._attempts]
+        for attempt in self._attempts:
+            attempt.interrupt()
+        if works:
+            await asyncio.wait(works, timeout=self._cancel_grace_s)
+        for attempt in list(self._attempts):
+            attempt.abandoned = True
+            if attempt.phase == "handler":
+                _warn(attempt, self._cancel_grace_s)
+            self._leave_off(attempt)
+        for work in self._left:
+            work.cancel()
+        self._sweep.close()
+
+    # -- one attempt -----------------------------------------------------------------------------------------
+
+    def _begin(self, attempt: Attempt, answer: Callable[[Attempt], Awaitable[None]]) -> None:
+        self._attempts.add(attempt)
+        attempt.work = self._loop.create_task(self._run(attempt, answer), name="attempt")
+
+    async def _run(self, attempt: Attempt, answer: Callable[[Attempt], Awaitable[None]]) -> None:
+        """Answer a task and acknowledge it, or have it delivered again."""
+        attempt.phase = "ours"
+        try:
+            if attempt.place is not None:  # several task types pulled for the same room
+                await attempt.place
+            await answer(attempt)
+            let_go = attempt.delivery.acknowledge
+        except asyncio.CancelledError:
+            let_go = partial(self._leave_off, attempt)
+        except Exception:
+            log.exception("an attempt of %s has no result; its task will be delivered again", attempt.handler.task)
+            let_go = partial(attempt.delivery.hand_back, _TROUBLE_S)
+        if not attempt.abandoned:
+            let_go()
+            attempt.free()
+            self._attempts.discard(attempt)
+
+    async def _answer(self, attempt: Attempt) -> None:
+        """Run an attempt, unless nobody waits for it, and store what became of it."""
+        task = attempt.task
+        if isinstance(task, DecodeError):
+            await bury_task(self._ports, attempt.handler.task, attempt.delivery, task)
+            return
+        deliveries = attempt.delivery.deliveries
+        if attempt.dropped or self._cancelled.has(task) or expired(task, deliveries):
+            return
+        if deliveries >= MOST_DELIVERIES and (lost := await self._report.lost_workers(task)) >= MOST_DELIVERIES - 1:
+            given_up = f"given up: {lost} workers were lost while they ran this attempt"
+            await self._report.failed(task, Failure(error=given_up, detail="worker_lost"))
+            return
+        outcome = await self._handle(attempt, task, at_once=deliveries > 1 or announces_at_once(task))
+        if attempt.abandoned or attempt.dropped:
+            return
+        await self._say(attempt, task, outcome)
+
+    async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Failure) -> None:
+        """Store what became of an attempt, behind its start."""
+        if attempt.announcing is not None:
+            await attempt.announcing
+        if isinstance(outcome, Failure):
+            await self._report.failed(task, outcome, started_ns=attempt.started_ns)
+        else:
+            await self._report.completed(task, outcome, started_ns=attempt.started_ns)
+
+    async def _handle(self, attempt: Attempt, task: Task, *, at_once: bool) -> bytes | Failure:
+        """Call the handler; gives its output, or why there is none."""
+        try:
+            attempt.announced = at_once
+            if at_once:
+                await self._report.begun(task)
+            attempt.enter(task, self._loop.time())
+            self._sweep.expect(attempt.due)
+            output = await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads)
+        except AttemptFailed as failed:
+            return attempt.failure or failed.failure
+        except asyncio.CancelledError:
+            if attempt.failure is None:
+                raise
+            return attempt.failure
+        except Exception as error:  # a mistake of ours must not hide as a task that comes again and again
+            log.exception("an attempt of %s ended unexpectedly", attempt.handler.task)
+            return Failure(error=f"the worker failed: {said(error)}")
+        finally:
+            attempt.leave()
+        return attempt.failure or output
+
+    def _leave_off(self, attempt: Attempt) -> None:
+        """Let go of a task that has no answer: somebody else will do it, unless nobody waits for it."""
+        if attempt.dropped:
+            attempt.delivery.acknowledge()
+            return
+        if attempt.announced and isinstance(attempt.task, Task):
+            self._report.given_back(attempt.task)
+        attempt.delivery.hand_back()
+
+    # -- what comes due --------------------------------------------------------------------------------------
+
+    def _look(self, now: float) -> float:
+        """Look after the attempts for which something is due; gives when something will be."""
+        soonest = NEVER
+        for attempt in list(self._attempts):
+            if attempt.due <= now and isinstance(attempt.task, Task):
+                self._attend(attempt, attempt.task, now)
+            if attempt.due < soonest:
+                soonest = attempt.due
+        return soonest
+
+    def _attend(self, attempt: Attempt, task: Task, now: float) -> None:
+        if attempt.announce_at <= now:
+            attempt.announced, attempt.announce_at, attempt.started_ns = True, NEVER, 0
+            attempt.announcing = self._loop.create_task(self._announce(task))
+        if attempt.beat_at <= now:
+            attempt.beat_at = now + task.heartbeat_ms / 1_000 / BEATS
+            if attempt.beating is not None:  # one that is still on its way waits for a connection that may be back
+                attempt.beating.cancel()
+            attempt.beating = self._loop.create_task(self._report.alive(task))
+        if attempt.ends_at <= now:
+            if attempt.stop.asked:
+                self._abandon(attempt, task)
+            else:
+                self._give_up(attempt, _timed_out(task))
+        attempt.due = min(attempt.announce_at, attempt.beat_at, attempt.ends_at)
+
+    async def _announce(self, task: Task) -> None:
+        try:
+            await self._report.begun(task)
+        except RefusedError as error:
+            log.warning("the start of step %s of run %s is not in its history: %s", task.step_id, task.run_id, error)
+
+    def _give_up(self, attempt: Attempt, failure: Failure | None) -> None:
+        attempt.give_up(failure, abandon_at=self._loop.time() + self._cancel_grace_s)
+        self._sweep.expect(attempt.due)
+
+    def _abandon(self, attempt: Attempt, task: Task) -> None:
+        """Let go of a task whose handler does not end, so that somebody else gets its slot."""
+        _warn(attempt, self._cancel_grace_s)
+        self._attempts.discard(attempt)
+        attempt.free()
+        heir = attempt.abandon()
+        self._left.add(attempt.work)
+        attempt.work.add_done_callback(self._left.discard)
+        if heir.failure is None:
+            heir.delivery.acknowledge()
+        else:
+            self._begin(heir, partial(self._say, task=task, outcome=heir.failure))
+
+
+def _decoded(delivery: TaskDelivery) -> Task | DecodeError:
+    try:
+        task = decode_task(delivery.data)
+    except DecodeError as error:
+        return error
+    if task.run_id != delivery.run_id:
+        return DecodeError(f"a task of run {task.run_id!r} in the queue of run {delivery.run_id!r}")
+    return task
+
+
+def _timed_out(task: Task) -> Failure:
+    limit = format_duration(timedelta(milliseconds=task.timeout_ms))
+    return Failure(error=f"no result within the step's timeout of {limit}", detail="timeout")
+
+
+def _warn(attempt: Attempt, grace_s: float) -> None:
+    """Name the handler that does not stop, and what its author can do about it."""
+    handler = attempt.handler
+    cure = "let asyncio.CancelledError through" if handler.is_async else "return when ctx.is_cancelled is true"
+    log.warning(
+        "handler %s of %s still runs %g s after it was told to stop; it is left alone and its result dropped: %s",
+        handler.__name__,
+        handler.task,
+        grace_s,
+        cure,
+    )
