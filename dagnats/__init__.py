@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from dagnats.client import AsyncClient as AsyncClient
     from dagnats.client import RunHandle as RunHandle
     from dagnats.client import connect as connect
+    from dagnats.dsl.expression import Match as Match
+    from dagnats.dsl.limit import Debounce as Debounce
+    from dagnats.dsl.limit import KeyedRateLimit as KeyedRateLimit
+    from dagnats.dsl.limit import RateLimit as RateLimit
     from dagnats.dsl.retry import Exponential as Exponential
     from dagnats.dsl.retry import Fixed as Fixed
     from dagnats.dsl.retry import Linear as Linear
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from dagnats.handling.handler import handler as handler
     from dagnats.handling.info import Compensation as Compensation
     from dagnats.handling.info import FailureInfo as FailureInfo
+    from dagnats.handling.loop import Continue as Continue
     from dagnats.runtime.worker import Worker as Worker
 
 _HOMES = {
@@ -42,14 +47,19 @@ _HOMES = {
     "AsyncClient": "dagnats.client",
     "Compensation": "dagnats.handling.info",
     "ConflictError": "dagnats.errors",
+    "Continue": "dagnats.handling.loop",
     "DagnatsError": "dagnats.errors",
+    "Debounce": "dagnats.dsl.limit",
     "DefinitionError": "dagnats.errors",
     "Exponential": "dagnats.dsl.retry",
     "FailureInfo": "dagnats.handling.info",
     "Fixed": "dagnats.dsl.retry",
     "Handler": "dagnats.handling.handler",
+    "KeyedRateLimit": "dagnats.dsl.limit",
     "Linear": "dagnats.dsl.retry",
+    "Match": "dagnats.dsl.expression",
     "NotFoundError": "dagnats.errors",
+    "RateLimit": "dagnats.dsl.limit",
     "ResultTimeout": "dagnats.errors",
     "Retry": "dagnats.errors",
     "RunCancelled": "dagnats.errors",

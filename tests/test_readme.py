@@ -43,7 +43,8 @@ def test_the_first_program_is_whole_and_builds_its_workflow() -> None:
     program = _blocks("python")[0]
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(program, "README.md", "exec"), names)  # what a reader would do with it
-    (workflow,) = [value for value in names.values() if isinstance(value, Workflow)]
+    found: list[Workflow] = [value for value in names.values() if isinstance(value, Workflow)]
+    (workflow,) = found
     steps = {step.id: step for step in workflow.build().steps}
     assert steps["charge"].depends_on == ("reserve",)
     assert steps["reserve"].compensate == "release"

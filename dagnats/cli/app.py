@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 import dagnats
-from dagnats.cli import build, demo, failure, option, output, register, serve, status, worker, workflow
+from dagnats.cli import build, demo, failure, init, option, output, register, serve, status, worker, workflow
 from dagnats.cli import run as run_noun
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def everywhere(
 
 
 app.command("demo", rich_help_panel="Start here")(demo.demo)
+app.add_typer(init.app, name="init", rich_help_panel="Start here")
 app.command("serve", rich_help_panel="Start here")(serve.serve)
 app.command("worker", rich_help_panel="Start here")(worker.worker)
 app.command("build", rich_help_panel="Workflows and runs")(build.build)
@@ -53,7 +54,7 @@ app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
 app.command("status", rich_help_panel="Workflows and runs")(status.status)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 
-for _group in (app, workflow.app, run_noun.app):
+for _group in (app, init.app, workflow.app, run_noun.app):
     for _command in _group.registered_commands:
         _command.epilog = "Every command also takes --json, --server URL, --token TOKEN and --debug."
 
@@ -87,7 +88,7 @@ def _carry_out(line: Sequence[str]) -> int:
 
 
 def _call(rest: list[str]) -> int:
-    if not option.current().json and (not rest or rest in (["workflow"], ["run"])):
+    if not option.current().json and (not rest or rest in (["init"], ["workflow"], ["run"])):
         rest = [*rest, "--help"]  # a noun alone asks what there is
     command = typer.main.get_command(app)
     code = command.main(args=rest, prog_name="dagnats", standalone_mode=False)

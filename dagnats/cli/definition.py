@@ -9,8 +9,10 @@ from dagnats.cli.failure import InvalidWorkflows
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
+    from dagnats.client import AsyncClient
+    from dagnats.errors import Problem
     from dagnats.model.definition import WorkflowDef
 
 TARGETS_HELP = "Modules, module:attribute, files or folders; workflows/ when none is named."
@@ -36,6 +38,27 @@ def read_definition(file: Path) -> WorkflowDef:
         raise NotFoundError("file", str(file)) from None
 
 
+async def definitions_of(words: Sequence[str]) -> list[WorkflowDef]:
+    """The definitions that words mean: JSON files, registered names, or `name@hash`. Asks a server only for names.
+
+    Raises:
+        DefinitionError: A file's is not valid.
+        NotFoundError: There is none.
+    """
+    from dagnats.cli.connection import open_client
+
+    found = {word: read_definition(Path(word)) for word in words if word.endswith(".json")}
+    if len(found) < len(set(words)):
+        async with open_client() as client:
+            found |= {word: await _registered(client, word) for word in words if word not in found}
+    return [found[word] for word in words]
+
+
+async def _registered(client: AsyncClient, word: str) -> WorkflowDef:
+    name, at, identity = word.partition("@")
+    return await (client.version(name, identity) if at else client.workflow(name))
+
+
 def compiled(targets: Sequence[str], *, consequence: str) -> list[WorkflowDef]:
     """The definitions of all targets, each workflow once, by name.
 
@@ -57,7 +80,7 @@ def compiled(targets: Sequence[str], *, consequence: str) -> list[WorkflowDef]:
             invalid.append(error)
             continue
         first = found.setdefault(definition.name, definition)
-        if first.identity != definition.identity:
+        if first is not definition and first.to_json() != definition.to_json():
             raise ConflictError(f"two different definitions are named {definition.name!r}", hint="rename one of them")
     if invalid:
         raise InvalidWorkflows(invalid, consequence)
@@ -65,6 +88,13 @@ def compiled(targets: Sequence[str], *, consequence: str) -> list[WorkflowDef]:
         where = ", ".join(targets) or "workflows/"
         raise DagnatsError(f"there is no workflow in {where}", hint="a workflow is a `Workflow` object of a module")
     return [found[name] for name in sorted(found)]
+
+
+def warnings_of(definitions: Sequence[WorkflowDef], known: Collection[str] | None) -> list[tuple[str, Problem]]:
+    """What is probably not meant, with the workflow's name; `known` as in `advice`."""
+    from dagnats.model.check import advice
+
+    return [(definition.name, problem) for definition in definitions for problem in advice(definition, known)]
 
 
 def _makers(targets: Sequence[str]) -> list[Callable[[], WorkflowDef]]:

@@ -20,7 +20,7 @@ from dagnats.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dagnats.cli.output import Paint
     from dagnats.errors import Problem
@@ -93,11 +93,22 @@ def problem_document(problem: Problem) -> dict[str, str]:
 
 def problem_lines(problem: Problem, painter: Paint = paint, *, name: str = "") -> list[str]:
     """A problem as people read it; `name` says of which workflow, where there are several."""
+    return _lines(painter("invalid:", "red"), problem, painter, name)
+
+
+def warn(warnings: Iterable[tuple[str, Problem]]) -> None:
+    """Tell people what is allowed but probably not meant, by workflow; programs find it in the command's document."""
+    for name, problem in warnings if not current().json else ():
+        for line in _lines(paint_err("warning:", "yellow"), problem, paint_err, name):
+            say(line, err=True)
+
+
+def _lines(title: str, problem: Problem, painter: Paint, name: str) -> list[str]:
     where = one_line(": ".join(part for part in (name, problem.path) if part))
     if problem.source:
         where = f"{where} ({problem.source})" if where else problem.source
     detail = "; ".join(part for part in (f"at {where}" if where else "", problem.hint) if part)
-    lines = [f"{painter('invalid:', 'red')} {one_line(problem.message)}"]
+    lines = [f"{title} {one_line(problem.message)}"]
     return [*lines, painter(f"  {detail}", "dim")] if detail else lines
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dagnats.cli import completion
 from dagnats.cli import register as registering
 from dagnats.cli.connection import open_client, run
-from dagnats.cli.definition import read_definition
-from dagnats.cli.failure import NO, InvalidWorkflows, problem_document, problem_lines
+from dagnats.cli.definition import definitions_of, read_definition, warnings_of
+from dagnats.cli.failure import NO, InvalidWorkflows, problem_document, problem_lines, warn
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, room, say, table
 from dagnats.errors import DefinitionError
@@ -19,12 +20,35 @@ from dagnats.errors import DefinitionError
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from dagnats.client import Version
     from dagnats.model.definition import WorkflowDef
+
+_HASH = 12  # of its 64 digits, in tables
+
+
+class Form(StrEnum):
+    """How a graph is drawn."""
+
+    mermaid = "mermaid"
+    svg = "svg"
+
 
 app = typer.Typer(help="Manage workflow definitions.")
 
 _FILE = typer.Argument(metavar="FILE", help="A workflow definition in JSON.", show_default=False)
+_NAME = typer.Argument(
+    metavar="NAME", help="The workflow.", show_default=False, autocompletion=completion.workflow_names
+)
 _WIDE = typer.Option(False, "--wide", help="Do not cut lines to the terminal.")
+
+
+def _definition(metavar: str) -> Any:
+    return typer.Argument(
+        metavar=metavar,
+        help="A registered name, NAME@HASH, or a JSON file.",
+        show_default=False,
+        autocompletion=completion.workflow_names,
+    )
 
 
 @app.command("list")
@@ -43,24 +67,20 @@ def list_workflows(wide: bool = _WIDE) -> None:
 
 
 @app.command()
-def register(file: Path = _FILE) -> None:
+def register(file: Path = _FILE, dry_run: bool = registering.DRY_RUN) -> None:
     """Register a workflow from a JSON file. `dagnats register` takes Python too."""
     try:
         definition = read_definition(file)
     except DefinitionError as error:
         raise InvalidWorkflows([error], registering.NOTHING_REGISTERED) from error
-    (registration,) = run(registering.store([definition]))
+    (registration,) = registering.store([definition], dry_run=dry_run)
     if current().json:
-        emit(registering.registration_document(registration))
-    else:
-        say(registering.registration_line(registration))
+        emit(registering.registration_document(registration, dry_run=dry_run))
 
 
 @app.command()
 def show(
-    name: str = typer.Argument(
-        metavar="NAME", help="The workflow.", show_default=False, autocompletion=completion.workflow_names
-    ),
+    name: str = _NAME,
     wide: bool = _WIDE,
 ) -> None:
     """Show a registered workflow and the table of its steps."""
@@ -73,7 +93,7 @@ def show(
     say(f"Steps: {len(definition.steps)}")
     say(f"Timeout: {_timeout(definition.timeout)}")
     say()
-    rows = [(step.id, step.task, ", ".join(step.depends_on) or "-") for step in definition.steps]
+    rows = [(step.id, step.task or f"({step.type})", ", ".join(step.depends_on) or "-") for step in definition.steps]
     for line in table(("ID", "TASK", "DEPENDS ON"), rows, None if wide else room()):
         say(line)
 
@@ -86,11 +106,81 @@ def validate(file: Path = _FILE) -> None:
     except DefinitionError as error:
         _print_invalid(error)
         raise typer.Exit(NO) from None
-    steps = len(definition.steps)
+    steps, warnings = len(definition.steps), warnings_of([definition], None)
     if current().json:
-        emit({"valid": True, "name": definition.name, "steps": steps})
+        told = [problem_document(problem) for _, problem in warnings]
+        emit({"valid": True, "name": definition.name, "steps": steps, **({"warnings": told} if told else {})})
     else:
         say(f"{paint('Valid:', 'green')} {definition.name} ({counted(steps, 'step')})")
+        warn(("", problem) for _, problem in warnings)
+
+
+@app.command()
+def versions(name: str = _NAME, wide: bool = _WIDE) -> None:
+    """List every version of a workflow that was registered, the last one first."""
+    from dagnats.model.instant import rfc3339, table_time
+
+    found = run(_versions(name))
+    if current().json:
+        emit(
+            [
+                {
+                    "hash": it.definition.identity,
+                    "version": it.definition.version,
+                    "steps": len(it.definition.steps),
+                    "registered_at": rfc3339(it.registered_ns),
+                    "newest": it.newest,
+                }
+                for it in found
+            ]
+        )
+        return
+    rows = [
+        (
+            it.definition.identity[:_HASH],
+            it.definition.version,
+            str(len(it.definition.steps)),
+            table_time(it.registered_ns),
+            "yes" if it.newest else "-",
+        )
+        for it in found
+    ]
+    for line in table(("HASH", "VERSION", "STEPS", "REGISTERED", "NEWEST"), rows, None if wide else room()):
+        say(line)
+
+
+@app.command()
+def graph(
+    definition: str = _definition("DEFINITION"),
+    form: Form = typer.Option(Form.mermaid, "--format", help="Text, or a picture."),
+) -> None:
+    """Draw a workflow: registered, or in a JSON file. `> graph.svg` keeps it."""
+    from dagnats.dsl.graph import graph_of
+    from dagnats.dsl.mermaid import mermaid
+    from dagnats.dsl.picture import svg
+
+    (found,) = run(definitions_of([definition]))
+    steps = graph_of(found.content())
+    text = svg(steps) if form is Form.svg else mermaid(steps)
+    if current().json:
+        emit({"name": found.name, "format": form.value, "graph": text})
+    else:
+        say(text.rstrip("\n"))
+
+
+@app.command()
+def diff(before: str = _definition("BEFORE"), after: str = _definition("AFTER")) -> None:
+    """Show what changes from one definition to another."""
+    from dagnats.cli.difference import change_document, change_line, changes
+
+    old, new = run(definitions_of([before, after]))
+    found = changes(old, new)
+    if current().json:
+        emit({"before": old.name, "after": new.name, "changes": [change_document(change) for change in found]})
+    elif not found:
+        say("unchanged")
+    for change in () if current().json else found:
+        say(change_line(change, paint))
 
 
 def _print_invalid(error: DefinitionError) -> None:
@@ -117,3 +207,8 @@ async def _all() -> list[WorkflowDef]:
 async def _one(name: str) -> WorkflowDef:
     async with open_client() as client:
         return await client.workflow(name)
+
+
+async def _versions(name: str) -> list[Version]:
+    async with open_client() as client:
+        return await client.versions(name)

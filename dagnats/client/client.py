@@ -15,7 +15,7 @@ from dagnats.client.run import RunHandle
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError
 from dagnats.handling.codec import codec_for
-from dagnats.model.check import load_definition
+from dagnats.model.check import advice, load_definition
 from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import CORE_VERSION, Start, WorkflowStarted, encode_event
 from dagnats.model.identifier import is_run_id, near
@@ -25,10 +25,12 @@ from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from types import TracebackType
 
     import msgspec
 
+    from dagnats.errors import Problem
     from dagnats.runtime.ports import Connection, Overview, Stored
 
 SHORTEST_PREFIX = 8
@@ -42,7 +44,7 @@ class Registration:
     Attributes:
         name: The workflow.
         identity: The definition's content hash.
-        action: `created`, `updated`, or `unchanged` when this content was the newest already.
+        action: `created`, `updated`, or `unchanged` when this content was the newest already, triggers included.
         definition: What is registered now.
         previous: What was the newest before, or None.
     """
@@ -52,6 +54,21 @@ class Registration:
     action: Literal["created", "updated", "unchanged"]
     definition: WorkflowDef
     previous: WorkflowDef | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A definition that was registered at some time.
+
+    Attributes:
+        definition: Its content, without triggers.
+        registered_ns: When it was registered first, in nanoseconds since 1970.
+        newest: Whether runs that are started now follow it.
+    """
+
+    definition: WorkflowDef
+    registered_ns: int
+    newest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,31 +108,59 @@ class AsyncClient:
     # -- workflows -------------------------------------------------------------------------------------------
 
     async def register(self, workflow: Workflow | WorkflowDef | bytes | str) -> Registration:
-        """Make a definition the newest of its name. Runs under way keep theirs.
+        """Make a definition the newest of its name, with its triggers. Runs under way keep theirs.
 
         Args:
             workflow: A workflow, its built definition, or its JSON.
 
         Raises:
-            DefinitionError: It is not valid; nothing was stored.
+            DefinitionError: It is not valid, or it runs a workflow that is not registered; nothing was stored.
         """
-        definition = _definition(workflow)
-        data, identity = compact(definition.content()), definition.identity
+        (registration,) = await self.register_all([_definition(workflow)])
+        return registration
+
+    async def register_all(self, definitions: Sequence[WorkflowDef], *, dry_run: bool = False) -> list[Registration]:
+        """Register definitions that may run each other as children, one after the other.
+
+        Args:
+            definitions: Of different names.
+            dry_run: Store nothing; only say what would be done.
+
+        Raises:
+            DefinitionError: The first one that runs a workflow that is neither registered nor here; nothing was stored.
+        """
+        await self._expect_children(definitions)
+        return [await self._register(definition, dry_run) for definition in definitions]
+
+    async def _expect_children(self, definitions: Sequence[WorkflowDef]) -> None:
+        known = [definition.name for definition in definitions]
+        if not any(_unknown(definition, known) for definition in definitions):
+            return  # as nearly always: most run no others
+        known += await self._ports.definitions.names()
+        for definition in definitions:
+            missing = _unknown(definition, known)
+            if missing:
+                raise DefinitionError(missing, name=definition.name)
+
+    async def _register(self, definition: WorkflowDef, dry_run: bool) -> Registration:
+        data, identity = _document(definition), definition.identity
         definitions = self._ports.definitions
         while True:
             stored = await definitions.newest(definition.name)
             previous = _readable(stored)
-            if previous is not None and previous.identity == identity:
+            if previous is not None and _document(previous) == data:
                 return Registration(definition.name, identity, "unchanged", definition, previous)
+            action: Literal["created", "updated"] = "created" if stored is None else "updated"
+            if dry_run:
+                return Registration(definition.name, identity, action, definition, previous)
             # The version first: a run that is started by the name must find it.
-            await definitions.add_version(definition.name, identity, data)
+            await definitions.add_version(definition.name, identity, compact(definition.content()))
             try:
                 await definitions.set_newest(
                     definition.name, data, revision=stored.revision if stored is not None else 0
                 )
             except ConflictError:
                 continue  # somebody else registered this name just now
-            action: Literal["created", "updated"] = "created" if stored is None else "updated"
             return Registration(definition.name, identity, action, definition, previous)
 
     async def workflow(self, name: str) -> WorkflowDef:
@@ -126,6 +171,35 @@ class AsyncClient:
             hint = "" if names else "none is registered yet: `dagnats register` compiles and stores workflows"
             raise NotFoundError("workflow", name, near=near(name, names), hint=hint)
         return _loaded(stored.data)
+
+    async def versions(self, name: str) -> list[Version]:
+        """Every version of a name, the last registered first; what this version of DagNats cannot read is left out.
+
+        Raises:
+            NotFoundError: No such workflow is registered.
+        """
+        newest = (await self.workflow(name)).identity
+        found = await self._ports.definitions.versions(name)
+        stored = sorted(found.values(), key=lambda one: one.revision, reverse=True)
+        read = [(definition, one.time_ns) for one in stored if (definition := _readable(one)) is not None]
+        return [Version(definition, time_ns, definition.identity == newest) for definition, time_ns in read]
+
+    async def version(self, name: str, prefix: str) -> WorkflowDef:
+        """The one version of a name whose hash is, or begins with, `prefix`.
+
+        Raises:
+            NotFoundError: None does.
+            ConflictError: Several do; the message lists them.
+        """
+        found = await self._ports.definitions.versions(name)
+        fitting = sorted(identity for identity in found if identity.startswith(prefix))
+        if not fitting:
+            hint = f"`dagnats workflow versions {name}` lists those there are" if found else ""
+            raise NotFoundError("version", f"{name}@{prefix}", hint=hint)
+        if len(fitting) > 1:
+            listed = ", ".join(fitting[:_MOST_NAMED])
+            raise ConflictError(f"{prefix!r} is the beginning of {len(fitting)} versions of {name!r}: {listed}")
+        return load_definition(found[fitting[0]].data)
 
     async def workflows(self) -> list[WorkflowDef]:
         """The newest definition of every name, by name; what this version cannot read is left out."""
@@ -260,6 +334,16 @@ def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
     if isinstance(workflow, Workflow):
         return workflow.build()
     return workflow if isinstance(workflow, WorkflowDef) else load_definition(workflow)
+
+
+def _unknown(definition: WorkflowDef, known: Collection[str]) -> list[Problem]:
+    """The children it runs that nobody knows: a warning in a file, an error here."""
+    return [problem for problem in advice(definition, known) if problem.rule == "unknown-workflow"]
+
+
+def _document(definition: WorkflowDef) -> bytes:
+    """What the name points at: the content, and the triggers, which are no part of it."""
+    return compact(definition.model_dump(mode="json", exclude_defaults=True))
 
 
 def _readable(stored: Stored | None) -> WorkflowDef | None:

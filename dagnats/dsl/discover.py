@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dagnats.dsl.source import is_ours, shown_source
-from dagnats.dsl.step import FunctionStep
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import DagnatsError, NotFoundError
 from dagnats.handling.handler import Handler
+from dagnats.handling.source import is_ours, shown_source
 from dagnats.model.identifier import near
 
 if TYPE_CHECKING:
@@ -124,8 +123,7 @@ def _take_module(module: ModuleType, attribute: str, found: Found) -> None:
 
 def _take_names(module: ModuleType, found: Found) -> None:
     for value in vars(module).values():
-        if not isinstance(value, FunctionStep):
-            found.add(value)
+        found.add(value)
 
 
 def _import_file(file: Path) -> ModuleType:

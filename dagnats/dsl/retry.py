@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypedDict
 
 from dagnats.dsl.duration import duration_text
 
 DurationLike = timedelta | str
+
+
+class RetryFields(TypedDict, total=False):
+    """A policy by its fields, as `with_retry` takes them."""
+
+    strategy: Literal["fixed", "linear", "exponential"]
+    initial_delay: DurationLike
+    max_delay: DurationLike | None
+    multiplier: float
+    jitter: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +79,28 @@ class Exponential(_Retry):
 
 RetryValue = Fixed | Linear | Exponential
 
+_STRATEGIES = {"fixed": Fixed, "linear": Linear, "exponential": Exponential}
 
-def retry_document(policy: RetryValue) -> dict[str, Any]:
-    """The policy as the definition writes it.
+
+def retry_document(policy: RetryValue | None, fields: dict[str, Any]) -> dict[str, Any]:
+    """The policy as the definition writes it: a policy value, or its fields.
 
     Raises:
-        TypeError: It is no retry policy.
+        TypeError: It is no retry policy, or both were given, or the fields are not those of a policy.
     """
+    if policy is None:
+        policy = _policy(fields)
+    elif fields:
+        raise TypeError("a retry policy or its fields are expected, not both")
     if not isinstance(policy, _Retry):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise TypeError(f"a retry policy is Fixed(…), Linear(…) or Exponential(…), not {policy!r}")
     return policy.document()
+
+
+def _policy(fields: dict[str, Any]) -> RetryValue:
+    strategy = fields.pop("strategy", "exponential")
+    if strategy not in _STRATEGIES:
+        raise TypeError(f"strategy is one of {', '.join(map(repr, _STRATEGIES))}, not {strategy!r}")
+    if strategy != "exponential" and fields.pop("multiplier", 2.0) != 2.0:
+        raise TypeError(f"only the exponential strategy has a multiplier, not {strategy!r}")
+    return _STRATEGIES[strategy](**fields)

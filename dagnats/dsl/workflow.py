@@ -2,169 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic, Literal, cast
 
+from typing_extensions import TypeVar
+
+from dagnats.dsl.agent import AgentBuilder
+from dagnats.dsl.child import ChildBuilder
 from dagnats.dsl.compile import compile_workflow
-from dagnats.dsl.duration import duration_text
-from dagnats.dsl.retry import RetryValue, retry_document
-from dagnats.dsl.source import caller_source
-from dagnats.dsl.step import FunctionStep, Step, StepRef
-from dagnats.handling.context import SyncTaskContext, TaskContext
-from dagnats.handling.handler import Handler, caller_locals
+from dagnats.dsl.document import document_of
+from dagnats.dsl.expression import Body, Input
+from dagnats.dsl.graph import graph_of
+from dagnats.dsl.loop import LoopBuilder
+from dagnats.dsl.map import MapBuilder
+from dagnats.dsl.mermaid import mermaid
+from dagnats.dsl.option import OptionBuilder
+from dagnats.dsl.picture import svg
+from dagnats.dsl.planner import PlannerBuilder
+from dagnats.dsl.respond import RespondBuilder
+from dagnats.dsl.retry import RetryValue
+from dagnats.dsl.schema import shape_of
+from dagnats.dsl.shape import Schema, Shape
+from dagnats.dsl.task import TaskBuilder
+from dagnats.dsl.trigger import TriggerBuilder
+from dagnats.dsl.waitpoint import WaitpointBuilder
+from dagnats.errors import DagnatsError
+from dagnats.handling.source import shown_place
 
 if TYPE_CHECKING:
-    from dagnats.model.definition import WorkflowDef
+    from dagnats.handling.handler import Handler
+    from dagnats.model.definition import Dialect, WorkflowDef
 
-P = ParamSpec("P")
-R = TypeVar("R")
-I = TypeVar("I")  # noqa: E741  # input and output, as in Step[I, O]
-O = TypeVar("O")  # noqa: E741
+I_contra = TypeVar("I_contra", contravariant=True, default=Any)
+O_co = TypeVar("O_co", covariant=True, default=Any)
 
 
-class Workflow:
+class Workflow(
+    TaskBuilder,
+    AgentBuilder,
+    LoopBuilder,
+    MapBuilder,
+    PlannerBuilder,
+    ChildBuilder,
+    WaitpointBuilder,
+    RespondBuilder,
+    OptionBuilder,
+    TriggerBuilder,
+    Generic[I_contra, O_co],
+):
     """A named graph of steps.
 
     Args:
         name: What runs are started by: letters, digits, `_` and `-`.
+        input: What a run is started with: a type, or a JSON Schema. Otherwise what the first steps take.
+        output: What a run returns: a type, or a JSON Schema. Otherwise what the last steps give.
         version: A label for people. Identity is the content of the definition.
-        default_retry: For steps without a retry policy of their own.
         timeout: The deadline of a whole run.
+        default_retry: For steps without a retry policy of their own.
+        idempotency_key: Dot path into the run's input: starts with the same value there give one run.
     """
 
     def __init__(
         self,
         name: str,
         *,
+        input: type[I_contra] | UnionType | Schema | None = None,
+        output: type[O_co] | UnionType | Schema | None = None,
         version: str = "1",
-        default_retry: RetryValue | None = None,
         timeout: timedelta | str | None = None,
+        default_retry: RetryValue | None = None,
+        idempotency_key: str | None = None,
     ) -> None:
-        self.name = name
-        self.version = version
-        self.source = caller_source()
-        self._settings: dict[str, Any] = {}
-        if default_retry is not None:
-            self._settings["default_retry"] = retry_document(default_retry)
+        super().__init__(name)
+        self._set("version", version)
+        for path, declared in (("input_schema", input), ("output_schema", output)):
+            if declared is not None:
+                self._declare(path, declared)
         if timeout is not None:
-            self._settings["timeout"] = duration_text(timeout)
-        self._steps: list[Step[Any, Any]] = []
+            self.with_timeout(timeout)
+        if default_retry is not None:
+            self.with_default_retry(default_retry)
+        if idempotency_key is not None:
+            self.with_idempotency_key(idempotency_key)
 
     def __repr__(self) -> str:
         return f"<workflow {self.name!r}, {len(self._steps)} steps>"
 
-    # The order matters: the first shape that fits a handler gives the step its types.
-    @overload
-    def task(self, step_id: str, handler: Handler[[], Coroutine[Any, Any, O]]) -> Step[Any, O]: ...
-    @overload
-    def task(self, step_id: str, handler: Handler[[TaskContext], Coroutine[Any, Any, O]]) -> Step[Any, O]: ...
-    @overload
-    def task(self, step_id: str, handler: Handler[[I], Coroutine[Any, Any, O]]) -> Step[I, O]: ...
-    @overload
-    def task(self, step_id: str, handler: Handler[[I, TaskContext], Coroutine[Any, Any, O]]) -> Step[I, O]: ...
-    @overload
-    def task(self, step_id: str, handler: Handler[..., Awaitable[O]]) -> Step[Any, O]: ...
-    @overload
-    def task(self, step_id: str, handler: Handler[[], O]) -> Step[Any, O]: ...
-    @overload
-    def task(self, step_id: str, handler: Handler[[SyncTaskContext], O]) -> Step[Any, O]: ...
-    @overload
-    def task(self, step_id: str, handler: Handler[[I], O]) -> Step[I, O]: ...
-    @overload
-    def task(self, step_id: str, handler: Handler[[I, SyncTaskContext], O]) -> Step[I, O]: ...
-    @overload
-    def task(self, step_id: str, handler: Handler[..., O]) -> Step[Any, O]: ...
-    @overload
-    def task(self, step_id: str, handler: str) -> Step[Any, Any]: ...
+    @property
+    def version(self) -> str:
+        """A label for people."""
+        return cast("str", self._settings["version"])
 
-    def task(self, step_id: str, handler: Handler[..., Any] | str) -> Step[Any, Any]:
-        """Add a step run by a worker: a handler, or just a task type served elsewhere, in any language."""
-        if isinstance(handler, str):
-            step: Step[Any, Any] = Step(self, step_id, handler, None)
-        elif isinstance(handler, Handler):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
-            step = Step(self, step_id, handler.task, handler)
-        else:
-            raise TypeError(
-                f"a handler or a task type is expected, not {handler!r}; decorate the function with @handler('…')"
-            )
-        self._steps.append(step)
-        return step
+    @property
+    def source(self) -> str:
+        """`file:line` of the call that made it."""
+        return shown_place(self._created)
 
-    @overload
-    def step(self, function: Callable[P, R], /) -> FunctionStep[P, R]: ...
+    @property
+    def input(self) -> Input:
+        """The run's input, to match events with: `wf.event["order_id"] == wf.input["id"]`."""
+        return Input()
 
-    @overload
-    def step(
-        self,
-        /,
-        *,
-        id: str | None = None,
-        task: str | None = None,
-        after: StepRef | tuple[StepRef, ...] | list[StepRef] = (),
-        timeout: timedelta | str | None = None,
-        queue_timeout: timedelta | str | None = None,
-        heartbeat_timeout: timedelta | str | None = None,
-        retry: RetryValue | None = None,
-        on_failure: StepRef | None = None,
-        compensation: StepRef | None = None,
-    ) -> Callable[[Callable[P, R]], FunctionStep[P, R]]: ...
-
-    def step(self, function: Callable[..., Any] | None = None, /, **settings: Any) -> Any:
-        """Make a function a step of this workflow, bare or called with settings.
-
-        The step's id is the function's name and its task type `<workflow>.<function>`, unless `id` and `task`
-        say otherwise. The result is a step and still callable.
-        """
-        if function is not None and not callable(function):
-            raise TypeError(f"@wf.step decorates a function, not {function!r}; give its settings by keyword")
-        namespace = caller_locals()
-
-        def decorate(decorated: Callable[..., Any]) -> FunctionStep[..., Any]:
-            return self._add_function(decorated, namespace, **settings)
-
-        return decorate(function) if function is not None else decorate
-
-    def _add_function(
-        self,
-        function: Callable[..., Any],
-        namespace: dict[str, Any],
-        *,
-        id: str | None = None,
-        task: str | None = None,
-        after: StepRef | tuple[StepRef, ...] | list[StepRef] = (),
-        timeout: timedelta | str | None = None,
-        queue_timeout: timedelta | str | None = None,
-        heartbeat_timeout: timedelta | str | None = None,
-        retry: RetryValue | None = None,
-        on_failure: StepRef | None = None,
-        compensation: StepRef | None = None,
-    ) -> FunctionStep[..., Any]:
-        name = getattr(function, "__name__", "")  # a partial has none; Handler refuses it
-        task_type = task or f"{self.name}.{name}"
-        step = FunctionStep(self, id or name, task_type, Handler(task_type, function, namespace))
-        if after:
-            step.after(*([after] if isinstance(after, str | Step) else after))
-        if timeout is not None:
-            step.with_timeout(timeout)
-        if queue_timeout is not None:
-            step.with_queue_timeout(queue_timeout)
-        if heartbeat_timeout is not None:
-            step.with_heartbeat_timeout(heartbeat_timeout)
-        if retry is not None:
-            step.with_retry(retry)
-        if on_failure is not None:
-            step.with_on_failure(on_failure)
-        if compensation is not None:
-            step.with_compensation(compensation)
-        self._steps.append(step)
-        return step
+    @property
+    def event(self) -> Body:
+        """The body of an event that is waited for."""
+        return Body()
 
     @property
     def handlers(self) -> tuple[Handler[..., Any], ...]:
         """The handlers its steps were given, each once."""
-        found = {id(step._handler): step._handler for step in self._steps if step._handler is not None}  # pyright: ignore[reportPrivateUsage]  # a step is this class's part
-        return tuple(found.values())
+        return tuple({id(step.handler): step.handler for step in self._steps if step.handler is not None}.values())
+
+    def takes(self) -> Shape | None:
+        """What a run's input must be; None when it was not declared as a type."""
+        return shape_of(self._types.get("input_schema"), "reading")
+
+    def gives(self) -> Shape | None:
+        """What a run's output is; None when it was not declared as a type."""
+        return shape_of(self._types.get("output_schema"), "writing")
 
     def build(self) -> WorkflowDef:
         """The definition.
@@ -174,6 +130,27 @@ class Workflow:
         """
         return compile_workflow(self)
 
-    def to_json(self) -> bytes:
-        """The canonical JSON artefact, as `dagnats build` writes it. Raises DefinitionError like `build`."""
-        return self.build().to_json()
+    def to_json(self, dialect: Dialect = "native") -> bytes:
+        """The JSON artefact, as `dagnats build` writes it.
+
+        Raises:
+            DefinitionError: Like `build`; with the dialect `go` also for whatever the Go engine has not.
+        """
+        return self.build().to_json(dialect)
+
+    def graph(self, form: Literal["mermaid", "svg"] = "mermaid") -> str:
+        """The graph, as Mermaid text or as an SVG picture. Also of a workflow that does not build yet.
+
+        Raises:
+            DagnatsError: There are too many steps for a picture.
+        """
+        graph = graph_of(document_of(self))
+        return mermaid(graph) if form == "mermaid" else svg(graph)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """How notebooks show it: as a picture, or as the text of one."""
+        bundle = {"text/plain": repr(self), "text/vnd.mermaid": self.graph()}
+        try:
+            return {**bundle, "image/svg+xml": self.graph("svg")}
+        except DagnatsError:
+            return bundle

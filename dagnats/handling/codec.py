@@ -7,12 +7,14 @@ TypedDicts, builtins). Top-level `bytes` is base64.
 from __future__ import annotations
 
 import base64
+import functools
 import math
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, cast, get_args, get_origin
+import types
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Union, cast, get_args, get_origin
 
 import msgspec
-from msgspec import inspect
+from msgspec.inspect import CustomType
 from pydantic import (
     PydanticSchemaGenerationError,
     PydanticUndefinedAnnotation,
@@ -21,6 +23,8 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_core import PydanticSerializationError
+
+from dagnats.handling.schema import BASE64, Direction, Schema, pydantic_schema, struct_schema, types_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +49,10 @@ class Codec(Protocol):
         """`value` as JSON. Raises CodecError when it is not of the codec's type."""
         ...
 
+    def schema(self, direction: Direction) -> Schema:
+        """What can be read, or what is written; always the same object."""
+        ...
+
 
 def codec_for(declared: Any) -> Codec:
     """The codec of a type annotation.
@@ -52,11 +60,10 @@ def codec_for(declared: Any) -> Codec:
     Raises:
         UnsupportedType: The type mixes msgspec and pydantic classes, or neither library can carry it.
     """
-    # Only classes: two spellings of one union are equal, and not read alike.
-    return _codec_of_class(declared) if declared is Any or isinstance(declared, type) else _codec_of(declared)
+    return _class_codec(declared) if isinstance(declared, type) and not get_args(declared) else _codec(declared)
 
 
-def _codec_of(declared: Any) -> Codec:
+def _codec(declared: Any) -> Codec:
     if declared is bytes:
         return _Bytes()
     classes = set(_classes(declared))
@@ -70,14 +77,26 @@ def _codec_of(declared: Any) -> Codec:
     return _Pydantic(declared)
 
 
-_codec_of_class = lru_cache(maxsize=256)(_codec_of)  # clients ask for each result
+_class_codec = functools.lru_cache(maxsize=1024)(_codec)
+"""Classes are what handlers share: one codec for each, one schema, one comparison of two."""
 
 
 def type_name(declared: Any) -> str:
-    """A type as its author wrote it, near enough: `Order`, `list[int]`, `str | None`."""
+    """A type as its author wrote it, near enough: `Order`, `list[Order]`, `str | None`."""
+    origin, arguments = get_origin(declared), get_args(declared)
     if declared is None or declared is type(None):
         return "None"
-    if isinstance(declared, type) and not get_args(declared):
+    if declared is ...:
+        return "..."
+    if origin is Annotated:
+        return type_name(arguments[0])
+    if origin in (Union, types.UnionType):
+        return " | ".join(map(type_name, arguments))
+    if origin is not None and origin is not Literal:
+        return f"{type_name(origin)}[{', '.join(map(type_name, arguments))}]"
+    if isinstance(declared, list):
+        return f"[{', '.join(map(type_name, cast('list[Any]', declared)))}]"
+    if isinstance(declared, type):
         return declared.__qualname__.rpartition("<locals>.")[2]
     return str(declared).replace("typing.", "")
 
@@ -91,13 +110,29 @@ def _classes(declared: Any) -> Iterator[type]:
         yield from _classes(argument)
 
 
-class _Pydantic:
+class _Described(ABC):
+    """Makes each schema once: comparing types over thousands of edges goes by identity."""
+
     def __init__(self, declared: Any) -> None:
         self._declared = declared
+        self._schemas: dict[Direction, Schema] = {}
+
+    def schema(self, direction: Direction) -> Schema:
+        if direction not in self._schemas:
+            self._schemas[direction] = self._schema(direction)
+        return self._schemas[direction]
+
+    @abstractmethod
+    def _schema(self, direction: Direction) -> Schema: ...
+
+
+class _Pydantic(_Described):
+    def __init__(self, declared: Any) -> None:
+        super().__init__(declared)
         try:
             self._adapter: TypeAdapter[Any] = TypeAdapter(declared)
             self._adapter.rebuild()  # models may put it off; a name that is missing shows only here
-        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError) as error:
+        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise UnsupportedType(f"{type_name(declared)} cannot be carried as JSON: {reason}") from None
 
@@ -119,6 +154,9 @@ class _Pydantic:
         if b"null" in data:
             _refuse_nan(self._adapter.dump_python(value))
         return data
+
+    def _schema(self, direction: Direction) -> Schema:
+        return pydantic_schema(self._adapter, direction)
 
 
 def _misfit(value: object, declared: Any, why: str) -> CodecError:
@@ -145,9 +183,9 @@ def _listed(error: ValidationError) -> str:
     return "; ".join(problems)
 
 
-class _Msgspec:
+class _Msgspec(_Described):
     def __init__(self, declared: Any) -> None:
-        self._declared = declared
+        super().__init__(declared)
         self._encoder = msgspec.json.Encoder()
         try:
             self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(declared)
@@ -175,21 +213,13 @@ class _Msgspec:
             _refuse_nan(msgspec.to_builtins(value))
         return data
 
+    def _schema(self, direction: Direction) -> Schema:
+        return struct_schema(self._declared, direction)
+
 
 def _foreign_classes(declared: Any) -> set[str]:
     """The classes in a Struct's fields that msgspec takes for granted, and then cannot read."""
-    names: set[str] = set()
-    seen: set[int] = set()
-    waiting: list[Any] = [inspect.type_info(declared)]
-    for part in waiting:  # grows while it is read
-        if isinstance(part, tuple):
-            waiting += cast("tuple[Any, ...]", part)
-        elif isinstance(part, inspect.CustomType):
-            names.add(type_name(part.cls))
-        elif isinstance(part, inspect.Type | inspect.Field) and id(part) not in seen:
-            seen.add(id(part))
-            waiting += msgspec.structs.astuple(part)
-    return names
+    return {type_name(part.cls) for part in types_in(declared) if isinstance(part, CustomType)}
 
 
 class _Bytes:
@@ -206,3 +236,6 @@ class _Bytes:
         if not isinstance(value, bytes):
             raise CodecError(f"got {type_name(cast('type[object]', type(value)))}, which is not bytes")
         return b'"' + base64.b64encode(value) + b'"'
+
+    def schema(self, direction: Direction) -> Schema:
+        return BASE64

@@ -3,68 +3,106 @@
 from __future__ import annotations
 
 import functools
-import inspect
+import importlib
 import re
-import sys
-import typing
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from dagnats.errors import DefinitionError, Problem
 from dagnats.handling.codec import Codec, UnsupportedType, codec_for
-from dagnats.handling.context import SyncTaskContext, TaskContext
+from dagnats.handling.loop import without_continue
+from dagnats.handling.signature import Signature
+from dagnats.handling.source import caller_names, source_of
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from dagnats.handling.context import SyncTaskContext, TaskContext
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
-_CONTEXTS = (TaskContext, SyncTaskContext)
 _TASK_TYPE = re.compile(TASK_TYPE)
 
 
 class Handler(Generic[P, R_co]):
     """A function and the task type it serves. Calling it calls the function, so a unit test needs no server.
 
+    Its types may be defined further down in the module. What depends on them raises DefinitionError as long as
+    an annotation names nothing known.
+
     Attributes:
         task: The task type.
         function: The function itself.
-        is_async: Whether it runs on the event loop; a sync one runs in a thread.
-        takes_input: Whether it has an input parameter.
-        takes_context: Whether it has a context parameter.
-        input_type: The input's annotation; Any when there is none.
-        output_type: The return annotation; Any when there is none.
+        is_async: Whether it runs on the event loop; a sync one runs in a thread, or in a process.
+        abort_on: Exception types that make the step fail for good, as `Abort` does.
+        process: Whether it runs in a process of its own.
         source: `file:line` of the function.
     """
 
     __name__: str
+    __qualname__: str
 
-    def __init__(self, task: str, function: Callable[P, R_co], namespace: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        task: str,
+        function: Callable[P, R_co],
+        names: Mapping[str, Any] | None = None,
+        *,
+        abort_on: tuple[type[Exception], ...] = (),
+        process: bool = False,
+    ) -> None:
         self.task = task
         self.function = function
         self.source = source_of(function)
+        self.abort_on = _exception_types(abort_on)
+        self.process = process
         functools.update_wrapper(self, function)
-        signature = _Signature(function, namespace or {}, self.source)
-        problems = signature.problems
+        self._signature = Signature(function, names or {}, self.source)
+        self.is_async = self._signature.is_async
+        problems = self._signature.problems
         # `<lambda>` spoils a task type that is derived from it: one mistake is one problem.
         if all(problem.rule != "handler-kind" for problem in problems):
-            problems = [*_task_type_problems(task, self.source), *problems]
+            problems = [*_task_type_problems(task, self.source), *problems, *self._process_problems()]
         if problems:
             raise DefinitionError(problems, title=_title(task))
-        self.is_async = signature.is_async
-        self.takes_input = signature.takes_input
-        self.takes_context = signature.takes_context
-        self.input_type: Any = signature.input_type
-        self.output_type: Any = signature.output_type
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<handler {self.task!r} at {self.source}>"
+
+    def __reduce__(self) -> tuple[Callable[[str, str], Any], tuple[str, str]]:
+        """Another process gets the import path: the function is looked up there, under its name."""
+        return handler_at, (self.__module__, self.__qualname__)
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether it has an input parameter."""
+        return self._resolved().takes_input
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether it has a context parameter."""
+        return self._resolved().takes_context
+
+    @property
+    def input_type(self) -> Any:
+        """The input's annotation; Any when there is none."""
+        return self._resolved().input_type
+
+    @property
+    def output_type(self) -> Any:
+        """The return annotation without `Continue`; Any when there is none."""
+        return without_continue(self._resolved().output_type)[0]
+
+    @property
+    def continue_type(self) -> Any:
+        """What a loop's next iteration receives: T of `Continue[T]`. None when it never continues."""
+        return without_continue(self._resolved().output_type)[1]
 
     @functools.cached_property
     def input_codec(self) -> Codec:
@@ -76,6 +114,33 @@ class Handler(Generic[P, R_co]):
         """Writes the result. Raises DefinitionError when the annotation cannot be carried as JSON."""
         return self._codec(self.output_type, "result")
 
+    @functools.cached_property
+    def continue_codec(self) -> Codec:
+        """Writes what is given to `Continue`. Raises DefinitionError when it cannot be carried as JSON."""
+        return self._codec(self.continue_type, "next input")
+
+    def problems(self, names: Mapping[str, Any] | None = None) -> list[Problem]:
+        """What is still wrong, now that everything ought to be defined. `names` are the asker's own."""
+        self._signature.resolve(names)
+        if not self._signature.is_resolved:
+            return self._signature.unresolved
+        if self._signature.problems:
+            return self._signature.problems
+        codecs = ["input_codec", "output_codec", *(["continue_codec"] if self.continue_type is not None else [])]
+        return [*self._process_problems(), *(problem for codec in codecs for problem in self._codec_problems(codec))]
+
+    def arguments(self, value: Any, context: TaskContext | SyncTaskContext) -> tuple[Any, ...]:
+        """The positional arguments of a call with this input and context."""
+        given = (value,) if self.takes_input else ()
+        return (*given, context) if self.takes_context else given
+
+    def _resolved(self) -> Signature:
+        self._signature.resolve()
+        problems = self._signature.unresolved or self._signature.problems
+        if problems:
+            raise DefinitionError(problems, title=_title(self.task))
+        return self._signature
+
     def _codec(self, declared: Any, role: str) -> Codec:
         try:
             return codec_for(declared)
@@ -84,44 +149,71 @@ class Handler(Generic[P, R_co]):
             problem = Problem("", "unsupported-type", message, source=self.source)
             raise DefinitionError([problem], title=_title(self.task)) from None
 
-    def arguments(self, value: Any, context: TaskContext | SyncTaskContext) -> tuple[Any, ...]:
-        """The positional arguments of a call with this input and context."""
-        given = (value,) if self.takes_input else ()
-        return (*given, context) if self.takes_context else given
+    def _codec_problems(self, codec: str) -> tuple[Problem, ...]:
+        try:
+            getattr(self, codec)
+        except DefinitionError as error:
+            return error.problems
+        return ()
+
+    def _process_problems(self) -> Iterator[Problem]:
+        """Why it cannot run in another process: only an import path and the input go there."""
+        if not self.process:
+            return
+        reasons = {
+            "is async: only a sync handler runs in a process": self.is_async,
+            "takes a context: none reaches another process": self._signature.takes_context,
+            "is defined in a function: another process cannot import it": "<locals>" in self.__qualname__,
+        }
+        for reason, applies in reasons.items():
+            if applies:
+                message = f"handler {self.__name__!r} has process=True, but {reason}"
+                yield Problem("", "handler-process", message, source=self.source)
 
 
-def handler(task: str) -> Callable[[Callable[P, R]], Handler[P, R]]:
+def handler(
+    task: str, *, abort_on: tuple[type[Exception], ...] = (), process: bool = False
+) -> Callable[[Callable[P, R]], Handler[P, R]]:
     """Make a function serve task type `task`.
 
     The function takes `()`, `(input)`, `(ctx)` or `(input, ctx)`; `ctx` is annotated `TaskContext` (async) or
     `SyncTaskContext` (sync). Further parameters need defaults. Nothing is registered: a worker serves the
     handlers it is given.
 
+    Args:
+        task: The task type.
+        abort_on: Exception types after which trying again cannot help.
+        process: Run it in a process of its own, for work that would block Python. It must be sync, take no
+            context, and be importable by its name.
+
     Raises:
-        DefinitionError: The task type is not valid, the function has another shape, or an annotation does not
-            resolve.
-        TypeError: `task` is no string.
+        DefinitionError: The task type is not valid, or the function has another shape. An annotation that does
+            not resolve yet is told by the build, or by the worker.
+        TypeError: `task` is no string, or `abort_on` no tuple of exception types.
     """
     if not isinstance(task, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
         raise TypeError(f"a task type is expected, not {task!r}; write @handler('…')")
-    namespace = caller_locals()
+    names = caller_names()
 
     def decorate(function: Callable[P, R]) -> Handler[P, R]:
-        return Handler(task, function, namespace)
+        return Handler(task, function, names, abort_on=abort_on, process=process)
 
     return decorate
 
 
-def caller_locals() -> dict[str, Any]:
-    """The local names where the decorator is written, so that types defined in a function resolve."""
-    frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]  # the documented way to a caller's names
-    return dict(frame.f_locals)
+def handler_at(module: str, name: str) -> Any:
+    """The handler that a module has under `name`; a step made by a decorator holds one."""
+    value: Any = importlib.import_module(module)
+    for part in name.split("."):
+        value = getattr(value, part)
+    return getattr(value, "handler", value)
 
 
-def source_of(function: Callable[..., Any]) -> str:
-    """`file:line` of a function, or "" when it has no Python source."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+def _exception_types(given: Any) -> tuple[type[Exception], ...]:
+    kinds: tuple[Any, ...] = cast("tuple[Any, ...]", given) if isinstance(given, tuple) else (None,)
+    if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+        raise TypeError(f"abort_on is a tuple of exception types, such as (ValueError,), not {given!r}")
+    return cast("tuple[type[Exception], ...]", given)
 
 
 def _title(task: str) -> str:
@@ -136,66 +228,3 @@ def _task_type_problems(task: str, source: str) -> Iterator[Problem]:
             f" at most {TASK_TYPE_LENGTH} characters"
         )
         yield Problem("", "identifier", message, source=source)
-
-
-class _Signature:
-    """What a function's signature says; `problems` is all that is wrong with it."""
-
-    def __init__(self, function: Callable[..., Any], namespace: dict[str, Any], source: str) -> None:
-        self.is_async = inspect.iscoroutinefunction(function)
-        self.takes_input = self.takes_context = False
-        self.input_type: Any = Any
-        self.output_type: Any = Any
-        self._name = getattr(function, "__qualname__", repr(function))
-        self._source = source
-        self.problems: list[Problem] = []
-        if not inspect.isfunction(function) or function.__name__ == "<lambda>":
-            self._say("handler-kind", "is not a plain function; lambdas, methods and partials have no stable name")
-        elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            self._say("handler-kind", "is a generator; a handler returns its one result")
-        else:
-            hints = self._hints(function, namespace)
-            self._parameters(function, hints)
-            self.output_type = hints.get("return", Any)
-
-    def _say(self, rule: str, message: str) -> None:
-        self.problems.append(Problem("", rule, f"handler {self._name!r} {message}", source=self._source))
-
-    def _hints(self, function: Callable[..., Any], namespace: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return typing.get_type_hints(function, localns=namespace, include_extras=True)
-        except (NameError, TypeError, AttributeError, SyntaxError) as error:
-            self._say("unresolved-annotation", f"has an annotation that does not resolve: {error}")
-            return {}
-
-    def _parameters(self, function: Callable[..., Any], hints: dict[str, Any]) -> None:
-        needed: list[str] = []
-        for name, parameter in inspect.signature(function).parameters.items():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                self._say(
-                    "handler-signature",
-                    f"takes `{parameter.replace(annotation=parameter.empty)}`; write its parameters out",
-                )
-            elif parameter.default is parameter.empty:
-                if parameter.kind is parameter.KEYWORD_ONLY:
-                    self._say("handler-signature", f"needs the keyword argument {name!r}; give it a default")
-                else:
-                    needed.append(name)
-        contexts = [name for name in needed if hints.get(name) in _CONTEXTS]
-        inputs = [name for name in needed if name not in contexts]
-        self.takes_context = bool(contexts)
-        self.takes_input = bool(inputs)
-        if len(contexts) > 1 or len(inputs) > 1 or (contexts and needed[-1] != contexts[0]):
-            shown = ", ".join(needed)
-            self._say(
-                "handler-signature",
-                f"takes ({shown}); a handler takes (), (input), (ctx) or (input, ctx), the context annotated"
-                " TaskContext and last",
-            )
-        if contexts:
-            wanted = TaskContext if self.is_async else SyncTaskContext
-            if hints[contexts[0]] is not wanted:
-                kind = "async" if self.is_async else "sync"
-                self._say("handler-signature", f"is {kind}: annotate its context {wanted.__name__}")
-        if inputs:
-            self.input_type = hints.get(inputs[0], Any)

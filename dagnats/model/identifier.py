@@ -17,6 +17,31 @@ TASK_TYPE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
 
 TASK_TYPE_LENGTH = 128
 
+GROUP = r"^[A-Za-z0-9_-]{1,64}$"
+"""Worker groups: one subject token."""
+
+_KEY = r"(\\[.\\]|[^.\\])+"
+
+DOT_PATH = rf"^{_KEY}(\.{_KEY})*$"
+"""Dot paths into a JSON value: keys and array indexes, joined by dots. A backslash escapes a dot or a backslash."""
+
+_TOKEN = r"[!-)+,/-=?-~-]+"  # printable ASCII without the dot and the wildcards
+
+EVENT = rf"^{_TOKEN}(\.{_TOKEN})*$"
+"""Event types and literal subjects: what NATS can publish to."""
+
+SUBJECT = rf"^(({_TOKEN}|\*)(\.({_TOKEN}|\*))*(\.>)?|>)$"
+"""Subjects with wildcards: what NATS can subscribe to."""
+
+URL_PATH = r'^/[!-"$-)+->@-~]*$'
+"""Paths of webhooks and HTTP triggers: no query, no fragment, no wildcard."""
+
+HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+"""Names of HTTP headers."""
+
+REFERENCE = rf"^(input|step\.(?P<step>[A-Za-z0-9][A-Za-z0-9_-]{{0,127}})\.output)\.{_KEY}(\.{_KEY})*$"
+"""What an event is compared with: a dot path into the run's input or into a step's output."""
+
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 

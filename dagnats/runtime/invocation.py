@@ -48,7 +48,7 @@ async def invoke(
         if isinstance(error, asyncio.CancelledError) and _cancelled():
             raise
         log.debug("attempt failed", exc_info=error)
-        raise _failed(error) from error
+        raise _failed(handler, error) from error
     try:
         return handler.output_codec.encode(result)
     except CodecError as error:
@@ -59,10 +59,8 @@ async def invoke(
 
 
 def _arguments(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str) -> tuple[Any, ...]:
-    given = (_decode(handler, task),) if handler.takes_input else ()
-    if handler.takes_context:
-        return (*given, _context(handler, task, stop, worker_id))
-    return given
+    value = _decode(handler, task) if handler.takes_input else None
+    return handler.arguments(value, _context(handler, task, stop, worker_id))
 
 
 def _decode(handler: Handler[..., Any], task: Task) -> Any:
@@ -101,7 +99,7 @@ def _cancelled() -> bool:
     return asyncio.current_task().cancelling() > 0  # pyright: ignore[reportOptionalMemberAccess]  # we are a task
 
 
-def _failed(error: BaseException) -> AttemptFailed:
+def _failed(handler: Handler[..., Any], error: BaseException) -> AttemptFailed:
     """What a handler raised, as its attempt's failure."""
     match error:
         case Abort():
@@ -112,7 +110,7 @@ def _failed(error: BaseException) -> AttemptFailed:
         case asyncio.CancelledError():
             return AttemptFailed("the handler cancelled itself")
         case _:
-            return AttemptFailed(said(error))
+            return AttemptFailed(said(error), "non_retriable" if isinstance(error, handler.abort_on) else "retriable")
 
 
 def said(error: BaseException) -> str:

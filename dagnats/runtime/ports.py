@@ -225,6 +225,10 @@ class Definitions(Protocol):
 
     async def version(self, name: str, identity: str) -> bytes | None: ...
 
+    async def versions(self, name: str) -> dict[str, Stored]:
+        """Every version of a name by its content hash, in no order."""
+        ...
+
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
         """Store a version; a version that is there already stays."""
         ...

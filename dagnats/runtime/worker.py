@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from dagnats.errors import ConflictError
+from dagnats.errors import ConflictError, DagnatsError
 from dagnats.handling.handler import Handler
 from dagnats.runtime.slots import Slots
 from dagnats.runtime.workbench import Workbench
@@ -59,6 +59,7 @@ class Worker:
 
     Raises:
         ConflictError: Two handlers serve one task type.
+        DagnatsError: A handler has `process=True`, which no worker runs yet.
         DefinitionError: A handler's types cannot be carried as JSON.
     """
 
@@ -180,6 +181,11 @@ def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str
     for entry in serves:
         for handler in [entry] if isinstance(entry, Handler) else entry.handlers:
             _ = handler.input_codec, handler.output_codec  # types that cannot be carried are told now, not per task
+            if handler.process:  # in a thread it would block the others, which its author wanted to prevent
+                raise DagnatsError(
+                    f"handler {handler.task!r} at {handler.source}: process=True is not run yet",
+                    hint="leave it out: the handler then runs in a thread",
+                )
             first = found.setdefault(handler.task, handler)
             if first is not handler:
                 raise ConflictError(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _COMMANDS = (
     "build",
     "demo",
+    "init",
+    "init workflow",
     "register",
     "run",
     "run cancel",
@@ -30,10 +32,13 @@ _COMMANDS = (
     "status",
     "worker",
     "workflow",
+    "workflow diff",
+    "workflow graph",
     "workflow list",
     "workflow register",
     "workflow show",
     "workflow validate",
+    "workflow versions",
 )
 _HELP_S = 0.3
 _SLACK = 3  # shared machines are slower than a desk; a heavy import costs more than this
@@ -66,7 +71,7 @@ def test_help_comes_at_once(offline: CommandLine) -> None:
     assert statistics.median(took() for _ in range(5)) < _HELP_S * _SLACK
 
 
-@pytest.mark.parametrize("noun", [[], ["run"], ["workflow"]])
+@pytest.mark.parametrize("noun", [[], ["init"], ["run"], ["workflow"]])
 def test_a_noun_alone_shows_what_there_is(noun: list[str], offline: CommandLine) -> None:
     shown = offline(*noun)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,13 +14,15 @@ import pytest
 from pydantic import BaseModel
 from syrupy.assertion import SnapshotAssertion
 
+import dagnats
 from dagnats.dsl.retry import Exponential, Fixed, Linear
-from dagnats.dsl.source import caller_source, shown_source
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import DefinitionError, Problem
 from dagnats.handling.context import TaskContext
 from dagnats.handling.handler import handler
+from dagnats.handling.source import caller_place, shown_place, shown_source
 from dagnats.model.check import load_definition
+from tests.dsl.said import line, problems_of, told
 
 HERE = os.path.relpath(__file__)
 
@@ -59,30 +60,6 @@ def order_workflow() -> Workflow:
     return wf
 
 
-def _problems(wf: Workflow) -> tuple[Problem, ...]:
-    with pytest.raises(DefinitionError) as caught:
-        wf.build()
-    return caught.value.problems
-
-
-def _told(wf: Workflow) -> list[tuple[str, str, int]]:
-    """Path, rule and line of every problem; all of them must lie in this file."""
-    told: list[tuple[str, str, int]] = []
-    for problem in _problems(wf):
-        file, _, line = problem.source.rpartition(":")
-        assert file == HERE
-        told.append((problem.path, problem.rule, int(line)))
-    return told
-
-
-def _line() -> int:
-    """The caller's line."""
-    frame = inspect.currentframe()
-    assert frame is not None
-    assert frame.f_back is not None
-    return frame.f_back.f_lineno
-
-
 # -- what is said ------------------------------------------------------------------------------------------
 
 
@@ -106,22 +83,9 @@ def test_building_changes_nothing_so_a_workflow_can_grow_after_it() -> None:
 
 
 def test_the_decorator_form_gives_the_same_definition_as_the_builders() -> None:
-    built = Workflow("report")
-    (
-        built.task("fetch", "report.fetch")
-        .with_timeout("30s")
-        .with_queue_timeout("5m")
-        .with_heartbeat_timeout(timedelta(seconds=10))
-    )
-    built.task("render", "report.render").after("fetch").with_retry(Exponential(max_attempts=3)).with_compensation(
-        "undo"
-    )
-    built.task("send", "mail.send").after("fetch", "render").with_on_failure("undo")
-    built.task("undo", "report.undo")
-
     said = Workflow("report")
 
-    @said.step(timeout="30s", queue_timeout=timedelta(minutes=5), heartbeat_timeout="10s")
+    @said.step(timeout="30s")
     async def fetch(query: Order) -> list[int]: ...
 
     @said.step(after=fetch, retry=Exponential(max_attempts=3), compensation="undo")
@@ -133,16 +97,19 @@ def test_the_decorator_form_gives_the_same_definition_as_the_builders() -> None:
     @said.step
     async def undo() -> None: ...
 
+    built = Workflow("report")
+    built.task("fetch", handler("report.fetch")(fetch.function)).with_timeout("30s")
+    again = Exponential(max_attempts=3)
+    built.task("render", handler("report.render")(render.function)).after("fetch").with_retry(again).with_compensation(
+        "undo"
+    )
+    built.task("send", handler("mail.send")(post.function)).after("fetch", "render").with_on_failure("undo")
+    built.task("undo", handler("report.undo")(undo.function))
+
     assert said.build() == built.build()
     assert said.build().identity == built.build().identity
     assert [made.task for made in said.handlers] == ["report.fetch", "report.render", "mail.send", "report.undo"]
     assert post.id == "send"
-    limits = said.build().steps[0]
-    assert (limits.timeout, limits.queue_timeout, limits.heartbeat_timeout) == (
-        timedelta(seconds=30),
-        timedelta(minutes=5),
-        timedelta(seconds=10),
-    )
 
 
 def test_a_decorated_function_is_a_step_and_still_callable() -> None:
@@ -241,7 +208,7 @@ def test_every_mistake_is_told_at_the_line_that_made_it() -> None:
     other = Workflow("other")
     foreign = other.task("foreign", "t")
     # fmt: off
-    wf = Workflow("bad name", timeout="soon"); at = _line()  # noqa: E702
+    wf = Workflow("bad name", timeout="soon"); at = line()  # noqa: E702
     wf.task("a", "t").with_timeout(
         "-3s"
     )
@@ -257,7 +224,7 @@ def test_every_mistake_is_told_at_the_line_that_made_it() -> None:
     wf.task("y", "t").after("x", "x")
     wf.task("z", "t").after(foreign)
     # fmt: on
-    assert _told(wf) == [
+    assert told(wf) == [
         ("name", "identifier", at),
         ("steps[0].timeout", "duration", at + 1),
         ("steps[1].task", "identifier", at + 5),
@@ -275,22 +242,22 @@ def test_every_mistake_is_told_at_the_line_that_made_it() -> None:
 
 def test_mistakes_of_decorated_functions_are_told_at_their_lines() -> None:
     wf = Workflow("w")
-    at = _line()
+    at = line()
 
     @wf.step(timeout="soon", after="nobody")
     def fetch() -> None: ...
 
     assert fetch.id == "fetch"
-    assert [(path, rule) for path, rule, _ in _told(wf)] == [
+    assert [(path, rule) for path, rule, _ in told(wf)] == [
         ("steps[0].depends_on[0]", "unknown-step"),
         ("steps[0].timeout", "duration"),
     ]
-    assert all(at + 2 <= line <= at + 3 for _, _, line in _told(wf))
+    assert all(at + 2 <= line <= at + 3 for _, _, line in told(wf))
 
 
 def test_each_of_a_steps_timeouts_is_checked_and_told_at_its_own_line() -> None:
     # fmt: off
-    wf = Workflow("w"); at = _line()  # noqa: E702
+    wf = Workflow("w"); at = line()  # noqa: E702
     (
         wf.task("a", "t")
         .with_heartbeat_timeout("often")
@@ -298,10 +265,10 @@ def test_each_of_a_steps_timeouts_is_checked_and_told_at_its_own_line() -> None:
         .with_timeout("30")
     )
     # fmt: on
-    assert _told(wf) == [
-        ("steps[0].timeout", "duration", at + 5),
-        ("steps[0].queue_timeout", "duration", at + 4),
+    assert told(wf) == [
         ("steps[0].heartbeat_timeout", "duration", at + 3),
+        ("steps[0].queue_timeout", "duration", at + 4),
+        ("steps[0].timeout", "duration", at + 5),
     ]
 
 
@@ -311,9 +278,41 @@ def test_a_step_of_another_workflow_is_one_problem_even_under_a_known_name() -> 
     wf = Workflow("w")
     wf.task("a", "t")
     wf.task("b", "t").after(foreign)
-    (problem,) = _problems(wf)
+    (problem,) = problems_of(wf)
     assert problem.rule == "foreign-step"
     assert problem.message == 'step "b" refers to step "a" of another workflow, "other"'
+
+
+def test_types_of_the_function_that_builds_resolve_even_if_they_are_defined_after_the_step() -> None:
+    wf = Workflow("w")
+
+    @wf.step
+    async def work(later: "Later") -> None: ...  # noqa: UP037
+
+    assert [problem.rule for problem in problems_of_another(wf)] == ["unresolved-annotation"]
+
+    class Later(BaseModel):
+        n: int
+
+    schema: Any = wf.build().input_schema
+    assert schema["required"] == ["n"]
+    assert work.id == "work"
+    assert Later(n=1).n == 1
+
+
+def problems_of_another(wf: Workflow) -> tuple[Problem, ...]:
+    """What a build somewhere else tells, where the local names are others."""
+    return problems_of(wf)
+
+
+def test_what_does_not_resolve_is_told_at_the_handlers_line() -> None:
+    def work(later: Any) -> None: ...
+
+    at = line() - 2
+    work.__annotations__["later"] = "Nowhere"
+    wf = Workflow("w")
+    wf.step(work)
+    assert told(wf) == [("steps[0].task", "unresolved-annotation", at)]
 
 
 def test_two_handlers_of_one_task_type_are_a_problem() -> None:
@@ -323,34 +322,34 @@ def test_two_handlers_of_one_task_type_are_a_problem() -> None:
     wf = Workflow("w")
     wf.task("a", reserve_stock)
     wf.task("b", another)
-    at = _line() - 1
-    assert _told(wf) == [("steps[1].task", "handler-conflict", at)]
-    assert "'reserve_stock' and 'another'" in _problems(wf)[0].message
+    at = line() - 1
+    assert told(wf) == [("steps[1].task", "handler-conflict", at)]
+    assert "'reserve_stock' and 'another'" in problems_of(wf)[0].message
 
 
-def test_types_that_cannot_be_carried_are_told_at_the_handlers_line() -> None:
+def test_types_that_cannot_be_carried_are_told_at_the_handlersline() -> None:
     class Lock:
         pass
 
-    at = _line() + 2
+    at = line() + 2
 
     @handler("t")
     async def locked(lock: Lock) -> Lock: ...
 
     wf = Workflow("w")
     wf.task("a", locked)
-    assert _told(wf) == [("steps[0].task", "unsupported-type", at)] * 2
+    assert told(wf) == [("steps[0].task", "unsupported-type", at)] * 2
 
 
-def test_a_workflow_without_steps_is_told_at_its_own_line() -> None:
+def test_a_workflow_without_steps_is_told_at_its_ownline() -> None:
     wf = Workflow("w")
-    assert _told(wf) == [("steps", "range", _line() - 1)]
+    assert told(wf) == [("steps", "range", line() - 1)]
 
 
 def test_values_of_a_wrong_kind_that_builders_do_not_look_at_are_problems_too() -> None:
     wf = _wf(version=1)
     wf.task(5, "t").with_retry(max_attempts="3")
-    assert [(path, rule) for path, rule, _ in _told(wf)] == [
+    assert [(path, rule) for path, rule, _ in told(wf)] == [
         ("version", "type"),
         ("steps[0].id", "type"),
         ("steps[0].retry.max_attempts", "type"),
@@ -360,7 +359,7 @@ def test_values_of_a_wrong_kind_that_builders_do_not_look_at_are_problems_too() 
 def test_a_negative_or_endless_timedelta_is_a_problem_like_any_bad_duration() -> None:
     wf = Workflow("w", timeout=timedelta.max)
     wf.task("a", "t").with_timeout(timedelta(seconds=-1)).with_retry(max_attempts=1, max_delay=-timedelta.resolution)
-    assert [(path, rule) for path, rule, _ in _told(wf)] == [
+    assert [(path, rule) for path, rule, _ in told(wf)] == [
         ("steps[0].timeout", "duration"),
         ("steps[0].retry.max_delay", "duration"),
         ("timeout", "duration"),
@@ -385,12 +384,13 @@ WRONG_KINDS: list[tuple[Callable[[], Any], str]] = [
     (lambda: _wf().task("a", "t").after(3), "a step or the id of a step is expected, not 3"),
     (lambda: _wf().task("a", "t").after(reserve_stock), "a step or the id of a step is expected, not <handler"),
     (lambda: _wf().task("a", "t").with_timeout(1.5), "a duration is a timedelta or a string"),
-    (lambda: _wf().task("a", "t").with_queue_timeout(30), "a duration is a timedelta or a string"),
-    (lambda: _wf().task("a", "t").with_heartbeat_timeout(None), "a duration is a timedelta or a string"),
     (lambda: _wf().task("a", "t").with_on_failure(None), "a step or the id of a step is expected, not None"),
     (lambda: _wf().task("a", "t").with_compensation([]), "a step or the id of a step is expected, not []"),
     (lambda: _wf().task("a", "t").with_retry("3"), "a retry policy is"),
-    (lambda: _wf().task("a", "t").with_retry(Fixed(max_attempts=1), jitter=1), "a policy or its fields, not both"),
+    (
+        lambda: _wf().task("a", "t").with_retry(Fixed(max_attempts=1), jitter=1),
+        "a retry policy or its fields are expected, not both",
+    ),
     (lambda: _wf().task("a", "t").with_retry(), "max_attempts"),
     (lambda: _wf().task("a", "t").with_retry(max_attempts=1, delay="1s"), "delay"),
     (lambda: _wf().task("a", "t").with_retry(max_attempts=1, strategy="random"), "strategy is one of 'fixed'"),
@@ -399,8 +399,8 @@ WRONG_KINDS: list[tuple[Callable[[], Any], str]] = [
         "only the exponential strategy has a multiplier, not 'fixed'",
     ),
     (lambda: _wf().task("a", "t").with_retry(max_attempts=1, initial_delay=1), "a duration is"),
-    (lambda: _wf().step("fetch"), "@wf.step decorates a function, not 'fetch'"),
-    (lambda: _step_of(after=3), "must be an iterable, not int"),
+    (lambda: _wf().step("fetch"), "a function is decorated, not 'fetch'"),
+    (lambda: _step_of(after=3), "object is not iterable"),
     (lambda: _step_of(after=[3]), "a step or the id of a step is expected, not 3"),
     (lambda: _step_of(retry="often"), "a retry policy is"),
     (lambda: _step_of(timeout=3), "a duration is"),
@@ -446,14 +446,12 @@ def test_a_source_below_the_current_folder_is_shown_relative_to_it(
     assert shown_source("") == ""
 
 
-def test_the_callers_source_is_this_line() -> None:
-    assert caller_source() == f"{HERE}:{_line()}"
+def test_the_callers_source_is_thisline() -> None:
+    assert shown_place(caller_place()) == f"{HERE}:{line()}"
 
 
 def test_a_neighbour_whose_path_begins_like_the_package_is_still_the_user() -> None:
-    import dagnats.dsl.source
-
-    package = Path(dagnats.dsl.source.__file__).parent.parent
+    package = Path(dagnats.__file__).parent
     names: dict[str, Any] = {"Workflow": Workflow}
     exec(compile("wf = Workflow('w')", f"{package}_flows/order.py", "exec"), names)
     assert names["wf"].source.endswith("dagnats_flows/order.py:1")

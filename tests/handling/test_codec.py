@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, Optional, TypedDict, TypeVar
 
 import msgspec
 import pytest
@@ -74,6 +76,16 @@ class Lost(BaseModel):
 
 class Lock:
     pass
+
+
+class Absent:
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        raise ImportError("absent-validator is not installed")
+
+
+class Plain(TypedDict):
+    n: int
 
 
 class Colour(enum.Enum):
@@ -256,12 +268,19 @@ def test_null_beside_ordinary_numbers_is_fine() -> None:
         (Lock, "Lock cannot be carried as JSON"),
         (list["Nowhere"], "cannot be carried as JSON"),  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
         (Lost, "Lost cannot be carried as JSON"),
+        (Absent, "Absent cannot be carried as JSON: absent-validator is not installed"),
     ],
 )
 def test_a_type_that_cannot_be_carried_is_refused_with_the_reason(declared: Any, reason: str) -> None:
     with pytest.raises(UnsupportedType) as caught:
         codec_for(declared)
     assert reason in str(caught.value)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="later versions keep what is needed of a TypedDict")
+def test_a_typed_dict_of_pythons_own_is_refused_where_it_forgets_its_keys() -> None:
+    with pytest.raises(UnsupportedType, match=r"Please use `typing_extensions\.TypedDict` instead"):
+        codec_for(Plain)
 
 
 @pytest.mark.parametrize(
@@ -273,10 +292,25 @@ def test_a_type_that_cannot_be_carried_is_refused_with_the_reason(declared: Any,
         (list[int], "list[int]"),
         (Any, "Any"),
         (str | None, "str | None"),
+        (Optional[Order], "Order | None"),  # noqa: UP045  # the old spelling
+        (list[Order | None], "list[Order | None]"),
+        (dict[str, list[Item]], "dict[str, list[Item]]"),
+        (tuple[Order, ...], "tuple[Order, ...]"),
+        (Annotated[Order, Field(description="x")], "Order"),
+        (Literal["a", 1], "Literal['a', 1]"),
+        (Callable[[int], str], "Callable[[int], str]"),
+        (FailureInfo[Order], "FailureInfo[Order]"),
+        (Box[int], "Box[int]"),
     ],
 )
 def test_a_type_is_named_as_its_author_wrote_it(declared: Any, name: str) -> None:
     assert type_name(declared) == name
+
+
+def test_a_class_has_one_codec_however_many_ask_for_it() -> None:
+    assert codec_for(Order) is codec_for(Order)
+    assert codec_for(Item).schema("reading") is codec_for(Item).schema("reading")
+    assert codec_for(Child) is not codec_for(Order)
 
 
 def test_a_local_class_is_named_without_its_surroundings() -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
+import pickle
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Generic, Optional, TypeVar
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from dagnats.dsl.workflow import Workflow
 from dagnats.errors import DefinitionError, Problem
 from dagnats.handling.context import SyncTaskContext, TaskContext
-from dagnats.handling.handler import handler, source_of
+from dagnats.handling.handler import handler
+from dagnats.handling.loop import Continue
+from dagnats.handling.source import source_of
 
 HERE = Path(__file__)
 CONTEXT = TaskContext(run_id="r", step_id="s", workflow="w", task="t", attempt=1, worker_id="k")
@@ -107,7 +113,6 @@ async def options(**options: Order) -> None: ...
 async def keyword_only(*, order: Order) -> None: ...
 async def async_with_sync_context(ctx: SyncTaskContext) -> None: ...
 def sync_with_async_context(ctx: TaskContext) -> None: ...
-async def unresolved(order: Nowhere) -> None: ...  # noqa: F821  # pyright: ignore[reportUndefinedVariable, reportUnknownParameterType]  # the test's point
 
 
 def generator() -> Iterator[int]:
@@ -132,7 +137,6 @@ REFUSED: list[tuple[Callable[..., Any], str, str]] = [
     (keyword_only, "handler-signature", "needs the keyword argument 'order'"),
     (async_with_sync_context, "handler-signature", "is async: annotate its context TaskContext"),
     (sync_with_async_context, "handler-signature", "is sync: annotate its context SyncTaskContext"),
-    (unresolved, "unresolved-annotation", "has an annotation that does not resolve: name 'Nowhere' is not defined"),
     (generator, "handler-kind", "is a generator"),
     (async_generator, "handler-kind", "is a generator"),
     (lambda order: order, "handler-kind", "is not a plain function"),  # pyright: ignore[reportUnknownLambdaType]
@@ -206,6 +210,230 @@ def test_types_defined_in_a_function_resolve() -> None:
 
     assert local.input_type is Local
     assert local.output_codec.encode([Local(n=1)]) == b'[{"n":1}]'
+
+
+def test_types_defined_further_down_in_a_module_resolve_when_they_are_needed() -> None:
+    names: dict[str, Any] = {"handler": handler, "TaskContext": TaskContext, "__name__": "flow"}
+    exec("@handler('t')\nasync def work(value: 'Later', ctx: 'TaskContext') -> 'list[Later]': ...", names)
+    work = names["work"]
+    with pytest.raises(DefinitionError) as caught:
+        _ = work.input_type
+    assert [problem.rule for problem in caught.value.problems] == ["unresolved-annotation"] * 2
+    assert caught.value.title == "handler 't' cannot be used"
+    names["Later"] = Order
+    assert (work.input_type, work.output_type) == (Order, list[Order])
+    assert (work.takes_input, work.takes_context) == (True, True)
+    assert work.problems() == []
+
+
+def test_types_defined_further_down_in_a_function_resolve_by_the_askers_names() -> None:
+    @handler("t")
+    async def local(value: "Later") -> None: ...  # noqa: UP037  # the test's point
+
+    class Later(BaseModel):
+        n: int
+
+    assert [problem.rule for problem in local.problems()] == ["unresolved-annotation"]
+    assert local.problems({"Later": Later}) == []
+    assert local.input_type is Later
+
+
+async def unresolved(order: Nowhere, ctx: TaskContext) -> Elsewhere: ...  # noqa: F821  # pyright: ignore[reportUndefinedVariable, reportUnknownParameterType]  # the test's point
+
+
+UNRESOLVED: list[Callable[..., Any]] = [unresolved]
+
+
+def test_what_does_not_resolve_is_told_for_each_annotation_with_the_handlers_line() -> None:
+    made = handler("t")(UNRESOLVED[0])
+    (order, result) = made.problems()
+    assert order.rule == result.rule == "unresolved-annotation"
+    assert order.message == (
+        "handler 'unresolved' has an annotation of parameter 'order' that does not resolve:"
+        " name 'Nowhere' is not defined"
+    )
+    assert order.hint == "is it imported under `if TYPE_CHECKING` only?"
+    assert "annotation of its result" in result.message
+    assert order.source == made.source
+
+
+def test_an_annotation_that_is_no_type_expression_is_told_without_a_guess() -> None:
+    def broken(order: Any) -> None: ...
+
+    broken.__annotations__["order"] = "Order["
+    (problem,) = handler("t")(broken).problems()
+    assert problem.rule == "unresolved-annotation"
+    assert problem.hint == ""
+
+
+def test_a_shape_that_shows_only_when_types_resolve_is_told_then() -> None:
+    names: dict[str, Any] = {"handler": handler, "__name__": "flow"}
+    exec("@handler('t')\nasync def work(ctx: 'Context', value: int) -> None: ...", names)
+    work = names["work"]
+    assert [problem.rule for problem in work.problems()] == ["unresolved-annotation"]
+    names["Context"] = TaskContext
+    assert [problem.rule for problem in work.problems()] == ["handler-signature"]
+    assert work.problems() == work.problems()
+    with pytest.raises(DefinitionError, match=r"takes \(ctx, value\)"):
+        _ = work.takes_input
+
+
+def test_what_stands_beside_a_type_stays_with_it() -> None:
+    @handler("t")
+    async def bounded(value: Annotated[int, Field(ge=1)]) -> None: ...
+
+    assert bounded.input_codec.schema("reading") == {"minimum": 1, "type": "integer"}
+
+
+def test_the_callers_names_are_let_go_once_everything_is_resolved() -> None:
+    class Heavy:
+        pass
+
+    def make() -> tuple[Any, weakref.ref[Heavy]]:
+        heavy = Heavy()
+
+        @handler("t")
+        async def light(value: int) -> None: ...
+
+        return light, weakref.ref(heavy)
+
+    light, seen = make()
+    gc.collect()
+    assert seen() is None
+    assert light.input_type is int
+
+
+Pool = TypeVar("Pool")
+
+
+def test_a_context_may_say_which_resources_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Typed(Generic[Pool]): ...
+
+    monkeypatch.setattr("dagnats.handling.signature._CONTEXTS", (Typed, SyncTaskContext))
+    monkeypatch.setattr("dagnats.handling.signature.TaskContext", Typed)
+
+    async def with_pool(order: Order, ctx: Typed[int]) -> None: ...
+
+    made = handler("t")(with_pool)
+    assert (made.takes_input, made.takes_context) == (True, True)
+
+
+# -- what a handler is told beside its task type -----------------------------------------------------------
+
+
+def test_a_handler_knows_which_exceptions_are_permanent() -> None:
+    assert handler("t", abort_on=(ValueError, KeyError))(with_input).abort_on == (ValueError, KeyError)
+    assert handler("t")(with_input).abort_on == ()
+
+
+@pytest.mark.parametrize("given", [ValueError, (ValueError, "x"), [ValueError], (BaseException,), None])
+def test_what_is_no_tuple_of_exception_types_is_a_type_error(given: Any) -> None:
+    with pytest.raises(TypeError, match="abort_on is a tuple of exception types, such as"):
+        handler("t", abort_on=given)(with_input)
+
+
+@handler("picture.scale", process=True)
+def scale(width: int) -> int:
+    return 2 * width
+
+
+class Nested:
+    @staticmethod
+    @handler("picture.nested", process=True)
+    def scale(width: int) -> int:
+        return width
+
+
+def test_a_handler_for_processes_travels_as_its_import_path() -> None:
+    sent = pickle.dumps(scale)
+    assert pickle.loads(sent) is scale
+    assert b"scale" in sent
+    assert len(sent) < 200
+    assert pickle.loads(pickle.dumps(Nested.scale)) is Nested.scale
+    assert scale.process
+    assert not check_order.process
+
+
+@Workflow("w").step(process=True)
+def decorated(width: int) -> int:
+    return width
+
+
+def test_the_handler_of_a_decorated_step_travels_too() -> None:
+    assert decorated.handler is not None
+    assert pickle.loads(pickle.dumps(decorated.handler)) is decorated.handler
+
+
+def test_a_handler_that_no_other_process_can_run_is_refused() -> None:
+    def local() -> None: ...
+
+    refused: list[tuple[Callable[..., Any], str]] = [
+        (nothing, "is async: only a sync handler runs in a process"),
+        (sync_with_both, "takes a context: none reaches another process"),
+        (local, "is defined in a function: another process cannot import it"),
+    ]
+    for function, reason in refused:
+        with pytest.raises(DefinitionError) as caught:
+            handler("t", process=True)(function)
+        (problem,) = caught.value.problems
+        assert problem.rule == "handler-process"
+        assert problem.message == f"handler {function.__name__!r} has process=True, but {reason}"
+        assert problem.source == source_of(function)
+
+
+# -- loops -------------------------------------------------------------------------------------------------
+
+
+async def looping(n: int) -> str | Continue[int] | None: ...
+async def forever(n: int) -> Continue[int] | Continue[str]: ...
+async def vaguely(n: int) -> Any: ...
+async def staying(n: int) -> str | Continue[None]: ...
+
+
+vaguely.__annotations__["return"] = Optional[Continue]  # noqa: UP045  # pyright: ignore[reportMissingTypeArgument]  # old and vague
+LOOPS: list[tuple[Callable[..., Any], Any, Any]] = [
+    # function, output type, type of the next input
+    (looping, str | None, int),
+    (forever, Any, int | str),
+    (vaguely, type(None), Any),
+    (staying, str, type(None)),
+    (nothing, type(None), None),
+]
+
+
+@pytest.mark.parametrize(("function", "output_type", "continue_type"), LOOPS)
+def test_continue_is_no_part_of_a_handlers_output(
+    function: Callable[..., Any], output_type: Any, continue_type: Any
+) -> None:
+    made = handler("t")(function)
+    assert made.output_type == output_type
+    assert made.continue_type == continue_type
+    assert made.problems() == []
+
+
+def test_what_a_loop_continues_with_has_a_codec() -> None:
+    assert handler("t")(looping).continue_codec.encode(3) == b"3"
+
+
+def test_a_type_to_continue_with_that_cannot_be_carried_is_told() -> None:
+    def think() -> int | Continue[Event]: ...
+
+    (problem,) = handler("t")(think).problems()
+    assert "its next input type Event cannot be carried as JSON" in problem.message
+
+
+def test_continue_carries_a_value_or_none() -> None:
+    assert (Continue(None).has_value, Continue(None).value) == (True, None)
+    assert (Continue().has_value, Continue().value) == (False, None)
+    assert Continue(3) == Continue(3) != Continue(4)
+    assert Continue() != Continue(None)
+    assert Continue(3) != 3
+    assert (repr(Continue(3)), repr(Continue())) == ("Continue(3)", "Continue()")
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(Continue(3))
+
+
+# -- codecs ------------------------------------------------------------------------------------------------
 
 
 def test_a_handlers_codecs_carry_its_types_and_are_made_once() -> None:

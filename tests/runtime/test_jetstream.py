@@ -366,6 +366,13 @@ async def test_the_store_is_found_again_by_name(nats_server: EmbeddedServer) -> 
         await definitions.add_version("a", "h1", b"1")
         await definitions.add_version("a", "h1", b"other")
         assert await definitions.version("a", "h1") == b"1"
+        await definitions.add_version("a", "h2", b"2")
+        await definitions.add_version("aa", "h3", b"3")
+        versions = await definitions.versions("a")
+        assert {identity: stored.data for identity, stored in versions.items()} == {"h1": b"1", "h2": b"2"}
+        assert versions["h2"].revision > versions["h1"].revision
+        assert versions["h2"].time_ns > versions["h1"].time_ns
+        assert await definitions.versions("*") == {}
         await definitions.set_newest("a", b"1", revision=0)
         with pytest.raises(ConflictError):
             await definitions.set_newest("a", b"2", revision=0)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagnats import Fixed, RunCancelled, RunFailed, SyncTaskContext, TaskContext, Workflow, handler
+from dagnats import Fixed, Retry, RunCancelled, RunFailed, SyncTaskContext, TaskContext, Workflow, handler
+from dagnats.errors import DagnatsError
 from dagnats.model.cancellation import Cancellation, encode_cancellation
 from dagnats.model.event import AnyEvent, Failure, StepCompleted, StepFailed, WorkflowPoisoned, event_type, failure_of
+from dagnats.model.json import encode
 from dagnats.model.task import Task, encode_task
 from dagnats.runtime.cancellation import Cancelled
 from dagnats.runtime.embedded import EmbeddedServer
@@ -643,3 +645,55 @@ async def test_a_sweep_looks_when_the_first_thing_is_due_and_sleeps_when_nothing
         await done.wait()
     sweep.expect(loop.time() + 3_600)
     sweep.close()
+
+
+# -- what a handler's decorator says ---------------------------------------------------------------------------
+
+
+class OutOfStock(LookupError):
+    pass
+
+
+async def test_an_exception_that_aborts_fails_the_step_at_once_and_its_subclasses_do_too(
+    nats_server: EmbeddedServer,
+) -> None:
+    @handler(TYPE, abort_on=(LookupError,))
+    async def work(kind: str) -> None:
+        raise {"listed": OutOfStock, "other": ValueError}[kind]("none left")
+
+    async with yard(nats_server) as queue:
+        queue.system.start_worker([work])
+        for kind in ("listed", "other"):
+            await queue.put(kind, input=encode(kind))
+        await queue.is_empty()
+        found = [await failure(queue, kind) for kind in ("listed", "other")]
+        assert [(it.error, it.failure_type) for it in found] == [
+            ("OutOfStock: none left", "non_retriable"),
+            ("ValueError: none left", "retriable"),
+        ]
+
+
+async def test_a_handler_may_ask_for_a_retry_whatever_aborts_it(nats_server: EmbeddedServer) -> None:
+    @handler(TYPE, abort_on=(Exception,))
+    def work() -> None:
+        raise Retry(after=SHORT)
+
+    async with yard(nats_server) as queue:
+        queue.system.start_worker([work])
+        await queue.put("r1")
+        await queue.is_empty()
+        assert (await failure(queue, "r1")).failure_type == "retry_after"
+
+
+@handler("picture.scale", process=True)
+def scale(width: int) -> int:
+    return width * 2
+
+
+async def test_a_worker_refuses_a_handler_that_asks_for_a_process(nats_server: EmbeddedServer) -> None:
+    async with yard(nats_server) as queue:
+        with pytest.raises(
+            DagnatsError, match=r"'picture\.scale' at .*test_worker\.py:\d+: process=True is not run yet"
+        ) as no:
+            Worker(queue.system.client, [scale])
+        assert no.value.hint == "leave it out: the handler then runs in a thread"

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
 from dagnats.model.definition import RetryPolicy, WorkflowDef
 from dagnats.model.duration import duration_nanos, parse_duration
 
 LEGACY_DELAY = parse_duration("5s")  # `retries: n` means n retries, 5 s apart
+
+# Keys that are not carried out yet, with the value that asks for nothing. A run that ignored another one would do
+# what nobody wrote. `metadata`, `labels` and a step's `priority` change no run's course.
+_STEP_KEYS_TO_COME: dict[str, Any] = {
+    "skip_if": None,
+    "worker_group": None,
+    "rate_limit": None,
+    "keyed_rate_limit": None,
+    "max_task_concurrency": 0,
+    "required_capabilities": (),
+}
+_WORKFLOW_KEYS_TO_COME: dict[str, Any] = {
+    "concurrency": None,
+    "idempotency_key": None,
+    "priority": None,
+    "sticky": "",
+    "singleton": None,
+    "cancel_on": (),
+    "failure_mode": "fail_fast",
+    "compensate_on": ("failure", "timeout"),
+}
 
 
 class Node:
@@ -157,9 +180,28 @@ def graph_of(name: str, identity: str, data: bytes | None) -> Graph:
     if data is None:
         return UnusableGraph(name, identity, "is not stored")
     try:
-        return Graph(load_definition(data))
+        definition = load_definition(data)
     except DefinitionError as error:
         return UnusableGraph(name, identity, f"is not valid: {error.problems[0]}")
+    beyond = _beyond(definition)
+    if beyond:
+        return UnusableGraph(name, identity, f"uses {', '.join(beyond)}, which this engine does not run yet")
+    return Graph(definition)
+
+
+def _beyond(definition: WorkflowDef) -> list[str]:
+    """What changes how a run goes and is not carried out here: each once, with the first step that has it."""
+    found: dict[str, str] = {}
+    for step in definition.steps:
+        if step.type != "normal":
+            found.setdefault(f"step type {step.type!r}", f" (step {step.id!r})")
+        for key, usual in _STEP_KEYS_TO_COME.items():
+            if getattr(step, key) != usual:
+                found.setdefault(key, f" (step {step.id!r})")
+    for key, usual in _WORKFLOW_KEYS_TO_COME.items():
+        if getattr(definition, key) != usual:
+            found[key] = ""
+    return [f"{what}{where}" for what, where in found.items()]
 
 
 def _shared(definition: WorkflowDef) -> frozenset[str]:

@@ -5,6 +5,7 @@ Buckets are read and written as the streams they are: nats-py's key-value layer 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from dagnats.model.identifier import is_run_id
@@ -36,13 +37,24 @@ class JetStreamDefinitions:
 
     async def newest(self, name: str) -> Stored | None:
         message = await entry_of(self._link, DEFINITIONS, name)
-        return Stored(seq_of(message), message.data, time_ns_of(message)) if message is not None else None
+        return _stored(message) if message is not None else None
 
     async def version(self, name: str, identity: str) -> bytes | None:
         if not (is_run_id(name) and is_run_id(identity)):  # what cannot be a key has no value
             return None
         message = await entry_of(self._link, DEFINITIONS, f"{name}.{identity}")
         return message.data if message is not None else None
+
+    async def versions(self, name: str) -> dict[str, Stored]:
+        if not is_run_id(name):
+            return {}
+        begin = f"{_PREFIX}{name}."
+        subjects = await subjects_of(self._link, f"KV_{DEFINITIONS}", f"{begin}*")
+        entries = await asyncio.gather(
+            *(entry_of(self._link, DEFINITIONS, subject[len(_PREFIX) :]) for subject in subjects)
+        )
+        found = zip(subjects, entries, strict=True)
+        return {subject[len(begin) :]: _stored(entry) for subject, entry in found if entry is not None}
 
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
         if await self.version(name, identity) is None:
@@ -54,3 +66,7 @@ class JetStreamDefinitions:
     async def names(self) -> list[str]:
         subjects = await subjects_of(self._link, f"KV_{DEFINITIONS}", f"{_PREFIX}*")
         return sorted(subject[len(_PREFIX) :] for subject in subjects)
+
+
+def _stored(message: Message) -> Stored:
+    return Stored(seq_of(message), message.data, time_ns_of(message))
