@@ -19,7 +19,6 @@ from dagnats import (
     ResultTimeout,
     Retry,
     RunCancelled,
-    RunCompensated,
     RunFailed,
     SyncTaskContext,
     TaskContext,
@@ -302,40 +301,6 @@ async def test_an_engine_that_starts_late_carries_on_where_the_log_is(nats_serve
             return (status.runs, status.active_runs) == (20, 0)
 
         await until(is_idle)
-
-
-async def test_an_engine_killed_between_any_two_events_of_a_saga_changes_nothing(nats_server: EmbeddedServer) -> None:
-    async def fine() -> str:
-        return "done"
-
-    async def refuse(_: str) -> str:
-        raise Abort("declined")
-
-    async def undo(_: dict[str, Any]) -> str:
-        return "undone"
-
-    workflow = Workflow("saga")
-    first = workflow.task("first", handler("saga.fine")(fine)).with_compensation("undo-first")
-    second = workflow.task("second", handler("saga.pass")(_pass)).after(first).with_compensation("undo-second")
-    workflow.task("third", handler("saga.refuse")(refuse)).after(second)
-    undoing = handler("saga.undo")(undo)
-    workflow.task("undo-first", undoing)
-    workflow.task("undo-second", undoing)
-    async with running(nats_server) as system:
-        await system.client.register(workflow)
-        system.start_worker([workflow])
-        run = await system.client.start(workflow)
-        seen: list[str] = []
-        async for event in run.events():
-            seen.append(f"{event.type} {event.step_id}".strip())
-            await system.stop_engine()
-            system.start_engine()
-        with pytest.raises(RunCompensated, match="declined"):
-            await run.result(timeout="10s")
-        undone = [entry for entry in seen if entry.startswith("step.completed undo")]
-        assert undone == ["step.completed undo-second", "step.completed undo-first"]
-        assert seen[-1] == "compensate.completed"
-        assert len(seen) == len(set(seen)), f"something was decided twice: {seen}"
 
 
 async def _pass(value: str) -> str:
