@@ -28,6 +28,7 @@ PING_S = 1.0
 SILENCE_S = 4.0  # a zombie is found within five seconds, pings included
 _PAUSES_S = (0.05, 0.1, 0.2, 0.5)
 _MOST_BUFFERED = 4 * 1024 * 1024
+_MUCH = 64 * 1024
 _LARGEST_LINE = 64 * 1024
 
 
@@ -200,6 +201,7 @@ class _Session(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._pending: list[bytes] = []
+        self._size = 0  # of what is pending
         self._rest: list[bytes] = []  # of a command that is not all there yet
         self._have = 0
         self._wanted = 0
@@ -217,10 +219,14 @@ class _Session(asyncio.Protocol):
         if not self._pending:
             self._loop.call_soon(self._flush)
         self._pending.append(command)
+        self._size += len(command)
+        if self._size > _MUCH:
+            self._flush()  # so that the server works on it while we go on
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
-        if self._transport is not None and not self._transport.is_closing():
+        self._size = 0
+        if pending and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(pending))
 
     async def ping(self) -> None:
