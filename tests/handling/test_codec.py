@@ -277,8 +277,10 @@ def test_a_type_that_cannot_be_carried_is_refused_with_the_reason(declared: Any,
     assert reason in str(caught.value)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="later versions keep what is needed of a TypedDict")
 def test_a_typed_dict_of_pythons_own_is_refused_where_it_forgets_its_keys() -> None:
+    if sys.version_info >= (3, 12):  # these keep what is needed
+        assert codec_for(Plain) is not None
+        return
     with pytest.raises(UnsupportedType, match=r"Please use `typing_extensions\.TypedDict` instead"):
         codec_for(Plain)
 
