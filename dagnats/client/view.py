@@ -125,8 +125,10 @@ class EventView:
 
 def run_view(graph: Graph, run: Run) -> RunView:
     """`run` made complete with what only its definition knows."""
-    steps = [_step_view(graph, step_id, run.steps.get(step_id, StepState())) for step_id in graph.nodes]
-    steps += [_step_view(graph, step_id, state) for step_id, state in run.steps.items() if step_id not in graph.nodes]
+    steps = [_step_view(graph, run, step_id, run.steps.get(step_id, StepState())) for step_id in graph.nodes]
+    steps += [
+        _step_view(graph, run, step_id, state) for step_id, state in run.steps.items() if step_id not in graph.nodes
+    ]
     saga = run.saga
     return RunView(
         run_id=run.run_id,
@@ -146,8 +148,8 @@ def run_view(graph: Graph, run: Run) -> RunView:
     )
 
 
-def _step_view(graph: Graph, step_id: str, state: StepState) -> StepView:
-    node = graph.node(step_id)
+def _step_view(graph: Graph, run: Run, step_id: str, state: StepState) -> StepView:
+    node = graph.node(step_id, run)
     assert node is not None, f"state without a step: {step_id}"
     return StepView(
         id=step_id,

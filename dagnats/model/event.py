@@ -52,20 +52,65 @@ class StepEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
     worker_id: str = ""
 
 
+MAX_EVENTS = 50_000
+"""How many events a run's history may have, when its start does not say."""
+
+
+class Parent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The step that a child run runs for.
+
+    Attributes:
+        run_id: Its run, which is told of the child's end.
+        step_id: The step.
+        attempt: Which attempt of it.
+        root: The first run of the tree.
+        depth: How many runs are above the child; 1 for a child of a run nobody has started from a run.
+        ancestors: The runs above it, nearest first, for gates that one of them holds.
+    """
+
+    run_id: str
+    step_id: str
+    attempt: int
+    root: str
+    depth: int = 1
+    ancestors: tuple[str, ...] = ()
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a run is started with.
+    """What a run is started with. What depends on more than the log was found out by whoever wrote it.
 
     Attributes:
         workflow: The workflow's name.
         def_hash: The definition's identity; the run keeps to it whatever is registered later.
         input: The run input, JSON; absent reads as null.
         core_version: Which core the starter expects to decide.
+        labels: Shown with the run; lists filter by them.
+        parent: Set for an attached child.
+        run_at_ns: Not before this instant; 0 for at once.
+        held: Whether the run has to be admitted although its definition does not say so: the workflow was paused, or
+            an operator has limited it.
+        refusal: Why the run cannot work, as its starter found out: it fails at once, visibly.
+        max_events: How long its history may become.
+        retry_of: The run that this one repeats.
+        forked_from: The run whose outputs it takes over.
+        outputs: Outputs taken over, by step: these steps are done from the start.
+        by: Who started it, for people: a trigger, a user; "" when nobody said.
     """
 
     workflow: str
     def_hash: str
     input: msgspec.Raw = NOTHING
     core_version: int = CORE_VERSION
+    labels: dict[str, str] = {}
+    parent: Parent | None = None
+    run_at_ns: Nanos = 0
+    held: bool = False
+    refusal: str = ""
+    max_events: Annotated[int, msgspec.Meta(ge=1)] = MAX_EVENTS
+    retry_of: str = ""
+    forked_from: str = ""
+    outputs: dict[str, msgspec.Raw] = {}
+    by: str = ""
 
 
 class WorkflowStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.started"):
@@ -104,6 +149,254 @@ class WorkflowCancelled(Event, frozen=True, kw_only=True, omit_defaults=True, ta
     """Somebody cancelled the run. Ends it."""
 
     payload: Outcome = Outcome()
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who did something by hand, and why; both for people.
+
+    Attributes:
+        by: Who.
+        reason: Why.
+    """
+
+    by: str = ""
+    reason: str = ""
+
+
+class WorkflowAdmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.admitted"):
+    """A gate: the run need not wait any more. It begins."""
+
+
+class WorkflowPaused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.paused"):
+    """Somebody holds the run: nothing more is handed out until it is resumed. What is in flight goes on."""
+
+    payload: Note = Note()
+
+
+class WorkflowResumed(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.resumed"):
+    """Somebody lets a paused run go on."""
+
+    payload: Note = Note()
+
+
+class WorkflowReopened(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.reopened"):
+    """Somebody lets a run that has failed go on at the steps that failed."""
+
+    payload: Note = Note()
+
+
+class SignalReceived(Event, frozen=True, kw_only=True, omit_defaults=True, tag="signal.received"):
+    """Somebody sent the run a signal. `payload` is its data, raw JSON."""
+
+    name: str
+    payload: msgspec.Raw = NOTHING
+
+
+class StepQueued(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.queued"):
+    """A gate: the attempt, which had to wait for a limit, may go to the workers."""
+
+
+class StepSkipped(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.skipped"):
+    """The engine: the step's condition is true. Or somebody skipped it by hand: what depends on it goes on."""
+
+    payload: Note = Note()
+
+
+class StepContinued(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.continue"):
+    """A handler of an agent loop asks for another iteration. `payload` is that one's input; absent: the same again."""
+
+    payload: msgspec.Raw = NOTHING
+    started_at: str = ""
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Until when something waits.
+
+    Attributes:
+        due_ns: The instant.
+    """
+
+    due_ns: Nanos = 0
+
+
+class SleepStarted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.sleep.started"):
+    """The engine: a sleep step sleeps."""
+
+    payload: Due = Due()
+
+
+class SleepCompleted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.sleep.completed"):
+    """The engine: a sleep step's time is reached."""
+
+
+class WaitStarted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.wait.started"):
+    """The engine: a step waits for an event."""
+
+    payload: Due = Due()
+
+
+class WaitMatched(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.wait.matched"):
+    """The correlator, or somebody by hand: the event that a step waits for. `payload` is its body, raw JSON.
+
+    `event_seq` is its place among the events; 0 by hand.
+    """
+
+    payload: msgspec.Raw = NOTHING
+    event_seq: int = 0
+
+
+class WaitTimeout(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.wait.timeout"):
+    """The engine: a step has waited for an event as long as it may."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an approval asks. There is no token in it: histories are read by many.
+
+    Attributes:
+        subject: The NATS subject that is told.
+        description: The question, for people.
+        metadata: Passed on.
+        expires_ns: Until when it can be answered.
+    """
+
+    subject: str = ""
+    description: str = ""
+    metadata: dict[str, str] = {}
+    expires_ns: Nanos = 0
+
+
+class ApprovalRequested(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="approval.requested"):
+    """The engine: a person is asked."""
+
+    payload: Question = Question()
+
+
+class ApprovalGranted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="approval.granted"):
+    """A person approved. `payload` is the answer, a raw JSON object, or nothing."""
+
+    payload: msgspec.Raw = NOTHING
+    by: str = ""
+
+
+class ApprovalRejected(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="approval.rejected"):
+    """A person rejected. `payload` is the answer, raw JSON, or nothing."""
+
+    payload: msgspec.Raw = NOTHING
+    by: str = ""
+
+
+class ApprovalExpired(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="approval.expired"):
+    """The engine: nobody has answered in time."""
+
+
+class Spawn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A child that was started.
+
+    Attributes:
+        child_run_id: Its run.
+        child_workflow: Its workflow.
+        detach: Whether it goes on by itself.
+    """
+
+    child_run_id: str
+    child_workflow: str
+    detach: bool = False
+
+
+class ChildSpawned(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.spawn"):
+    """The engine: a step starts a child run."""
+
+    payload: Spawn
+
+
+class ChildOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a child run ended.
+
+    Attributes:
+        child_run_id: Its run.
+        status: Its last status; "" when it could not begin.
+        output: Its output, when it completed.
+        error: Why it did not.
+    """
+
+    child_run_id: str
+    status: str = ""
+    output: msgspec.Raw = NOTHING
+    error: str = ""
+
+
+class ChildCompleted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.child.completed"):
+    """The child's engine, in its parent's history: the child completed."""
+
+    payload: ChildOutcome
+
+
+class ChildFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.child.failed"):
+    """The child's engine, in its parent's history: the child ended otherwise, or could not begin."""
+
+    payload: ChildOutcome
+
+
+class Items(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A map at a glance.
+
+    Attributes:
+        items: How many it has.
+        failed: How many of them failed, once it is over.
+    """
+
+    items: int = 0
+    failed: int = 0
+
+
+class MapStarted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.map.started"):
+    """The engine: a map has its items."""
+
+    payload: Items = Items()
+
+
+class MapCompleted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.map.completed"):
+    """The engine: all items of a map are done."""
+
+    payload: Items = Items()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a planner planned.
+
+    Attributes:
+        steps: The ids of the generated steps, as they run.
+    """
+
+    steps: tuple[str, ...] = ()
+
+
+class PlannerMaterialized(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="planner.materialized"):
+    """The engine: a planner's steps are part of the run."""
+
+    payload: Plan = Plan()
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An HTTP response.
+
+    Attributes:
+        status: Its code.
+        headers: Its headers.
+        content_type: The body's media type.
+        body: The body, raw JSON.
+    """
+
+    status: int = 200
+    headers: dict[str, str] = {}
+    content_type: str = "application/json"
+    body: msgspec.Raw = NOTHING
+
+
+class Responded(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.responded"):
+    """The engine: a respond step gave the response to the request that started the run."""
+
+    payload: Response = Response()
 
 
 class StepStarted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.started"):
@@ -207,23 +500,36 @@ class CompensateFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag
 
 TerminalEvent = WorkflowCompleted | WorkflowFailed | WorkflowCancelled | CompensateCompleted | CompensateFailed
 
-AnyEvent = (
-    WorkflowStarted
-    | WorkflowCompleted
-    | WorkflowFailed
-    | WorkflowCancelled
-    | StepStarted
-    | StepCompleted
-    | StepFailed
-    | StepReleased
-    | StepHeartbeat
-    | TimerFired
-    | WorkflowPoisoned
-    | CompensateStarted
+Result = StepCompleted | StepFailed | StepContinued
+"""What a worker says at the end of an attempt."""
+
+Sign = StepStarted | StepHeartbeat | StepReleased
+"""What a worker says before."""
+
+Order = WorkflowAdmitted | WorkflowPaused | WorkflowResumed | WorkflowReopened | StepQueued | StepSkipped
+"""What gates and people say."""
+
+Answer = WaitMatched | ApprovalGranted | ApprovalRejected | ChildCompleted | ChildFailed | SignalReceived
+"""What the engine's own steps wait for."""
+
+Report = (
+    CompensateStarted
     | CompensateStepCompleted
-    | CompensateCompleted
-    | CompensateFailed
+    | SleepStarted
+    | SleepCompleted
+    | WaitStarted
+    | WaitTimeout
+    | ApprovalRequested
+    | ApprovalExpired
+    | ChildSpawned
+    | MapStarted
+    | MapCompleted
+    | PlannerMaterialized
+    | Responded
 )
+"""What the engine says of its own decisions, for people and programs that watch: folding it changes nothing."""
+
+AnyEvent = WorkflowStarted | TerminalEvent | Result | Sign | Order | Answer | Report | TimerFired | WorkflowPoisoned
 
 
 class Record(NamedTuple):
@@ -272,7 +578,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         failure_type: `retriable` (the step's retry policy), `non_retriable` (never again), `retry_after`.
         retry_after_ms: How long to wait, for `retry_after` only.
         detail: A stable slug when the failure was not the handler's own: `timeout`, `queue_timeout`,
-            `heartbeat_timeout`, `worker_lost`, `dispatch_refused`.
+            `heartbeat_timeout`, `worker_lost`, `dispatch_refused`, `by_hand`, or a step type.
     """
 
     error: str = ""

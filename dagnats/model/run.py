@@ -6,9 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from dagnats.model.event import NOTHING, Outcome
+from dagnats.model.event import MAX_EVENTS, NOTHING, Outcome, Parent
 
-RunStatus = Literal["pending", "running", "completed", "failed", "cancelled", "compensated", "compensate_failed"]
+RunStatus = Literal[
+    "scheduled", "pending", "running", "completed", "failed", "cancelled", "compensated", "compensate_failed"
+]
 StepStatus = Literal["pending", "queued", "running", "completed", "failed", "skipped", "cancelled", "recovered"]
 
 ENDED: frozenset[RunStatus] = frozenset({"completed", "failed", "cancelled", "compensated", "compensate_failed"})
@@ -33,7 +35,19 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
         retry_at_ns: When the next attempt is due, while one waits; otherwise 0.
         deadline_ns: When the attempt has waited in its queue too long or, once begun, run too long; 0 without a limit.
         heartbeat_due_ns: When the running attempt has been silent too long; 0 without a limit.
+        due_ns: When what the engine itself waits for is over: a sleep, a wait, an approval.
+        loop_ends_ns: When all turns of a loop have taken too long; 0 without a limit, and before the first one.
         serves: For an auxiliary step: the step it runs for.
+        iteration: Of an agent loop: how many turns are done.
+        input: What it receives when that is not what the graph says: a loop's next turn, an item of a map.
+        part_of: For an item of a map and a generated step: the map or the planner.
+        items: Of a map: how many it has.
+        left: Of a map or a planner: how many of its parts are not done.
+        next_item: Of a map: the first item that was not handed out yet.
+        failed_items: Of a map: how many failed.
+        child_run_id: Of a child step: the child that runs for the current attempt, or ran.
+        held: Whether it is ready, and in the run's line.
+        dead: Whether its task is in the dead letters.
     """
 
     status: StepStatus = "pending"
@@ -50,7 +64,19 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     retry_at_ns: int = 0
     deadline_ns: int = 0
     heartbeat_due_ns: int = 0
+    due_ns: int = 0
+    loop_ends_ns: int = 0
     serves: str = ""
+    iteration: int = 0
+    input: msgspec.Raw = NOTHING
+    part_of: str = ""
+    items: int = 0
+    left: int = 0
+    next_item: int = 0
+    failed_items: int = 0
+    child_run_id: str = ""
+    held: bool = False
+    dead: bool = False
 
 
 class Saga(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -73,6 +99,32 @@ class Saga(msgspec.Struct, kw_only=True, omit_defaults=True):
     order: list[str] = []
 
 
+class Signal(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A signal that a run was sent.
+
+    Attributes:
+        name: Its name.
+        seq: The event that brought it.
+        data: Raw JSON.
+    """
+
+    name: str
+    seq: int
+    data: msgspec.Raw = NOTHING
+
+
+class Wreck(msgspec.Struct, kw_only=True, frozen=True):
+    """The failure that ends a run as soon as nothing is in flight (`failure_mode: drain`).
+
+    Attributes:
+        step_id: The first step that failed.
+        error: What it said.
+    """
+
+    step_id: str
+    error: str
+
+
 Deadline = tuple[int, str, int]
 """(due in ns, step id or "" for the run, attempt): an entry of a run's heap of deadlines."""
 
@@ -93,6 +145,20 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         input: Raw JSON.
         steps: State by step id, for steps that were touched.
         remaining: Steps of the graph that are not done.
+        flying: Steps that are queued or running; items of maps do not count.
+        line: Steps that are ready and wait: the run is paused, or has as many in flight as it may.
+        paused: Whether somebody holds it.
+        plans: What planners planned: their steps as JSON, by planner.
+        signals: Signals received, oldest first.
+        events: How many events its history has.
+        max_events: How many it may have.
+        labels: Shown with it.
+        parent: The step it runs for, if it is an attached child.
+        retry_of: The run that it repeats.
+        forked_from: The run whose outputs it took over.
+        held: Whether the gates have to admit it before it begins.
+        run_at_ns: When it is to begin, while it is scheduled; 0 once it has.
+        wreck: The failure that it will end with.
         deadline_ns: When the whole run times out; 0 for never, and once it is being undone.
         deadlines: A heap; entries that no longer match the state are dropped when they come up.
         wake_ns: When the outstanding durable wake-up is due; 0 without one.
@@ -116,6 +182,20 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     input: msgspec.Raw = NOTHING
     steps: dict[str, StepState] = {}
     remaining: int = 0
+    flying: int = 0
+    line: list[str] = []
+    paused: bool = False
+    plans: dict[str, msgspec.Raw] = {}
+    signals: list[Signal] = []
+    events: int = 0
+    max_events: int = MAX_EVENTS
+    labels: dict[str, str] = {}
+    parent: Parent | None = None
+    retry_of: str = ""
+    forked_from: str = ""
+    held: bool = False
+    run_at_ns: int = 0
+    wreck: Wreck | None = None
     deadline_ns: int = 0
     deadlines: list[Deadline] = []
     wake_ns: int = 0

@@ -24,6 +24,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             engine has given the attempt up. 0 means never.
         deadline: Unix milliseconds. When the whole run's time is over; 0 means never.
         traceparent: W3C trace context.
+        iteration: Of an agent loop: 0 for the first turn.
+        previous: What the turn before gave to the next one.
+        metadata: The step's.
+        required_capabilities: What the worker must be allowed to do.
         epoch: Not 0 once the log has lost its tail: what was said before is then not taken for what is said since.
     """
 
@@ -38,6 +42,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires: int = 0
     deadline: int = 0
     traceparent: str = ""
+    iteration: int = 0
+    previous: msgspec.Raw = NOTHING
+    metadata: dict[str, str] = {}
+    required_capabilities: tuple[str, ...] = ()
     epoch: int = 0
 
 

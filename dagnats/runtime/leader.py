@@ -179,7 +179,7 @@ class Leader:
             if isinstance(decision, Undecidable):
                 undecidable.append(decision)
                 continue
-            run, decided = decision
+            run, decided, _ = decision
             actions += decided
             if run is not None:
                 self._note_wakeup(record)

@@ -194,7 +194,7 @@ def test_an_event_that_was_folded_already_changes_nothing() -> None:
     history.started("b")
     before = content(history.run)
     for record in history.log:
-        run, actions = advance(history.graph, history.run, record)
+        run, actions, _ = advance(history.graph, history.run, record)
         assert actions == ()
         assert content(run) == before
 
@@ -204,6 +204,6 @@ def test_a_result_without_an_attempt_counts_once_however_often_it_is_read() -> N
     history.feed(StepFailed(run_id="r", step_id="a"))
     history.tick()
     before = content(history.run)
-    run, actions = advance(history.graph, history.run, history.log[1])
+    run, actions, _ = advance(history.graph, history.run, history.log[1])
     assert actions == ()
     assert content(run) == before

@@ -56,4 +56,4 @@ def test_poison_after_the_end_was_decided_changes_nothing() -> None:
 
 def test_poison_in_a_history_without_a_start_changes_nothing() -> None:
     event = WorkflowPoisoned(run_id="r", payload=Poison(error="the start cannot be read"))
-    assert advance(UNDOABLE, None, Record(1, BEGIN, event)) == (None, ())
+    assert advance(UNDOABLE, None, Record(1, BEGIN, event)) == (None, (), ())

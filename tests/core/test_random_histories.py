@@ -216,7 +216,7 @@ def test_each_attempt_of_a_step_is_handed_out_at_most_once(history: History) -> 
 def test_a_step_is_handed_out_only_when_all_it_depends_on_has_completed(history: History) -> None:
     run: Run | None = None
     for record in history.log:
-        run, actions = advance(history.graph, run, record)
+        run, actions, _ = advance(history.graph, run, record)
         assert run is not None
         for task in actions:
             if isinstance(task, EnqueueTask) and task.step_id in history.graph.nodes:
@@ -228,7 +228,7 @@ def test_a_step_is_handed_out_only_when_all_it_depends_on_has_completed(history:
 def test_nothing_is_handed_out_twice_side_by_side_while_a_run_is_undone(history: History) -> None:
     run: Run | None = None
     for record in history.log:
-        run, _ = advance(history.graph, run, record)
+        run, _, _ = advance(history.graph, run, record)
         assert run is not None
         if run.saga is not None:
             undoing = [state for state in run.steps.values() if state.status in IN_FLIGHT and state.serves]
@@ -259,7 +259,7 @@ def test_every_attempt_is_answered_or_stopped_or_in_flight(history: History) -> 
     run: Run | None = None
     for record in history.log:
         before = _in_flight(run)
-        run, actions = advance(history.graph, run, record)
+        run, actions, _ = advance(history.graph, run, record)
         assert run is not None
         queued = {(task.step_id, task.attempt) for task in actions if isinstance(task, EnqueueTask)}
         told = [action for action in actions if isinstance(action, CancelTasks)]
@@ -319,7 +319,7 @@ def test_a_live_run_with_a_deadline_has_a_wake_up_no_later_than_it(history: Hist
     run: Run | None = None
     for record in history.log:
         before = run.clock_ns if run is not None else 0
-        run, _ = advance(history.graph, run, record)
+        run, _, _ = advance(history.graph, run, record)
         assert run is not None
         assert run.clock_ns >= before
         if run.ended or run.ending:
@@ -338,7 +338,7 @@ def test_of_all_wake_ups_only_the_one_the_run_knows_is_still_to_come(history: Hi
     run: Run | None = None
     coming: dict[int, int] = {}
     for record in history.log:
-        run, actions = advance(history.graph, run, record)
+        run, actions, _ = advance(history.graph, run, record)
         assert run is not None
         for action in actions:
             if isinstance(action, SetTimer):
@@ -360,7 +360,7 @@ def test_of_all_wake_ups_only_the_one_the_run_knows_is_still_to_come(history: Hi
 def test_every_deadline_that_stands_is_kept_and_few_that_do_not(history: History) -> None:
     run: Run | None = None
     for record in history.log:
-        run, _ = advance(history.graph, run, record)
+        run, _, _ = advance(history.graph, run, record)
         assert run is not None
         if run.ended or run.ending:
             continue

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from dagnats.model.event import AnyEvent, Failure, TerminalEvent
+from dagnats.model.event import NOTHING, AnyEvent, Failure, Question, TerminalEvent, WorkflowStarted
 from dagnats.model.run import Run
+from dagnats.runtime.core.node import UNLIMITED, Limits
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,10 +22,17 @@ class EnqueueTask(Action, frozen=True, kw_only=True):
     """Put one attempt of a step into its task type's queue.
 
     Attributes:
+        group: The workers that get it; "" for all of the type.
         timeout_ns: How long it may run; 0 for as long as it takes.
         heartbeat_ns: How long it may be silent while it runs; 0 for as long as it takes.
         expires_ns: When it is too late for a worker to begin it; 0 for never.
         deadline_ns: When the whole run's time is over; 0 for never.
+        iteration: Which turn of a loop it is, from 0.
+        previous: What the turn before gave to this one.
+        limits: What may hold it back.
+        key: The value that its keyed rate limit counts for.
+        priority: Among waiting tasks of its type; higher ones first.
+        admitted: Whether the gates have let it through already.
     """
 
     workflow: str
@@ -37,6 +45,37 @@ class EnqueueTask(Action, frozen=True, kw_only=True):
     expires_ns: int
     deadline_ns: int
     trace_parent: str
+    group: str = ""
+    iteration: int = 0
+    previous: msgspec.Raw = NOTHING
+    metadata: dict[str, str] = {}
+    capabilities: tuple[str, ...] = ()
+    limits: Limits = UNLIMITED
+    key: str = ""
+    priority: int = 0
+    admitted: bool = False
+
+
+class AskAdmission(Action, frozen=True, kw_only=True):
+    """Let the run begin when the gates have room: for the gates, not for the shell.
+
+    Attributes:
+        workflow: Its workflow.
+        max_runs: How many may go on at a time, for its key; 0 for all.
+        key: The value they are counted for; "" when all runs of the workflow count.
+        singleton: `skip` or `cancel`; "" for no singleton.
+        singleton_key: The value there may be one run for.
+        offset_ns: How much earlier than its start it counts as waiting.
+        ancestors: Runs above it: what they hold does not stand in its way.
+    """
+
+    workflow: str
+    max_runs: int = 0
+    key: str = ""
+    singleton: str = ""
+    singleton_key: str = ""
+    offset_ns: int = 0
+    ancestors: tuple[str, ...] = ()
 
 
 class SetTimer(Action, frozen=True, kw_only=True):
@@ -78,9 +117,74 @@ class CancelTasks(Action, frozen=True, kw_only=True):
 
 
 class AppendEvent(Action, frozen=True, kw_only=True):
-    """Add an event to the run's history."""
+    """Add an event to a run's history: `run_id`'s, which may be a parent or a child of the one that decides."""
 
     event: AnyEvent
+
+
+class StartChild(Action, frozen=True, kw_only=True):
+    """Start a run for a step. Which definition it follows is found out by whoever does it.
+
+    Attributes:
+        run_id: The parent.
+        step_id: The step.
+        attempt: Its attempt.
+        start: The child's first event, without the definition's hash.
+        detached: Whether it goes on by itself: then nobody is told when it cannot begin, but its own history.
+    """
+
+    step_id: str
+    attempt: int
+    start: WorkflowStarted
+    detached: bool
+
+
+class AddWaiter(Action, frozen=True, kw_only=True):
+    """Watch for an event: the correlator compares, the first match in the log counts.
+
+    Attributes:
+        step_id: The step that waits, or `__cancel_{n}` for an event that cancels the run.
+        attempt: Its attempt.
+        event: The event's type.
+        left: Dot path into the event's body; "" when every event of the type matches.
+        op: How to compare.
+        right: With what, raw JSON.
+        since_ns: Events before this instant do not count.
+        until_ns: Nor do events after this one; 0 for no end.
+    """
+
+    step_id: str
+    attempt: int
+    event: str
+    left: str
+    op: str
+    right: msgspec.Raw
+    since_ns: int
+    until_ns: int
+
+
+class DropWaiter(Action, frozen=True, kw_only=True):
+    """The step, or the run, does not wait for this event any more."""
+
+    step_id: str
+    attempt: int
+    event: str
+
+
+class AskApproval(Action, frozen=True, kw_only=True):
+    """Tell people that an answer is wanted, with a token that nothing has to store."""
+
+    step_id: str
+    attempt: int
+    question: Question
+
+
+class KeepSignal(Action, frozen=True, kw_only=True):
+    """Show a signal to workers that look for it outside the history."""
+
+    name: str
+    seq: int
+    data: msgspec.Raw
 
 
 class SendDeadLetter(Action, frozen=True, kw_only=True):
@@ -93,17 +197,49 @@ class SendDeadLetter(Action, frozen=True, kw_only=True):
     failure: Failure
 
 
+class DropDeadLetters(Action, frozen=True, kw_only=True):
+    """A step that had failed for good has succeeded: what was kept of it is not needed any more."""
+
+    step_id: str
+    task: str
+
+
 class EndRun(Action, frozen=True, kw_only=True):
     """Append the run's terminal event, after all other actions of the decision are acknowledged."""
 
     event: TerminalEvent
 
 
-AnyAction = EnqueueTask | SetTimer | DropTimer | CancelTasks | AppendEvent | SendDeadLetter | EndRun
+AnyAction = (
+    EnqueueTask
+    | AskAdmission
+    | SetTimer
+    | DropTimer
+    | CancelTasks
+    | AppendEvent
+    | StartChild
+    | AddWaiter
+    | DropWaiter
+    | AskApproval
+    | KeepSignal
+    | SendDeadLetter
+    | DropDeadLetters
+    | EndRun
+)
+
+Settled = tuple[str, int]
+"""(step id, attempt) of a task that is not in flight any more."""
 
 
 class Decision(NamedTuple):
-    """What one event leads to: the run after it (None when the log has no such run), and what is to be done."""
+    """What one event leads to.
+
+    Attributes:
+        run: The run after it; None when the log has no such run.
+        actions: What is to be done.
+        settled: Attempts that are not in flight any more, for the gates that count them.
+    """
 
     run: Run | None
     actions: tuple[AnyAction, ...]
+    settled: tuple[Settled, ...] = ()

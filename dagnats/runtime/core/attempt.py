@@ -1,4 +1,4 @@
-"""One attempt between its queueing and its result: begun, heard of, given back, overdue."""
+"""One attempt between its queueing and its result: handed out, begun, heard of, given back, overdue."""
 
 from __future__ import annotations
 
@@ -6,35 +6,104 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dagnats.model.duration import format_duration
-from dagnats.model.event import Failure
+from dagnats.model.event import NOTHING, Failure
 from dagnats.model.instant import parse_rfc3339
 from dagnats.model.run import IN_FLIGHT
-from dagnats.runtime.core.failure import attempt_failed
+from dagnats.runtime.core.action import EnqueueTask
+from dagnats.runtime.core.inputs import input_of
+from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
+from dagnats.runtime.core.release import release
 
 if TYPE_CHECKING:
+    import msgspec
+
     from dagnats.model.event import StepEvent, StepHeartbeat, StepReleased, StepStarted
     from dagnats.model.run import StepState
-    from dagnats.runtime.core.graph import Node
+    from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
 
 
 def is_current(state: StepState, event: StepEvent) -> bool:
     """The fence: answers to an older attempt, or to one that waits to be repeated, are too late."""
-    if state.status not in IN_FLIGHT or state.retry_at_ns:
+    if state.status not in IN_FLIGHT or state.retry_at_ns or state.held:
         return False
     return event.attempt_number in (0, state.attempt)
 
 
+def number(turn: Turn, state: StepState) -> None:
+    """Make the next attempt the current one."""
+    state.attempt += 1
+    state.queued_ns = turn.run.clock_ns
+    state.started_ns = 0
+    state.retry_at_ns = 0
+    state.worker_id = ""
+
+
+def hand_out(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
+    """Put the next attempt of a step into its queue: the first one, a retry, or a loop's next turn."""
+    turn.move(step_id, state, "queued")
+    number(turn, state)
+    turn.limit_wait(node, step_id, state)
+    enqueue(turn, node, step_id, state, admitted=False)
+
+
+def enqueue(turn: Turn, node: Node, step_id: str, state: StepState, *, admitted: bool) -> None:
+    """Send the current attempt to the workers, through the gates."""
+    run = turn.run
+    received = input_of(turn.graph, run, node, state)
+    try:
+        key = text_of(value_at(decoded(received), node.limits.key)) if node.limits.key else ""
+    except Missing as missing:
+        why = f"the key of the step's rate limit, {node.limits.key!r}, is not in its input: {missing}"
+        turn.fail(step_id, Failure(error=why, failure_type="non_retriable"))
+        return
+    turn.act(_task(turn, node, step_id, state, received, key=key, admitted=admitted))
+
+
+def _task(
+    turn: Turn, node: Node, step_id: str, state: StepState, received: msgspec.Raw, *, key: str, admitted: bool
+) -> EnqueueTask:
+    run = turn.run
+    return EnqueueTask(
+        id=turn.next_id(),
+        run_id=run.run_id,
+        workflow=run.workflow_id,
+        step_id=step_id,
+        task=node.task,
+        attempt=state.attempt,
+        input=received,
+        timeout_ns=node.timeout_ns,
+        heartbeat_ns=node.heartbeat_timeout_ns,
+        expires_ns=state.deadline_ns,
+        deadline_ns=run.deadline_ns,
+        trace_parent=run.trace_parent,
+        group=node.group,
+        iteration=state.iteration,
+        previous=state.input if state.iteration else NOTHING,
+        metadata=node.metadata,
+        capabilities=node.capabilities,
+        limits=node.limits,
+        key=key,
+        priority=node.priority,
+        admitted=admitted,
+    )
+
+
 def started(turn: Turn, node: Node, state: StepState, event: StepStarted | StepHeartbeat) -> None:
     """A worker runs the attempt. A second start is a redelivery: the first worker is gone, all time counts anew."""
-    state.status = "running"
+    turn.move(event.step_id, state, "running")
     state.worker_id = event.worker_id
     state.started_ns = turn.run.clock_ns
+    limit_work(turn, node, event.step_id, state)
+    _listen(turn, node, event.step_id, state)
+
+
+def limit_work(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
+    """The current attempt is being worked on from now on."""
     state.deadline_ns = 0
     if node.timeout_ns:
         state.deadline_ns = turn.run.clock_ns + node.timeout_ns
-        turn.add_deadline(state.deadline_ns, event.step_id, state.attempt)
-    _listen(turn, node, event.step_id, state)
+        turn.add_deadline(state.deadline_ns, step_id, state.attempt)
 
 
 def heard(turn: Turn, node: Node, state: StepState, event: StepHeartbeat) -> None:
@@ -55,7 +124,7 @@ def released(turn: Turn, node: Node, state: StepState, event: StepReleased) -> N
     """The attempt is in its queue again; its time counts anew when somebody begins it."""
     if state.worker_id and event.worker_id and state.worker_id != event.worker_id:
         return  # another worker has the attempt by now
-    state.status = "queued"
+    turn.move(event.step_id, state, "queued")
     state.started_ns = state.heartbeat_due_ns = 0
     state.worker_id = ""
     turn.limit_wait(node, event.step_id, state)
@@ -84,8 +153,8 @@ def overdue(turn: Turn, step_id: str, state: StepState, due_ns: int) -> None:
     else:
         failure = _over("no result within the step's timeout", node.timeout_ns)
         detail = "timeout"
-    turn.give_up(step_id, state)
-    attempt_failed(turn, node, step_id, state, Failure(error=failure, detail=detail))
+    release(turn, step_id, state)
+    turn.fail(step_id, Failure(error=failure, detail=detail))
 
 
 def _over(what: str, limit_ns: int) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.model.event import (
+    ChildCompleted,
+    ChildFailed,
+    ChildOutcome,
     CompensateCompleted,
     CompensateFailed,
     Outcome,
@@ -13,10 +16,12 @@ from dagnats.model.event import (
     WorkflowCompleted,
     WorkflowFailed,
 )
-from dagnats.model.run import IN_FLIGHT, RunStatus, StepState
+from dagnats.runtime.core import cancel
 from dagnats.runtime.core.inputs import run_output
+from dagnats.runtime.core.release import cancel_in_flight
 
 if TYPE_CHECKING:
+    from dagnats.model.run import RunStatus
     from dagnats.runtime.core.turn import Turn
 
 STATUS: dict[type[TerminalEvent], RunStatus] = {
@@ -42,29 +47,39 @@ def fail(turn: Turn, step_id: str, error: str) -> None:
     turn.end("failed", WorkflowFailed(run_id=turn.run.run_id, timestamp=turn.now, payload=outcome))
 
 
-def cancel_in_flight(turn: Turn) -> None:
-    """Mark every step that was handed out, or waits for a retry, as cancelled: their results no longer count."""
-    for step_id, state in turn.run.steps.items():
-        if state.status in IN_FLIGHT:
-            cancel_step(turn, step_id, state)
-
-
-def cancel_step(turn: Turn, step_id: str, state: StepState) -> None:
-    if not state.retry_at_ns:
-        turn.give_up(step_id, state)
-    state.status = "cancelled"
-    state.ended_ns = turn.run.clock_ns
-    state.retry_at_ns = state.deadline_ns = state.heartbeat_due_ns = 0
-
-
 def ended(turn: Turn, event: TerminalEvent) -> None:
     """The run's terminal event is in the log. The first one counts, whoever wrote it: the log decides."""
     run = turn.run
-    run.status = STATUS[type(event)]
+    turn.become(STATUS[type(event)])
     run.outcome = event.payload
     run.ended_ns = run.clock_ns
     run.ending = ""
-    run.deadline_ns = 0
+    run.deadline_ns = run.run_at_ns = 0
     run.deadlines = []
+    run.line = []
+    run.paused = False
     turn.forget_wake()
     cancel_in_flight(turn)
+    cancel.unwatch(turn)
+    _tell_parent(turn)
+
+
+def _tell_parent(turn: Turn) -> None:
+    """The step that this run runs for hears how it ended."""
+    run = turn.run
+    parent = run.parent
+    if parent is None:
+        return
+    outcome = ChildOutcome(
+        child_run_id=run.run_id, status=run.status, output=run.outcome.output, error=run.outcome.error
+    )
+    kind = ChildCompleted if run.status == "completed" else ChildFailed
+    turn.append(
+        kind(
+            run_id=parent.run_id,
+            step_id=parent.step_id,
+            attempt_number=parent.attempt,
+            timestamp=turn.now,
+            payload=outcome,
+        )
+    )

@@ -1,16 +1,21 @@
-"""What a failed attempt leads to, in this order: retry, failure step, compensation, the run fails."""
+"""What a failed attempt leads to, in this order: retry, failure step, compensation, the run fails.
+
+The order is the same for every type of step. An item of a map, and a step that a planner generated, have retries of
+their own; when these are used up, the map or the planner has failed.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dagnats.model.event import Failure
-from dagnats.runtime.core import ending, saga
+from dagnats.model.run import Wreck
+from dagnats.runtime.core import ending, mapping, planner, release, saga
 from dagnats.runtime.core.retry import retry_delay
 
 if TYPE_CHECKING:
     from dagnats.model.run import StepState
-    from dagnats.runtime.core.graph import Node
+    from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
 
 
@@ -19,17 +24,16 @@ def attempt_failed(turn: Turn, node: Node, step_id: str, state: StepState, failu
     run = turn.run
     state.error = failure.error
     state.failure_type = failure.failure_type
-    state.deadline_ns = state.heartbeat_due_ns = 0
-    undoing = run.saga is not None
-    if undoing and not state.serves:  # its effect is settled now; nothing is dispatched any more
-        _close(turn, state)
-        assert run.saga is not None
-        saga.settled(turn, run.saga, step_id)
+    # While the run is being undone, only what undoes it is tried again: the effect of the rest is settled now.
+    if (run.saga is None or _undoes(turn, state)) and _retry(turn, node, step_id, state, failure):
         return
-    if _retry(turn, node, step_id, state, failure):
-        return
-    _close(turn, state)
+    turn.move(step_id, state, "failed")
     _failed_for_good(turn, node, step_id, state, failure)
+
+
+def _undoes(turn: Turn, state: StepState) -> bool:
+    whole = turn.run.steps[state.part_of] if state.part_of else state
+    return whole.serves != ""
 
 
 def _retry(turn: Turn, node: Node, step_id: str, state: StepState, failure: Failure) -> bool:
@@ -38,37 +42,85 @@ def _retry(turn: Turn, node: Node, step_id: str, state: StepState, failure: Fail
         return False
     state.retries += 1
     delay = retry_delay(policy, failure, run_id=turn.run.run_id, step_id=step_id, retry=state.retries)
-    state.status = "queued"
-    state.retry_at_ns = turn.run.clock_ns + delay
-    turn.add_deadline(state.retry_at_ns, step_id, state.attempt)
+    turn.move(step_id, state, "queued")
+    turn.settle(step_id, state)
+    turn.again_at(step_id, state, turn.run.clock_ns + delay)
     return True
 
 
-def _close(turn: Turn, state: StepState) -> None:
-    state.status = "failed"
-    state.ended_ns = turn.run.clock_ns
-
-
 def _failed_for_good(turn: Turn, node: Node, step_id: str, state: StepState, failure: Failure) -> None:
-    if state.serves and turn.run.saga is not None:
-        turn.dead_letter(step_id, failure)
+    if state.part_of:
+        _part_failed(turn, step_id, state, failure)
+    elif turn.run.saga is not None:
+        if not state.serves:
+            saga.settled(turn, turn.run.saga, step_id)
+            return
+        _dead(turn, step_id, state, failure)
         saga.stuck(turn, step_id, failure.error)
-        return
-    if node.on_failure and not node.auxiliary:
-        turn.dispatch(turn.graph.instance(node.on_failure, step_id), serves=step_id)
-        return
-    turn.dead_letter(step_id, failure)
-    if state.serves:  # a failure step that failed: the step it ran for is what ends the run
-        original = turn.run.steps[state.serves]
-        turn.dead_letter(state.serves, Failure(error=original.error, failure_type="non_retriable"))
-        run_failed(turn, state.serves, original.error)
+    elif node.on_failure and not node.auxiliary:
+        turn.serve(turn.graph.instance(node.on_failure, step_id), step_id)
     else:
-        run_failed(turn, step_id, failure.error)
+        _uncaught(turn, step_id, state, failure)
 
 
-def run_failed(turn: Turn, step_id: str, error: str) -> None:
-    """The run cannot complete any more: undo what can be undone, else fail."""
-    if saga.has_work(turn.graph, turn.run):
+def _uncaught(turn: Turn, step_id: str, state: StepState, failure: Failure) -> None:
+    _dead(turn, step_id, state, failure)
+    if not state.serves:
+        lost(turn, step_id, failure.error)
+        return
+    original = turn.run.steps[state.serves]  # a failure step that failed: the step it ran for is what ends the run
+    _dead(turn, state.serves, original, Failure(error=original.error, failure_type="non_retriable"))
+    lost(turn, state.serves, original.error)
+
+
+def _dead(turn: Turn, step_id: str, state: StepState, failure: Failure) -> None:
+    state.dead = True
+    turn.dead_letter(step_id, failure)
+
+
+def _part_failed(turn: Turn, step_id: str, state: StepState, failure: Failure) -> None:
+    """A part of a map or a planner failed for good: usually the whole has."""
+    run = turn.run
+    whole = state.part_of
+    owner, node = run.steps[whole], turn.node_of(whole)
+    if node.type == "map":
+        if mapping.collects(node):
+            mapping.item_done(turn, whole, state)
+            return
+        failure = mapping.item_failure(whole, step_id, failure)
+    else:
+        failure = planner.part_failure(step_id, failure)
+    if not node.on_failure:
+        _dead(turn, step_id, state, Failure(error=state.error, failure_type="non_retriable"))
+    release.cancel_parts(turn, whole)
+    owner.error, owner.failure_type = failure.error, failure.failure_type
+    turn.move(whole, owner, "failed")
+    _failed_for_good(turn, node, whole, owner, failure)
+
+
+def lost(turn: Turn, step_id: str, error: str) -> None:
+    """A step failed and nothing caught it. Without `drain` the run cannot go on; with it, other branches may."""
+    run = turn.run
+    if not turn.graph.drains or not step_id:
+        run_failed(turn, step_id, error)
+    elif run.wreck is None:
+        run.wreck = Wreck(step_id=step_id, error=error)
+
+
+def drained(turn: Turn) -> None:
+    """End a run that failed and has let its other branches finish."""
+    run = turn.run
+    if run.wreck is not None and run.saga is None and not run.ending and not run.flying and not run.line:
+        run_failed(turn, run.wreck.step_id, run.wreck.error)
+
+
+def run_failed(turn: Turn, step_id: str, error: str, *, cause: str = "failure") -> None:
+    """The run cannot complete any more: undo what can be undone, else fail.
+
+    Args:
+        cause: `failure`, or `timeout` when it is the run's own time that is over.
+    """
+    if cause in turn.graph.compensate_on and saga.has_work(turn.graph, turn.run):
         saga.begin(turn, step_id, error)
     else:
         ending.fail(turn, step_id, error)

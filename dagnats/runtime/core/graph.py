@@ -2,96 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
-from dagnats.model.definition import RetryPolicy, WorkflowDef
-from dagnats.model.duration import duration_nanos, parse_duration
+from dagnats.model.condition import comparisons
+from dagnats.model.config import MapConfig, RespondConfig, WaitForEventConfig
+from dagnats.model.duration import duration_nanos
+from dagnats.model.event import NOTHING
+from dagnats.runtime.core.node import Node
+from dagnats.runtime.core.plan import generated
 
-LEGACY_DELAY = parse_duration("5s")  # `retries: n` means n retries, 5 s apart
+if TYPE_CHECKING:
+    from dagnats.model.condition import CancelOn
+    from dagnats.model.definition import WorkflowDef
+    from dagnats.model.policy import Concurrency, Priority, Singleton
+    from dagnats.model.run import Run
 
-# Keys that are not carried out yet, with the value that asks for nothing. A run that ignored another one would do
-# what nobody wrote. `metadata`, `labels` and a step's `priority` change no run's course.
-_STEP_KEYS_TO_COME: dict[str, Any] = {
-    "skip_if": None,
-    "worker_group": None,
-    "rate_limit": None,
-    "keyed_rate_limit": None,
-    "max_task_concurrency": 0,
-    "required_capabilities": (),
-}
-_WORKFLOW_KEYS_TO_COME: dict[str, Any] = {
-    "concurrency": None,
-    "idempotency_key": None,
-    "priority": None,
-    "sticky": "",
-    "singleton": None,
-    "cancel_on": (),
-    "failure_mode": "fail_fast",
-    "compensate_on": ("failure", "timeout"),
-}
-
-
-class Node:
-    """One step of a graph, with everything a decision about it needs.
-
-    Attributes:
-        id: The step's id in the definition.
-        task: Its task type.
-        auxiliary: Whether it only runs for another step.
-        needs: The steps it depends on, in the definition's order.
-        dependents: The steps that depend on it, in the definition's order.
-        rank: Its place in one topological order; a step's dependencies have lower ranks.
-        timeout_ns: Per attempt, from its start; 0 for none.
-        queue_timeout_ns: Per attempt, from its queueing to its start; 0 for none.
-        heartbeat_timeout_ns: The longest silence of a running attempt; 0 for none.
-        retry: Its own policy, or the workflow's, or the legacy one; None when a failure is final.
-        on_failure: The step to run when it failed for good, or "".
-        compensate: The step that undoes it, or "".
-    """
-
-    __slots__ = (
-        "auxiliary",
-        "compensate",
-        "dependents",
-        "heartbeat_timeout_ns",
-        "id",
-        "needs",
-        "on_failure",
-        "queue_timeout_ns",
-        "rank",
-        "retry",
-        "task",
-        "timeout_ns",
-    )
-
-    def __init__(
-        self,
-        *,
-        id: str,
-        task: str,
-        auxiliary: bool,
-        needs: tuple[str, ...],
-        timeout_ns: int,
-        queue_timeout_ns: int,
-        heartbeat_timeout_ns: int,
-        retry: RetryPolicy | None,
-        on_failure: str,
-        compensate: str,
-    ) -> None:
-        self.id = id
-        self.task = task
-        self.auxiliary = auxiliary
-        self.needs = needs
-        self.dependents: list[str] = []
-        self.rank = 0
-        self.timeout_ns = timeout_ns
-        self.queue_timeout_ns = queue_timeout_ns
-        self.heartbeat_timeout_ns = heartbeat_timeout_ns
-        self.retry = retry
-        self.on_failure = on_failure
-        self.compensate = compensate
+_MOST_PLANS = 256
 
 
 class Graph:
@@ -105,6 +34,14 @@ class Graph:
         leaves: Steps of the graph nobody depends on: their outputs are the run's.
         size: How many steps belong to the graph; auxiliary ones do not.
         timeout_ns: Of a whole run; 0 for none.
+        max_steps: How many steps of a run may be in flight; 0 for all.
+        concurrency: How many runs may go on at a time, or None.
+        singleton: Whether only one run may go on at a time, or None.
+        priority: The order of waiting runs, or None.
+        cancel_on: Events that cancel a run.
+        drains: Whether independent branches go on when a step has failed.
+        compensate_on: What makes completed steps be undone.
+        labels: Copied to each run.
         unusable: Why no run of it can work; "" for a proper one.
     """
 
@@ -114,21 +51,18 @@ class Graph:
         self.name = definition.name
         self.identity = definition.identity
         self.timeout_ns = duration_nanos(definition.timeout)
+        self.concurrency: Concurrency | None = definition.concurrency
+        self.max_steps: int = definition.concurrency.max_steps if definition.concurrency is not None else 0
+        self.singleton: Singleton | None = definition.singleton
+        self.priority: Priority | None = definition.priority
+        self.cancel_on: tuple[CancelOn, ...] = definition.cancel_on
+        self.drains = definition.failure_mode == "drain"
+        self.compensate_on: frozenset[str] = frozenset(definition.compensate_on)
+        self.labels: dict[str, str] = definition.labels
         auxiliary = definition.auxiliary
+        self._default_retry = definition.default_retry
         self.nodes = {
-            step.id: Node(
-                id=step.id,
-                task=step.task,
-                auxiliary=step.id in auxiliary,
-                needs=step.depends_on,
-                timeout_ns=duration_nanos(step.timeout),
-                queue_timeout_ns=duration_nanos(step.queue_timeout),
-                heartbeat_timeout_ns=duration_nanos(step.heartbeat_timeout),
-                retry=step.retry or definition.default_retry or _legacy(step.retries),
-                on_failure=step.on_failure or "",
-                compensate=step.compensate or "",
-            )
-            for step in definition.steps
+            step.id: Node(step, self._default_retry, auxiliary=step.id in auxiliary) for step in definition.steps
         }
         main = [node for node in self.nodes.values() if not node.auxiliary]
         for node in main:
@@ -138,6 +72,8 @@ class Graph:
         self.leaves = tuple(node.id for node in main if not node.dependents)
         self.size = len(main)
         self._shared = _shared(definition)
+        self._read = _read(definition)
+        self._plans: OrderedDict[bytes, dict[str, Node]] = OrderedDict()
         self._rank()
 
     def _rank(self) -> None:
@@ -152,13 +88,45 @@ class Graph:
                 if not waiting[dependent]:
                     ready.append(dependent)
 
+    @property
+    def is_admitted(self) -> bool:
+        """Whether its runs have to be admitted before they begin."""
+        return bool(self.singleton or (self.concurrency is not None and self.concurrency.max_runs))
+
+    def reads(self, step_id: str) -> bool:
+        """Whether deciding may look into what a step returns: then the value itself has to be there."""
+        node = self.nodes.get(step_id.partition(".")[0])
+        return node is not None and node.id in self._read
+
     def instance(self, auxiliary: str, step_id: str) -> str:
         """The id under which `auxiliary` runs for `step_id`: its own, or a derived one when several share it."""
         return f"{auxiliary}.for.{step_id}" if auxiliary in self._shared else auxiliary
 
-    def node(self, step_id: str) -> Node | None:
-        """The node that `step_id`, as it came over the wire, is an instance of; None when there is none."""
-        return self.nodes.get(step_id) or self.nodes.get(step_id.partition(".for.")[0])
+    def node(self, step_id: str, run: Run) -> Node | None:
+        """The node of a step of `run`, as its id came over the wire; None when there is none.
+
+        Besides the definition's own: `{aux}.for.{step}`, `{map}.map.{item}`, `{planner}.{generated step}`.
+        """
+        node = self.nodes.get(step_id)
+        if node is not None:
+            return node
+        base, _, rest = step_id.partition(".")
+        node = self.nodes.get(base)
+        if node is None or node.type != "planner" or rest.startswith("for."):
+            return node
+        return self.plan(run, base).get(step_id)
+
+    def plan(self, run: Run, planner: str) -> dict[str, Node]:
+        """The steps that a planner of `run` has generated, by the ids under which they run."""
+        data = bytes(run.plans.get(planner, NOTHING))
+        if not data:
+            return {}
+        nodes = self._plans.get(data)
+        if nodes is None:
+            nodes = self._plans[data] = generated(planner, data, self._default_retry)
+            if len(self._plans) > _MOST_PLANS:
+                self._plans.popitem(last=False)
+        return nodes
 
 
 class UnusableGraph(Graph):
@@ -167,11 +135,18 @@ class UnusableGraph(Graph):
     def __init__(self, name: str, identity: str, reason: str) -> None:
         self.name = name
         self.identity = identity
-        self.timeout_ns = 0
+        self.timeout_ns = self.max_steps = self.size = 0
+        self.concurrency = self.singleton = self.priority = None
+        self.cancel_on = ()
+        self.drains = False
+        self.compensate_on = frozenset()
+        self.labels = {}
         self.nodes = {}
         self.roots = self.leaves = ()
-        self.size = 0
         self._shared = frozenset[str]()
+        self._read = frozenset[str]()
+        self._plans = OrderedDict()
+        self._default_retry = None
         self.unusable = f"the definition {identity[:12]!r} of workflow {name!r} {reason}"
 
 
@@ -183,25 +158,7 @@ def graph_of(name: str, identity: str, data: bytes | None) -> Graph:
         definition = load_definition(data)
     except DefinitionError as error:
         return UnusableGraph(name, identity, f"is not valid: {error.problems[0]}")
-    beyond = _beyond(definition)
-    if beyond:
-        return UnusableGraph(name, identity, f"uses {', '.join(beyond)}, which this engine does not run yet")
     return Graph(definition)
-
-
-def _beyond(definition: WorkflowDef) -> list[str]:
-    """What changes how a run goes and is not carried out here: each once, with the first step that has it."""
-    found: dict[str, str] = {}
-    for step in definition.steps:
-        if step.type != "normal":
-            found.setdefault(f"step type {step.type!r}", f" (step {step.id!r})")
-        for key, usual in _STEP_KEYS_TO_COME.items():
-            if getattr(step, key) != usual:
-                found.setdefault(key, f" (step {step.id!r})")
-    for key, usual in _WORKFLOW_KEYS_TO_COME.items():
-        if getattr(definition, key) != usual:
-            found[key] = ""
-    return [f"{what}{where}" for what, where in found.items()]
 
 
 def _shared(definition: WorkflowDef) -> frozenset[str]:
@@ -215,7 +172,20 @@ def _shared(definition: WorkflowDef) -> frozenset[str]:
     return frozenset(shared)
 
 
-def _legacy(retries: int) -> RetryPolicy | None:
-    if not retries:
-        return None
-    return RetryPolicy(max_attempts=retries, initial_delay=LEGACY_DELAY, max_delay=LEGACY_DELAY)
+def _read(definition: WorkflowDef) -> frozenset[str]:
+    """Steps whose outputs decisions look into."""
+    read: set[str] = set()
+    for step in definition.steps:
+        if step.type == "planner":
+            read.add(step.id)
+        if step.skip_if is not None:
+            read.update(comparison.step_id for comparison in comparisons(step.skip_if))
+        config = step.config
+        picks = isinstance(config, RespondConfig) and config.body_from is not None
+        if isinstance(config, MapConfig) or picks or step.keyed_rate_limit is not None:
+            read.update(step.depends_on)
+        if isinstance(config, WaitForEventConfig) and isinstance(config.match.right, str):
+            root, _, rest = config.match.right.partition(".")
+            if root == "step":
+                read.add(rest.partition(".")[0])
+    return frozenset(read)

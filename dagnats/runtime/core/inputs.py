@@ -17,8 +17,11 @@ def input_of(graph: Graph, run: Run, node: Node, state: StepState) -> msgspec.Ra
     """The input of a step that is about to run.
 
     No dependency: the run input. One: its output. Several: `{dependency: output}`, null for a skipped one.
-    A failure or compensation step gets the description of what it is for.
+    A failure or compensation step gets the description of what it is for, an item of a map itself, a turn of a loop
+    what the turn before gave it.
     """
+    if state.input:
+        return state.input
     if state.serves:
         return _auxiliary_input(graph, run, node, state.serves)
     return _graph_input(run, node)
@@ -28,11 +31,12 @@ def _graph_input(run: Run, node: Node) -> msgspec.Raw:
     if not node.needs:
         return run.input
     if len(node.needs) == 1:
-        return _output(run, node.needs[0])
-    return join_object((needed, _output(run, needed)) for needed in node.needs)
+        return output_of(run, node.needs[0])
+    return join_object((needed, output_of(run, needed)) for needed in node.needs)
 
 
-def _output(run: Run, step_id: str) -> msgspec.Raw:
+def output_of(run: Run, step_id: str) -> msgspec.Raw:
+    """What a step returned; null for nothing."""
     state = run.steps.get(step_id)
     return state.output if state is not None and state.output else NULL
 
@@ -54,7 +58,7 @@ class _Compensation(msgspec.Struct):
 
 def _auxiliary_input(graph: Graph, run: Run, node: Node, step_id: str) -> msgspec.Raw:
     if run.saga is not None and graph.nodes[step_id].compensate == node.id:
-        return encode(_Compensation(step_id, _output(run, step_id), run.saga.trigger_step, run.saga.error))
+        return encode(_Compensation(step_id, output_of(run, step_id), run.saga.trigger_step, run.saga.error))
     failed = run.steps[step_id]
     original = _graph_input(run, graph.nodes[step_id]) or NULL
     return encode(_FailureInfo(step_id, failed.error, failed.failure_type, failed.attempt, original))
@@ -63,5 +67,5 @@ def _auxiliary_input(graph: Graph, run: Run, node: Node, step_id: str) -> msgspe
 def run_output(graph: Graph, run: Run) -> msgspec.Raw:
     """The run's output: the one leaf's, or `{leaf: output}` when the graph ends in several; null when skipped."""
     if len(graph.leaves) == 1:
-        return _output(run, graph.leaves[0])
-    return join_object((leaf, _output(run, leaf)) for leaf in graph.leaves)
+        return output_of(run, graph.leaves[0])
+    return join_object((leaf, output_of(run, leaf)) for leaf in graph.leaves)

@@ -17,7 +17,7 @@ from dagnats.model.event import (
     Outcome,
 )
 from dagnats.model.run import IN_FLIGHT, Run, Saga, StepState
-from dagnats.runtime.core.ending import cancel_in_flight, cancel_step
+from dagnats.runtime.core.release import cancel_in_flight, cancel_step
 
 if TYPE_CHECKING:
     from dagnats.runtime.core.graph import Graph
@@ -38,7 +38,7 @@ def _undoable(graph: Graph, step_id: str, state: StepState) -> bool:
 
 def _awaited(state: StepState) -> bool:
     """In flight, and not merely waiting for a retry: its attempt may still have its effect."""
-    return state.status in IN_FLIGHT and not state.retry_at_ns
+    return state.status in IN_FLIGHT and not state.retry_at_ns and not state.held
 
 
 def begin(turn: Turn, step_id: str, error: str) -> None:
@@ -47,14 +47,15 @@ def begin(turn: Turn, step_id: str, error: str) -> None:
     run.saga = Saga(trigger_step=step_id, error=error)
     run.deadline_ns = 0  # undoing takes the time it takes
     awaiting: list[str] = []
-    for other, state in run.steps.items():
-        if state.status not in IN_FLIGHT:
+    for other, state in list(run.steps.items()):
+        if state.status not in IN_FLIGHT or state.part_of:  # parts go, or stay, with the whole
             continue
         if _undoable(turn.graph, other, state):
             awaiting.append(other)
         else:
             cancel_step(turn, other, state)
     run.saga.awaiting = awaiting
+    run.line = [step_id for step_id in run.line if run.steps[step_id].part_of in awaiting]
     turn.append(
         CompensateStarted(
             run_id=run.run_id, timestamp=turn.now, payload=Compensation(trigger_step=step_id, error=error)
@@ -87,7 +88,7 @@ def _undo_next(turn: Turn, saga: Saga) -> None:
     if saga.queue:
         saga.current = saga.queue.pop(0)
         compensation = turn.graph.nodes[saga.current].compensate
-        turn.dispatch(turn.graph.instance(compensation, saga.current), serves=saga.current)
+        turn.serve(turn.graph.instance(compensation, saga.current), saga.current)
         return
     saga.current = ""
     run = turn.run

@@ -2,99 +2,197 @@
 
 from __future__ import annotations
 
+from collections import deque
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
-from dagnats.model.event import CompensateStarted, CompensateStepCompleted, Failure, TerminalEvent
 from dagnats.model.instant import rfc3339
-from dagnats.model.run import Deadline, Run, RunStatus, StepState
+from dagnats.model.run import IN_FLIGHT, Deadline, Run, RunStatus, StepState, StepStatus
+from dagnats.runtime.core import transition
 from dagnats.runtime.core.action import (
     AnyAction,
     AppendEvent,
+    AskAdmission,
     Attempt,
     CancelTasks,
+    DropDeadLetters,
     DropTimer,
     EndRun,
-    EnqueueTask,
     SendDeadLetter,
     SetTimer,
+    Settled,
 )
-from dagnats.runtime.core.graph import Graph, Node
 from dagnats.runtime.core.inputs import input_of
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from dagnats.model.event import AnyEvent, Failure, TerminalEvent
+    from dagnats.runtime.core.graph import Graph
+    from dagnats.runtime.core.node import Node
 
 _FAR_NS = 60_000_000_000  # a wake-up nearer than this may come: it finds the run ended, and that costs less
 _PASSED_OVER = 64  # so many passed-over deadlines are kept in any case
 
+RUN_OVER, RUN_BEGINS = 0, 1
+"""What a deadline of the run itself means, in the place of an attempt."""
+
+ALL_TURNS = 0
+"""In the place of an attempt: a deadline of all turns of a loop together."""
+
 
 class Turn:
-    """Collects what one event decides. Its methods are the only way the core acts or keeps a deadline."""
+    """Collects what one event decides. Its methods are the only way the core acts, or changes a status.
 
-    __slots__ = ("_actions", "_given_up", "graph", "run", "seq")
+    Attributes:
+        ready: Steps that are to be handed out before the turn ends.
+        finished: Steps whose current attempt is done, with what it gave: to be completed before the turn ends.
+        failed: Steps whose current attempt failed, and why: likewise.
+    """
+
+    __slots__ = ("_actions", "_given_up", "_settled", "failed", "finished", "graph", "ready", "run", "seq")
 
     def __init__(self, graph: Graph, run: Run, seq: int) -> None:
         self.graph = graph
         self.run = run
         self.seq = seq
+        self.ready: deque[str] = deque()
+        self.finished: deque[tuple[str, msgspec.Raw]] = deque()
+        self.failed: deque[tuple[str, Failure]] = deque()
         self._actions: list[AnyAction] = []
+        self._settled: list[Settled] = []
         self._given_up: list[Attempt] | None = None
 
-    def close(self) -> tuple[AnyAction, ...]:
+    def close(self) -> tuple[tuple[AnyAction, ...], tuple[Settled, ...]]:
         """All that the event leads to; last what is said once: whom to stop, and when to look at the run again."""
         run = self.run
         over = run.ended or run.ending != ""
         if self._given_up is not None:
             self._actions.append(
-                CancelTasks(id=self._next_id(), run_id=run.run_id, steps=tuple(self._given_up), ended=over)
+                CancelTasks(id=self.next_id(), run_id=run.run_id, steps=tuple(self._given_up), ended=over)
             )
         if not over:
             self._wake()
-        return tuple(self._actions)
+        return tuple(self._actions), tuple(self._settled)
 
     @property
     def now(self) -> str:
         """The run's clock, as events carry it."""
         return rfc3339(self.run.clock_ns)
 
-    def _next_id(self) -> str:
+    # -- actions -------------------------------------------------------------------------------------------
+
+    def next_id(self) -> str:
+        """The id of the action that is added next."""
         return f"{self.run.run_id}.{self.seq}.{len(self._actions)}"
 
-    # -- steps ---------------------------------------------------------------------------------------------
+    def act(self, action: AnyAction) -> None:
+        """Order something; its id is from `next_id`."""
+        self._actions.append(action)
 
-    def node_of(self, step_id: str) -> Node:
-        """The definition's step behind a step that has state."""
-        node = self.graph.node(step_id)
-        assert node is not None, f"state without a step: {step_id}"
-        return node
+    def append(self, event: AnyEvent) -> None:
+        """Add an event to a history: this run's, or another's that it names."""
+        self.act(AppendEvent(id=self.next_id(), run_id=event.run_id, event=event))
 
-    def dispatch(self, step_id: str, *, serves: str = "") -> None:
-        """Hand out the next attempt of a step: the first one, or a retry."""
-        run = self.run
+    def end(self, status: RunStatus, event: TerminalEvent) -> None:
+        """Decide the run's end. The status takes effect when the event is folded."""
+        self.run.ending = status
+        self.act(EndRun(id=self.next_id(), run_id=self.run.run_id, event=event))
+
+    def dead_letter(self, step_id: str, failure: Failure) -> None:
+        """Keep the last attempt's task of a step that failed for good, if workers run it.
+
+        Of a map or a planner that failed by one of its parts, the part's is kept.
+        """
         node = self.node_of(step_id)
-        state = run.steps.get(step_id)
-        if state is None:
-            state = run.steps[step_id] = StepState(serves=serves)
-        state.status = "queued"
-        state.attempt += 1
-        state.queued_ns = run.clock_ns
-        state.started_ns = 0
-        state.retry_at_ns = 0
-        state.worker_id = ""
-        self.limit_wait(node, step_id, state)
-        self._actions.append(
-            EnqueueTask(
-                id=self._next_id(),
-                run_id=run.run_id,
-                workflow=run.workflow_id,
+        state = self.run.steps[step_id]
+        if not node.task or state.left:
+            return
+        self.act(
+            SendDeadLetter(
+                id=self.next_id(),
+                run_id=self.run.run_id,
                 step_id=step_id,
                 task=node.task,
                 attempt=state.attempt,
-                input=input_of(self.graph, run, node, state),
-                timeout_ns=node.timeout_ns,
-                heartbeat_ns=node.heartbeat_timeout_ns,
-                expires_ns=state.deadline_ns,
-                deadline_ns=run.deadline_ns,
-                trace_parent=run.trace_parent,
+                input=input_of(self.graph, self.run, node, state),
+                failure=failure,
             )
         )
+
+    def drop_dead_letters(self, step_id: str) -> None:
+        """Forget what was kept of a step that has succeeded after all."""
+        task = self.node_of(step_id).task
+        self.act(DropDeadLetters(id=self.next_id(), run_id=self.run.run_id, step_id=step_id, task=task))
+
+    def ask_admission(self, action: AskAdmission) -> None:
+        """The run waits for the gates."""
+        self.become("pending")
+        self.act(action)
+
+    # -- what is to be done before the turn ends -------------------------------------------------------------
+
+    def finish(self, step_id: str, output: msgspec.Raw) -> None:
+        """A step that no worker answers for is done."""
+        self.finished.append((step_id, output))
+
+    def fail(self, step_id: str, failure: Failure) -> None:
+        """A step's current attempt has failed."""
+        self.failed.append((step_id, failure))
+
+    def again_at(self, step_id: str, state: StepState, due_ns: int) -> None:
+        """Hand a step out again at an instant."""
+        state.retry_at_ns = due_ns
+        self.add_deadline(due_ns, step_id, state.attempt)
+
+    def serve(self, step_id: str, for_step: str) -> None:
+        """Have an auxiliary step run for another one."""
+        self.state_of(step_id).serves = for_step
+        self.ready.append(step_id)
+
+    # -- statuses ------------------------------------------------------------------------------------------
+
+    def become(self, status: RunStatus) -> None:
+        """Change the run's status."""
+        assert status in transition.RUN[self.run.status], f"a run cannot go from {self.run.status} to {status}"
+        self.run.status = status
+
+    def state_of(self, step_id: str) -> StepState:
+        """A step's state; a step that was not touched yet gets one."""
+        state = self.run.steps.get(step_id)
+        if state is None:
+            state = self.run.steps[step_id] = StepState()
+        return state
+
+    def node_of(self, step_id: str) -> Node:
+        """The definition's step behind a step that has state."""
+        node = self.graph.node(step_id, self.run)
+        assert node is not None, f"state without a step: {step_id}"
+        return node
+
+    def move(self, step_id: str, state: StepState, status: StepStatus) -> None:
+        """Change a step's status."""
+        before = state.status
+        assert status in transition.STEP[before], f"step {step_id} cannot go from {before} to {status}"
+        state.status = status
+        flies = status in IN_FLIGHT
+        if flies is (before in IN_FLIGHT):
+            return
+        if not state.part_of:  # a map and a planner count as one, with all their parts
+            self.run.flying += 1 if flies else -1
+        if not flies:
+            state.ended_ns = self.run.clock_ns
+            state.loop_ends_ns = 0
+            self.settle(step_id, state)
+
+    def settle(self, step_id: str, state: StepState) -> None:
+        """The current attempt is in nobody's hands any more: it is over, or waits to be repeated."""
+        self.forget_limits(state)
+        self._settled.append((step_id, state.attempt))
+
+    def forget_limits(self, state: StepState) -> None:
+        """Nothing limits the current attempt any more."""
+        state.deadline_ns = state.heartbeat_due_ns = state.due_ns = 0
 
     def limit_wait(self, node: Node, step_id: str, state: StepState) -> None:
         """The current attempt is in its queue from now on."""
@@ -105,38 +203,12 @@ class Turn:
 
     def give_up(self, step_id: str, state: StepState) -> None:
         """Nobody waits for the current attempt any more, which is queued or running: have it stopped."""
-        node = self.graph.node(step_id)
-        if node is None:  # the definition is gone: the run can still be ended
+        node = self.graph.node(step_id, self.run)
+        if node is None or not node.task:  # the definition is gone: the run can still be ended
             return
         if self._given_up is None:
             self._given_up = []
         self._given_up.append((step_id, node.task, state.attempt))
-
-    def dead_letter(self, step_id: str, failure: Failure) -> None:
-        """Keep the last attempt's task of a step that failed for good."""
-        node = self.node_of(step_id)
-        state = self.run.steps[step_id]
-        self._actions.append(
-            SendDeadLetter(
-                id=self._next_id(),
-                run_id=self.run.run_id,
-                step_id=step_id,
-                task=node.task,
-                attempt=state.attempt,
-                input=input_of(self.graph, self.run, node, state),
-                failure=failure,
-            )
-        )
-
-    # -- events --------------------------------------------------------------------------------------------
-
-    def append(self, event: CompensateStarted | CompensateStepCompleted) -> None:
-        self._actions.append(AppendEvent(id=self._next_id(), run_id=self.run.run_id, event=event))
-
-    def end(self, status: RunStatus, event: TerminalEvent) -> None:
-        """Decide the run's end. The status takes effect when the event is folded."""
-        self.run.ending = status
-        self._actions.append(EndRun(id=self._next_id(), run_id=self.run.run_id, event=event))
 
     # -- deadlines -----------------------------------------------------------------------------------------
 
@@ -160,9 +232,15 @@ class Turn:
     def _stands(self, deadline: Deadline) -> bool:
         due_ns, step_id, attempt = deadline
         if not step_id:
-            return self.run.deadline_ns == due_ns
-        state = self.run.steps[step_id]
-        return state.attempt == attempt and due_ns in (state.retry_at_ns, state.deadline_ns, state.heartbeat_due_ns)
+            return due_ns == (self.run.run_at_ns if attempt == RUN_BEGINS else self.run.deadline_ns)
+        state = self.run.steps.get(step_id)  # items of maps go when the map is done
+        if state is None:
+            return False
+        if attempt == ALL_TURNS:
+            return due_ns == state.loop_ends_ns
+        if state.attempt != attempt:
+            return False
+        return due_ns in (state.retry_at_ns, state.deadline_ns, state.heartbeat_due_ns, state.due_ns)
 
     def _wake(self) -> None:
         """Ask for a wake-up at the earliest deadline, unless one that is early enough is outstanding."""
@@ -170,14 +248,12 @@ class Turn:
         if deadline is None or (self.run.wake_ns and self.run.wake_ns <= deadline[0]):
             return
         due_ns, run = deadline[0], self.run
-        self._actions.append(
-            SetTimer(id=self._next_id(), run_id=run.run_id, due_ns=due_ns, seq=self.seq, replaces=run.wake_seq)
-        )
+        self.act(SetTimer(id=self.next_id(), run_id=run.run_id, due_ns=due_ns, seq=self.seq, replaces=run.wake_seq))
         run.wake_ns, run.wake_seq = due_ns, self.seq
 
     def forget_wake(self) -> None:
         """Nothing has to be looked at any more."""
         run = self.run
         if run.wake_ns > run.clock_ns + _FAR_NS:
-            self._actions.append(DropTimer(id=self._next_id(), run_id=run.run_id, seq=run.wake_seq))
+            self.act(DropTimer(id=self.next_id(), run_id=run.run_id, seq=run.wake_seq))
         run.wake_ns = run.wake_seq = 0

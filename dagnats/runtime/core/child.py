@@ -1,0 +1,103 @@
+"""Child steps: a run of another workflow, attached or on its own."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, cast
+
+from dagnats.model.event import ChildSpawned, Failure, Parent, Spawn, Start, WorkflowStarted
+from dagnats.model.json import NULL, encode
+from dagnats.runtime.core.action import StartChild
+from dagnats.runtime.core.attempt import limit_work, number
+from dagnats.runtime.core.inputs import input_of
+
+if TYPE_CHECKING:
+    from dagnats.model.config import SubWorkflowConfig
+    from dagnats.model.event import ChildCompleted, ChildFailed
+    from dagnats.model.run import Run, StepState
+    from dagnats.runtime.core.node import Node
+    from dagnats.runtime.core.turn import Turn
+
+MAX_DEPTH = 8
+"""How many runs may be above a run."""
+
+
+def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
+    """Start the child; a detached one is not waited for."""
+    run = turn.run
+    config = cast("SubWorkflowConfig", node.config)
+    turn.move(step_id, state, "running")
+    number(turn, state)
+    state.started_ns = run.clock_ns
+    depth = run.parent.depth if run.parent is not None else 0
+    if depth >= MAX_DEPTH:
+        why = f"the run is {depth} runs deep already: a workflow that runs itself has to end somewhere"
+        turn.fail(step_id, Failure(error=why, failure_type="non_retriable"))
+        return
+    state.child_run_id = child_id(run.run_id, step_id, state.attempt)
+    _spawn(turn, node, config, step_id, state)
+    if config.detach:
+        child_run_id, state.child_run_id = state.child_run_id, ""
+        turn.finish(step_id, encode({"child_run_id": child_run_id}))
+    else:
+        limit_work(turn, node, step_id, state)
+
+
+def child_id(run_id: str, step_id: str, attempt: int) -> str:
+    """The child of an attempt: the same, whoever decides."""
+    return hashlib.sha256(f"{run_id}\0{step_id}\0{attempt}".encode()).hexdigest()[:32]
+
+
+def _spawn(turn: Turn, node: Node, config: SubWorkflowConfig, step_id: str, state: StepState) -> None:
+    run = turn.run
+    spawn = Spawn(child_run_id=state.child_run_id, child_workflow=config.workflow, detach=config.detach)
+    turn.append(
+        ChildSpawned(
+            run_id=run.run_id, step_id=step_id, attempt_number=state.attempt, timestamp=turn.now, payload=spawn
+        )
+    )
+    start = Start(
+        workflow=config.workflow,
+        def_hash="",
+        input=input_of(turn.graph, run, node, state) or NULL,
+        core_version=run.core_version,
+        parent=None if config.detach else _parent(run, step_id, state),
+        by=f"run {run.run_id}",
+    )
+    event = WorkflowStarted(run_id=state.child_run_id, timestamp=turn.now, trace_parent=run.trace_parent, payload=start)
+    turn.act(
+        StartChild(
+            id=turn.next_id(),
+            run_id=run.run_id,
+            step_id=step_id,
+            attempt=state.attempt,
+            start=event,
+            detached=config.detach,
+        )
+    )
+
+
+def _parent(run: Run, step_id: str, state: StepState) -> Parent:
+    above = run.parent
+    return Parent(
+        run_id=run.run_id,
+        step_id=step_id,
+        attempt=state.attempt,
+        root=above.root if above is not None else run.run_id,
+        depth=above.depth + 1 if above is not None else 1,
+        ancestors=(run.run_id, *(above.ancestors if above is not None else ())),
+    )
+
+
+def completed(turn: Turn, event: ChildCompleted) -> None:
+    """The child completed: its output is the step's."""
+    turn.finish(event.step_id, event.payload.output or NULL)
+
+
+def failed(turn: Turn, event: ChildFailed) -> None:
+    """The child ended otherwise: the step's attempt failed. What retries it starts another child."""
+    outcome = event.payload
+    how = f" ({outcome.status})" if outcome.status not in ("", "failed") else ""
+    why = f"child workflow failed{how}: {outcome.error}"
+    failure = Failure(error=why, failure_type="retriable", detail="sub_workflow")
+    turn.fail(event.step_id, failure)

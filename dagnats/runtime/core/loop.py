@@ -1,0 +1,67 @@
+"""Agent loops: a handler that asks to run again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+from dagnats.model.config import AgentLoopConfig
+from dagnats.model.duration import duration_nanos, format_duration
+from dagnats.model.event import Failure
+from dagnats.runtime.core.release import release
+from dagnats.runtime.core.turn import ALL_TURNS
+
+if TYPE_CHECKING:
+    from dagnats.model.event import StepContinued
+    from dagnats.model.run import StepState
+    from dagnats.runtime.core.node import Node
+    from dagnats.runtime.core.turn import Turn
+
+
+def limit(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
+    """All turns together may take so long, counted from the start of the first one."""
+    config = node.config
+    if isinstance(config, AgentLoopConfig) and config.max_duration and not state.loop_ends_ns:
+        state.loop_ends_ns = turn.run.clock_ns + duration_nanos(config.max_duration)
+        turn.add_deadline(state.loop_ends_ns, step_id, ALL_TURNS)
+
+
+def continued(turn: Turn, node: Node, state: StepState, event: StepContinued) -> None:
+    """A turn is done and another one is asked for. Each has the whole retry budget."""
+    config = node.config
+    if not isinstance(config, AgentLoopConfig):
+        why = f"the handler asked for another turn, which only an agent_loop has; this step is of type {node.type!r}"
+        _fail(turn, event.step_id, why)
+        return
+    state.iteration += 1
+    if state.iteration >= config.max_iterations:
+        why = f"agent loop exceeded max iterations ({config.max_iterations})"
+        _fail(turn, event.step_id, why)
+        return
+    if event.payload:
+        state.input = event.payload
+    state.retries = 0
+    state.error = state.failure_type = ""
+    turn.move(event.step_id, state, "queued")
+    turn.settle(event.step_id, state)
+    delay_ns = duration_nanos(config.loop_delay)
+    if delay_ns:
+        turn.again_at(event.step_id, state, turn.run.clock_ns + delay_ns)
+    else:
+        turn.ready.append(event.step_id)
+
+
+def overdue(turn: Turn, step_id: str, state: StepState) -> None:
+    """The turns have taken too long together."""
+    node = turn.node_of(step_id)
+    longest = cast("AgentLoopConfig", node.config).max_duration
+    release(turn, step_id, state)
+    _fail(turn, step_id, f"agent loop exceeded max duration ({_text(longest)})")
+
+
+def _fail(turn: Turn, step_id: str, why: str) -> None:
+    turn.fail(step_id, Failure(error=why, failure_type="non_retriable", detail="agent_loop"))
+
+
+def _text(longest: timedelta) -> str:
+    return format_duration(longest)

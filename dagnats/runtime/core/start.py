@@ -1,0 +1,139 @@
+"""How a run begins: refused, at its time, when the gates let it, or at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.model.run import Run
+from dagnats.runtime.core import cancel, completion, ending
+from dagnats.runtime.core.action import AskAdmission
+from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
+from dagnats.runtime.core.turn import RUN_BEGINS, RUN_OVER
+
+if TYPE_CHECKING:
+    from dagnats.model.event import Record, Start, WorkflowStarted
+    from dagnats.runtime.core.graph import Graph
+    from dagnats.runtime.core.turn import Turn
+
+_SECOND = 1_000_000_000
+
+
+def new_run(graph: Graph, event: WorkflowStarted, record: Record) -> Run:
+    """The run that a start begins."""
+    start = event.payload
+    return Run(
+        run_id=event.run_id,
+        workflow_id=start.workflow,
+        def_hash=start.def_hash,
+        status="running",
+        seq=record.seq,
+        time_ns=record.time_ns,
+        clock_ns=record.time_ns,
+        created_ns=record.time_ns,
+        input=start.input,
+        trace_parent=event.trace_parent,
+        core_version=start.core_version,
+        labels={**graph.labels, **start.labels},
+        parent=start.parent,
+        retry_of=start.retry_of,
+        forked_from=start.forked_from,
+        max_events=start.max_events,
+        events=1,
+    )
+
+
+def started(turn: Turn, start: Start) -> None:
+    """The first event of a run."""
+    run, graph = turn.run, turn.graph
+    refusal = graph.unusable or start.refusal
+    if refusal:
+        ending.fail(turn, "", refusal)
+        return
+    run.remaining = graph.size
+    _take_over(turn, start)
+    run.held = start.held or graph.is_admitted
+    if start.run_at_ns > run.clock_ns:
+        run.status = "scheduled"
+        run.run_at_ns = start.run_at_ns
+        turn.add_deadline(run.run_at_ns, "", RUN_BEGINS)
+    else:
+        begin(turn)
+
+
+def _take_over(turn: Turn, start: Start) -> None:
+    """Outputs that another run has made already: their steps are done."""
+    for step_id, output in start.outputs.items():
+        node = turn.graph.nodes.get(step_id)
+        if node is None or node.auxiliary:
+            continue
+        state = turn.state_of(step_id)
+        turn.move(step_id, state, "running")
+        turn.move(step_id, state, "completed")
+        state.output = output
+    for step_id in start.outputs:
+        node = turn.graph.nodes.get(step_id)
+        if node is not None and not node.auxiliary:
+            completion.done(turn, node)
+    turn.ready.clear()  # what is ready is found when the run begins
+
+
+def begin(turn: Turn) -> None:
+    """The run's time has come: it goes on at once, or asks the gates."""
+    run, graph = turn.run, turn.graph
+    run.run_at_ns = 0
+    if not run.held:
+        admitted(turn)
+        return
+    run.status = "pending"
+    singleton, concurrency = graph.singleton, graph.concurrency
+    turn.act(
+        AskAdmission(
+            id=turn.next_id(),
+            run_id=run.run_id,
+            workflow=run.workflow_id,
+            max_runs=concurrency.max_runs if concurrency is not None else 0,
+            key=_key(run, concurrency.key if concurrency is not None else None),
+            singleton=singleton.mode if singleton is not None else "",
+            singleton_key=_key(run, singleton.key if singleton is not None else None),
+            offset_ns=_offset_ns(graph, run),
+            ancestors=run.parent.ancestors if run.parent is not None else (),
+        )
+    )
+
+
+def _key(run: Run, path: str | None) -> str:
+    """The value that a limit counts for; a run whose input does not have it counts with all others like it."""
+    if path is None:
+        return ""
+    try:
+        return text_of(value_at(decoded(run.input), path))
+    except Missing:
+        return ""
+
+
+def _offset_ns(graph: Graph, run: Run) -> int:
+    priority = graph.priority
+    if priority is None:
+        return 0
+    try:
+        value = text_of(value_at(decoded(run.input), priority.key))
+    except Missing:
+        return priority.default_offset * _SECOND
+    return priority.rules.get(value, priority.default_offset) * _SECOND
+
+
+def admitted(turn: Turn) -> None:
+    """The run begins: its time counts from here."""
+    run, graph = turn.run, turn.graph
+    run.status = "running"
+    run.held = False
+    if graph.timeout_ns:
+        run.deadline_ns = run.clock_ns + graph.timeout_ns
+        turn.add_deadline(run.deadline_ns, "", RUN_OVER)
+    for step_id, node in graph.nodes.items():
+        state = run.steps.get(step_id)
+        if node.auxiliary or (state is not None and (state.status != "pending" or state.waits_for)):
+            continue
+        if state is not None or not node.needs:
+            turn.ready.append(step_id)
+    cancel.watch(turn)
