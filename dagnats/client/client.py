@@ -21,6 +21,7 @@ from dagnats.model.event import CORE_VERSION, Start, WorkflowStarted, encode_eve
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import compact
+from dagnats.runtime.blob import carried, resolved
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
 
@@ -221,6 +222,7 @@ class AsyncClient:
             NotFoundError: No such workflow is registered.
             ConflictError: The run id is taken by a run of another workflow or input.
             CodecError: The input has no JSON form.
+            RefusedError: The input is larger than 64 MiB, or has a key that DagNats keeps for itself.
         """
         name = workflow if isinstance(workflow, str) else workflow.name
         definition = await self.workflow(name)
@@ -236,6 +238,7 @@ class AsyncClient:
                 f"{run_id!r} cannot name a run", hint="use letters, digits, '_' and '-', at most 128 of them"
             )
         run_id = run_id or secrets.token_hex(16)
+        carries = await carried(self._ports, run_id, input or b"null", what="the run's input")
         trace = _trace()
         event = WorkflowStarted(
             run_id=run_id,
@@ -245,7 +248,7 @@ class AsyncClient:
             payload=Start(
                 workflow=definition.name,
                 def_hash=definition.identity,
-                input=msgspec.Raw(input or b"null"),
+                input=msgspec.Raw(carries),
                 core_version=CORE_VERSION,
             ),
         )
@@ -273,9 +276,15 @@ class AsyncClient:
         there = next((event.payload for event in events if isinstance(event, WorkflowStarted)), None)
         if there is None:
             return entries[-1].seq if entries else 0
-        if there.workflow == wanted.workflow and _same_json(there.input, wanted.input):
+        if there.workflow == wanted.workflow and await self._are_same(there.input, wanted.input):
             return 0
         raise ConflictError(f"run {run_id} exists already and was started differently", hint="choose another run id")
+
+    async def _are_same(self, one: msgspec.Raw, other: msgspec.Raw) -> bool:
+        """Whether two inputs say the same, large ones too."""
+        if bytes(one) == bytes(other):
+            return True
+        return _same_json(*[await resolved(self._ports, bytes(each), lenient=True) for each in (one, other)])
 
     async def run(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> Any:
         """Start a run and wait for its output. Raises like `start` and `RunHandle.result`."""
@@ -364,7 +373,7 @@ def _trace() -> dict[str, str]:
     return carrier
 
 
-def _same_json(one: msgspec.Raw, other: msgspec.Raw) -> bool:
+def _same_json(one: bytes, other: bytes) -> bool:
     import msgspec
 
-    return msgspec.json.decode(bytes(one) or b"null") == msgspec.json.decode(bytes(other) or b"null")
+    return msgspec.json.decode(one or b"null") == msgspec.json.decode(other or b"null")

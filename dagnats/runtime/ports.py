@@ -312,6 +312,34 @@ class DeadLetters(Protocol):
         ...
 
 
+class Blobs(Protocol):
+    """Payloads that are too large for a message, each under its run and the SHA-256 of its bytes."""
+
+    async def put(self, run_id: str, sha256: str, data: bytes) -> None:
+        """Store `data`, which is not empty, for as long as it takes. Storing it again changes nothing.
+
+        Raises:
+            RefusedError: It will never be taken.
+        """
+        ...
+
+    async def get(self, run_id: str, sha256: str, size: int) -> bytes | None:
+        """What is stored for `size` bytes: the asker checks it. None when it is not there, or not all of it."""
+        ...
+
+    async def remove(self, run_id: str) -> None:
+        """Forget all of a run's."""
+        ...
+
+    async def run_ids(self) -> list[str]:
+        """The runs that have some."""
+        ...
+
+    async def newest_ns(self, run_id: str) -> int:
+        """The server's time for the last that was stored of a run's; 0 when it has none."""
+        ...
+
+
 class Cell(Protocol):
     """One value that engines share, replaced by compare-and-set."""
 
@@ -375,6 +403,7 @@ class Ports:
     definitions: Definitions
     timers: Timers
     dead_letters: DeadLetters
+    blobs: Blobs
     lease: Cell
     position: Cell
     dial: Dial

@@ -160,6 +160,13 @@ class Graph:
         """The node that `step_id`, as it came over the wire, is an instance of; None when there is none."""
         return self.nodes.get(step_id) or self.nodes.get(step_id.partition(".for.")[0])
 
+    def reads(self, step_id: str) -> bool:
+        """Whether a decision looks into this step's output; "" asks for the run's input.
+
+        Such a payload comes to `advance` whole, whatever its size; of others it may see a reference.
+        """
+        return False
+
 
 class UnusableGraph(Graph):
     """Stands in for a definition that is not there or not valid: a run of it fails, visibly."""
