@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SHORTEST_PREFIX = 8
 _MOST_NAMED = 10
+_HELD_S = 12 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class AsyncClient:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._ports = connection.ports
+        self._held: dict[tuple[str, str], float] = {}  # versions, and when each was last known to be renewed
 
     async def close(self) -> None:
         """Close the connection."""
@@ -154,6 +156,8 @@ class AsyncClient:
             action: Literal["created", "updated"] = "created" if stored is None else "updated"
             if dry_run:
                 return Registration(definition.name, identity, action, definition, previous)
+            if previous is not None:  # runs that are being started by it go on needing it
+                await definitions.add_version(previous.name, previous.identity, compact(previous.content()))
             # The version first: a run that is started by the name must find it.
             await definitions.add_version(definition.name, identity, compact(definition.content()))
             try:
@@ -181,7 +185,7 @@ class AsyncClient:
         """
         newest = (await self.workflow(name)).identity
         found = await self._ports.definitions.versions(name)
-        stored = sorted(found.values(), key=lambda one: one.revision, reverse=True)
+        stored = sorted(found.values(), key=lambda one: (one.time_ns, one.revision), reverse=True)
         read = [(definition, one.time_ns) for one in stored if (definition := _readable(one)) is not None]
         return [Version(definition, time_ns, definition.identity == newest) for definition, time_ns in read]
 
@@ -238,6 +242,7 @@ class AsyncClient:
                 f"{run_id!r} cannot name a run", hint="use letters, digits, '_' and '-', at most 128 of them"
             )
         run_id = run_id or secrets.token_hex(16)
+        await self._hold(definition)
         carries = await carried(self._ports, run_id, input or b"null", what="the run's input")
         trace = _trace()
         event = WorkflowStarted(
@@ -262,6 +267,13 @@ class AsyncClient:
                     return RunHandle(self._ports, run_id)
             else:
                 return RunHandle(self._ports, run_id, begun=begun.seq)
+
+    async def _hold(self, definition: WorkflowDef) -> None:
+        """Have the version stored that a run is about to be pinned to, and keep it from being removed."""
+        key, now_s = (definition.name, definition.identity), time.monotonic()
+        if now_s - self._held.get(key, -_HELD_S) >= _HELD_S:
+            await self._ports.definitions.add_version(*key, compact(definition.content()))
+            self._held[key] = now_s
 
     async def _last_before(self, run_id: str, wanted: Start) -> int:
         """What a start comes after: 0 when the run has begun, by this very start.
