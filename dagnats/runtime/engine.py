@@ -18,7 +18,7 @@ from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 from dagnats.runtime.position import PositionKeeper
-from dagnats.runtime.retention import Keep, Retention
+from dagnats.runtime.retention import KEEP, Retention
 from dagnats.runtime.roster import Roster
 from dagnats.runtime.takeover import Takeover
 from dagnats.runtime.together import Aside, together
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
     from dagnats.runtime.ports import EngineFeeds, Ports
+    from dagnats.runtime.retention import Keep
 
 log = logging.getLogger("dagnats.engine")
-
-_KEEP = Keep()
 
 
 class Engine:
@@ -47,7 +46,7 @@ class Engine:
         feeds: EngineFeeds,
         *,
         save_after: timedelta = timedelta(seconds=SAVE_AFTER_S),
-        keep: Keep | None = _KEEP,
+        keep: Keep | None = KEEP,
     ) -> None:
         self._ports = ports
         self._feeds = feeds

@@ -67,6 +67,9 @@ class Keep:
     runs: int | None = 1_000_000
 
 
+KEEP = Keep()
+
+
 class _Over(NamedTuple):
     """A run that is over: when it ended, and its last event."""
 
