@@ -12,14 +12,16 @@ import pytest
 
 from dagnats import Abort, Compensation, Fixed, RunCompensated, RunFailed, Workflow, handler
 from dagnats.errors import RefusedError
-from dagnats.model.event import StepCompleted, decode_event
+from dagnats.model.event import StepCompleted, WorkflowStarted, decode_event
 from dagnats.runtime.blob import INLINE_BYTES, MOST_BYTES, BlobLost, has_reference
 from dagnats.runtime.core.graph import Graph
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.jetstream.blob import PIECE_BYTES, JetStreamBlobs
+from dagnats.runtime.letter import PARKED
 from dagnats.runtime.worker import Worker
 from tests.support.mortal import Fate, MortalFeeds, mortal
 from tests.support.nats import prepared
+from tests.support.processes import until
 from tests.support.system import System, running
 
 if TYPE_CHECKING:
@@ -336,3 +338,36 @@ async def test_the_core_gets_the_whole_payload_where_it_reads_one(
         assert has_reference(bytes(folded.steps["passed"].output))
         snapshot = await system.jetstream.ports.snapshots.load(run.run_id)
         assert snapshot is None or len(snapshot.data) > MIB
+
+
+async def test_a_run_whose_payload_the_core_needs_and_does_not_get_waits_until_it_is_back(
+    nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reads_input(_: Graph, step_id: str) -> bool:
+        return not step_id
+
+    monkeypatch.setattr(Graph, "reads", reads_input)
+    workflow = Workflow("large-input")
+    workflow.task("passed", pass_on)
+    async with running(nats_server, engine=False) as system:
+        await system.client.register(workflow)
+        system.start_worker([workflow])
+        ports = system.jetstream.ports
+        run = await system.client.start(workflow, "y" * MIB)
+        (stored,) = await entries(system, run)
+        start = decode_event(stored)
+        assert isinstance(start, WorkflowStarted)
+        digest = msgspec.json.decode(bytes(start.payload.input))["$dagnats.blob"]["sha256"]
+        kept = await ports.blobs.get(run.run_id, digest, MIB + 2)
+        assert kept is not None
+        await ports.blobs.remove(run.run_id)
+        system.start_engine()
+
+        async def is_parked() -> bool:
+            return bool(await ports.dead_letters.find(f"{PARKED}.{run.run_id}"))
+
+        await until(is_parked, what="the run to be parked")
+        await system.stop_engine()
+        await ports.blobs.put(run.run_id, digest, kept)
+        system.start_engine()
+        assert await run.result(str, timeout="20s") == "y" * MIB
