@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagnats.runtime.archive import SAVE_AFTER_S
 from dagnats.runtime.decider import Decider
@@ -18,12 +18,16 @@ from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 from dagnats.runtime.position import PositionKeeper
+from dagnats.runtime.retention import KEEP, Retention
 from dagnats.runtime.roster import Roster
 from dagnats.runtime.takeover import Takeover
 from dagnats.runtime.together import Aside, together
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
     from dagnats.runtime.ports import EngineFeeds, Ports
+    from dagnats.runtime.retention import Keep
 
 log = logging.getLogger("dagnats.engine")
 
@@ -33,14 +37,21 @@ class Engine:
 
     Args:
         save_after: How long a run that goes on may be without a snapshot of its newest events.
+        keep: How long ended runs are kept; None for ever.
     """
 
     def __init__(
-        self, ports: Ports, feeds: EngineFeeds, *, save_after: timedelta = timedelta(seconds=SAVE_AFTER_S)
+        self,
+        ports: Ports,
+        feeds: EngineFeeds,
+        *,
+        save_after: timedelta = timedelta(seconds=SAVE_AFTER_S),
+        keep: Keep | None = KEEP,
     ) -> None:
         self._ports = ports
         self._feeds = feeds
         self._save_after_s = save_after.total_seconds()
+        self._keep = keep
         self._holder = f"engine-{secrets.token_hex(4)}-{os.getpid()}"
         self._leadership = Leadership(ports.lease, self._holder)
 
@@ -54,7 +65,7 @@ class Engine:
             EngineBroken: Deciding fails at run after run.
         """
         while True:
-            term = _Term(self._ports, self._feeds, self._leadership, self._holder, self._save_after_s)
+            term = _Term(self._ports, self._feeds, self._leadership, self._holder, self._save_after_s, self._keep)
             try:
                 await term.serve(alone=alone)
             except LeaseLost as lost:
@@ -71,8 +82,15 @@ class _Term:
     """One stretch of standing by and leading, with a memory of its own."""
 
     def __init__(
-        self, ports: Ports, feeds: EngineFeeds, leadership: Leadership, holder: str, save_after_s: float
+        self,
+        ports: Ports,
+        feeds: EngineFeeds,
+        leadership: Leadership,
+        holder: str,
+        save_after_s: float,
+        keep: Keep | None,
     ) -> None:
+        self._keep = keep
         self._save_after_s = save_after_s
         self._ports = ports
         self._feeds = feeds
@@ -115,7 +133,12 @@ class _Term:
             aside=aside,
             save_after_s=self._save_after_s,
         )
-        await leader.lead(doubtful, takeover.unsettled)
+        await together(leader.lead(doubtful, takeover.unsettled), *self._housekeeping())
+
+    def _housekeeping(self) -> Iterator[Coroutine[Any, Any, None]]:
+        if self._keep is not None:
+            leadership = self._leadership
+            yield Retention(self._ports, self._keep, check=leadership.check, now_ns=leadership.server_now_ns).run()
 
     async def close(self) -> None:
         await self._follower.close()

@@ -7,14 +7,18 @@ have forgotten its id is not simply sent again: log and queue say first whether 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, NamedTuple, assert_never, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never, cast
+
+import msgspec
 
 from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.model.cancellation import Cancellation, encode_cancellation
 from dagnats.model.event import Failure, Outcome, StepFailed, WorkflowFailed, encode_event
 from dagnats.model.json import encode
 from dagnats.model.task import Task, encode_task
+from dagnats.runtime.blob import INLINE_BYTES, offloaded
 from dagnats.runtime.burial import bury
 from dagnats.runtime.core.action import (
     AddWaiter,
@@ -36,7 +40,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from dagnats.runtime.core.action import AnyAction
     from dagnats.runtime.doubt import Doubt
@@ -146,6 +150,8 @@ class Outbox:
     def _message(self, action: AnyAction, id: str) -> Awaitable[object] | None:
         ports, within_s = self._ports, self._within_s
         match action:
+            case EnqueueTask() | EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
+                return _begun(self._lightened(action, id))
             case EnqueueTask():
                 data = encode_task(_task(action, self.epoch))
                 return ports.tasks.put(action.task, action.run_id, data, id=id, within_s=within_s)
@@ -170,6 +176,15 @@ class Outbox:
             case _:
                 assert_never(action)
         return None
+
+    async def _lightened(self, action: Heavy, id: str) -> object:
+        """Send an action whose payload travels as a reference, once what it stands for is stored."""
+        what = "the run's output" if isinstance(action, EndRun) else f"the input of step {action.step_id!r}"
+        payload = bytes(payload_of(action))
+        lighter = with_payload(action, msgspec.Raw(await offloaded(self._ports, action.run_id, payload, what=what)))
+        sent = self._message(lighter, id)
+        assert sent is not None, "it is one that is waited for"
+        return await sent
 
     # -- what nothing depends on -----------------------------------------------------------------------------
 
@@ -217,6 +232,30 @@ class Outbox:
 
     async def _append_refusal(self, action: AnyAction, event: StepFailed | WorkflowFailed) -> None:
         await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.{self.epoch}.refused")
+
+
+Heavy = EnqueueTask | SendDeadLetter | EndRun
+"""Actions with a payload that is put together of others, and so may be large."""
+
+
+def payload_of(action: Heavy) -> msgspec.Raw:
+    """A task's input, or a run's output."""
+    return action.event.payload.output if isinstance(action, EndRun) else action.input
+
+
+def with_payload(action: Heavy, payload: msgspec.Raw) -> Heavy:
+    """The same action with another payload."""
+    if not isinstance(action, EndRun):
+        return msgspec.structs.replace(action, input=payload)
+    outcome = msgspec.structs.replace(action.event.payload, output=payload)
+    return msgspec.structs.replace(action, event=msgspec.structs.replace(action.event, payload=outcome))
+
+
+def _begun(work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    """`work` under way. It may be left alone, as by an engine that no longer leads."""
+    task = asyncio.create_task(work, name="offload")
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:

@@ -88,6 +88,18 @@ class Log(Protocol):
         """The sequence of the newest entry; 0 for an empty log."""
         ...
 
+    async def page(self, *, after: int, count: int) -> list[Entry]:
+        """Up to `count` entries of the whole log above `after`, in order."""
+        ...
+
+    async def newest(self, run_id: str) -> Entry | None:
+        """A run's newest event; None when it has none."""
+        ...
+
+    async def remove(self, run_id: str, *, upto: int) -> None:
+        """Remove a run's events up to sequence `upto`."""
+        ...
+
     async def at(self, seq: int) -> Entry | None:
         """The entry at a sequence; None when there is none, or none any more."""
         ...
@@ -191,11 +203,18 @@ class TaskFeed(Protocol):
 
 
 class Stored(NamedTuple):
-    """A stored value, the revision that a compare-and-set needs, and the server's time for it."""
+    """A stored value.
+
+    Attributes:
+        revision: What a compare-and-set needs.
+        time_ns: The server's time for it.
+        used_ns: Of a version of a definition: when it was last known to be needed.
+    """
 
     revision: int
     data: bytes
     time_ns: int = 0
+    used_ns: int = 0
 
 
 class Snapshots(Protocol):
@@ -217,6 +236,10 @@ class Snapshots(Protocol):
         """Forget all of them."""
         ...
 
+    async def remove(self, run_id: str) -> None:
+        """Forget a run's."""
+        ...
+
 
 class Definitions(Protocol):
     """Registered workflows: every version under its content hash, the newest under the name."""
@@ -230,7 +253,14 @@ class Definitions(Protocol):
         ...
 
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
-        """Store a version; a version that is there already stays."""
+        """Have a version stored, and known to be needed today; one that is there already keeps its content.
+
+        To be called before a run is started by it, and before another one is made the newest in its place.
+        """
+        ...
+
+    async def remove_version(self, name: str, identity: str, *, revision: int) -> None:
+        """Forget a version. Raises ConflictError when `revision` is not the stored one."""
         ...
 
     async def set_newest(self, name: str, data: bytes, *, revision: int) -> None:
@@ -312,6 +342,34 @@ class DeadLetters(Protocol):
         ...
 
 
+class Blobs(Protocol):
+    """Payloads that are too large for a message, each under its run and the SHA-256 of its bytes."""
+
+    async def put(self, run_id: str, sha256: str, data: bytes) -> None:
+        """Store `data`, which is not empty, for as long as it takes. Storing it again changes nothing.
+
+        Raises:
+            RefusedError: It will never be taken.
+        """
+        ...
+
+    async def get(self, run_id: str, sha256: str, size: int) -> bytes | None:
+        """What is stored for `size` bytes: the asker checks it. None when it is not there, or not all of it."""
+        ...
+
+    async def remove(self, run_id: str) -> None:
+        """Forget all of a run's."""
+        ...
+
+    async def run_ids(self) -> list[str]:
+        """The runs that have some."""
+        ...
+
+    async def newest_ns(self, run_id: str) -> int:
+        """The server's time for the last that was stored of a run's; 0 when it has none."""
+        ...
+
+
 class Cell(Protocol):
     """One value that engines share, replaced by compare-and-set."""
 
@@ -375,6 +433,7 @@ class Ports:
     definitions: Definitions
     timers: Timers
     dead_letters: DeadLetters
+    blobs: Blobs
     lease: Cell
     position: Cell
     dial: Dial

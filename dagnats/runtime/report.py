@@ -21,6 +21,7 @@ from dagnats.model.event import (
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import encode
+from dagnats.runtime.blob import carried
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded
 
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from dagnats.model.task import Task
-    from dagnats.runtime.ports import Log, Receipt
+    from dagnats.runtime.ports import Ports, Receipt
 
 
 class Reporter:
     """One worker's voice."""
 
-    def __init__(self, log: Log, worker_id: str) -> None:
-        self._log = log
+    def __init__(self, ports: Ports, worker_id: str) -> None:
+        self._ports = ports
+        self._log = ports.log
         self._worker_id = worker_id
 
     async def begun(self, task: Task) -> None:
@@ -52,10 +54,19 @@ class Reporter:
             await self._tell(task, StepHeartbeat)
 
     async def completed(self, task: Task, output: bytes, *, started_ns: int) -> None:
-        """The handler returned. An output the log will not take becomes a failure that says so.
+        """The handler returned. An output that cannot be carried becomes a failure that says so.
 
         `started_ns` is 0 when the start was announced.
         """
+        try:
+            await self._completed(task, output, started_ns)
+        except RefusedError as error:
+            failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
+            await self.failed(task, failure, started_ns=started_ns)
+
+    async def _completed(self, task: Task, output: bytes, started_ns: int) -> None:
+        # A large output is stored before the event that refers to it.
+        payload = await carried(self._ports, task.run_id, output, what="the result")
         event = StepCompleted(
             run_id=task.run_id,
             step_id=task.step_id,
@@ -63,14 +74,10 @@ class Reporter:
             worker_id=self._worker_id,
             timestamp=_now(),
             trace_parent=task.traceparent,
-            payload=msgspec.Raw(output),
+            payload=msgspec.Raw(payload),
             started_at=rfc3339(started_ns) if started_ns else "",
         )
-        try:
-            await self._log.append(task.run_id, encode_event(event), id=_id(task, "step.completed"))
-        except RefusedError as error:
-            failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
-            await self.failed(task, failure, started_ns=started_ns)
+        await self._log.append(task.run_id, encode_event(event), id=_id(task, "step.completed"))
 
     async def failed(self, task: Task, failure: Failure, *, started_ns: int = 0) -> None:
         """The attempt failed. An error text the log will not take is cut."""

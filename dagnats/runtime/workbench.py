@@ -20,7 +20,7 @@ from dagnats.model.event import Failure
 from dagnats.model.task import Task, decode_task
 from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once, expired
 from dagnats.runtime.cancellation import Cancelled
-from dagnats.runtime.invocation import AttemptFailed, invoke, said
+from dagnats.runtime.invocation import AttemptFailed, invoke, said, with_input
 from dagnats.runtime.poison import bury_task
 from dagnats.runtime.report import Reporter
 from dagnats.runtime.sweep import NEVER, Sweep
@@ -54,7 +54,7 @@ class Workbench:
         self._worker_id = worker_id
         self._threads = threads
         self._cancel_grace_s = cancel_grace_s
-        self._report = Reporter(ports.log, worker_id)
+        self._report = Reporter(ports, worker_id)
         self._loop = asyncio.get_running_loop()
         self._sweep = Sweep(self._look)
         self._cancelled = Cancelled()
@@ -164,6 +164,7 @@ class Workbench:
             attempt.announced = at_once
             if at_once:
                 await self._report.begun(task)
+            task = await with_input(self._ports, attempt.handler, task)
             attempt.enter(task, self._loop.time())
             self._sweep.expect(attempt.due)
             output = await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads)

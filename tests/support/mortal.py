@@ -21,6 +21,7 @@ WRITES = {
     "tasks": {"put"},
     "timers": {"set"},
     "dead_letters": {"put"},
+    "blobs": {"put"},
     "snapshots": {"save"},
     "position": {"write"},
 }
@@ -115,6 +116,6 @@ class MortalFeeds:
 
 def mortal(ports: Ports, fate: Fate) -> Ports:
     """`ports` as an engine with this fate has them."""
-    names = ("log", "tasks", "snapshots", "definitions", "timers", "dead_letters", "lease", "position", "dial")
+    names = ("log", "tasks", "snapshots", "definitions", "timers", "dead_letters", "blobs", "lease", "position", "dial")
     wrapped: dict[str, Any] = {name: _Port(name, getattr(ports, name), fate) for name in names}
     return replace(ports, **wrapped)

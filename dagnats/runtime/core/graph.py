@@ -138,6 +138,13 @@ class Graph:
                 self._plans.popitem(last=False)
         return nodes
 
+    def reads(self, step_id: str) -> bool:
+        """Whether a decision looks into this step's output; "" asks for the run's input.
+
+        Such a payload comes to `advance` whole, whatever its size; of others it may see a reference.
+        """
+        return False
+
 
 class UnusableGraph(Graph):
     """Stands in for a definition that is not there or not valid: a run of it fails, visibly."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.blob import BlobCache
 from dagnats.runtime.jetstream.batch import GroupCommit
+from dagnats.runtime.jetstream.blob import JetStreamBlobs
 from dagnats.runtime.jetstream.cell import JetStreamCell
 from dagnats.runtime.jetstream.dial import JetStreamDial
 from dagnats.runtime.jetstream.feed import JetStreamLogFeed
@@ -81,6 +83,7 @@ class JetStream:
             definitions=JetStreamDefinitions(link),
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
+            blobs=BlobCache(JetStreamBlobs(link)),
             lease=JetStreamCell(link, "engine.lease"),
             position=JetStreamCell(link, "engine.position"),
             dial=JetStreamDial(link),

@@ -18,6 +18,7 @@ HISTORY = "WORKFLOW_HISTORY"
 TASKS = "TASK_QUEUES"
 TIMERS = "SLEEP_TIMERS"
 DEAD_LETTERS = "DEAD_LETTERS"
+BLOBS = "BLOBS"
 ENGINE = "ENGINE"
 RUNS = "workflow_runs"
 DEFINITIONS = "workflow_defs"
@@ -70,6 +71,12 @@ STREAMS: dict[str, dict[str, Any]] = {
         "subjects": ["engine.>"],
         "description": "Who leads, how far the log is decided, how the server stores.",
         "max_msgs_per_subject": 1,
+    },
+    BLOBS: {
+        "subjects": ["blob.>"],
+        "description": "Large payloads in pieces: blob.<run>.<sha256>.<number>.",
+        "max_msgs_per_subject": 1,
+        "discard": "new",
     },
     DEAD_LETTERS: {
         "subjects": ["dead.>"],
