@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -59,7 +58,7 @@ class Archive:
 
     def sweep(self) -> None:
         """Send the snapshots that are due, of runs that rest."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if now < self._next or self._storing:
             return
         self._next = now + _EVERY_S
@@ -70,9 +69,9 @@ class Archive:
             self._aside.spawn(self._store(under_way))
 
     def _send(self, seat: Seat) -> tuple[Seat, bytes, float, Awaitable[int]]:
-        begun = time.monotonic()
+        begun = asyncio.get_running_loop().time()
         data = encode_run(seat.run)
-        took_s = time.monotonic() - begun
+        took_s = asyncio.get_running_loop().time() - begun
         return seat, data, took_s, self._snapshots.save(seat.run.run_id, data, revision=seat.revision)
 
     async def _store(self, under_way: list[tuple[Seat, bytes, float, Awaitable[int]]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -77,7 +78,7 @@ class _Term:
         self._ports = ports
         self._feeds = feeds
         self._leadership = leadership
-        self._roster = Roster()
+        self._roster = Roster(now=asyncio.get_running_loop().time)
         self._decider = Decider(ports, self._roster)
         self._keeper = PositionKeeper(ports.position, ports.dial, holder=holder)
         self._follower = Follower(ports, feeds, self._keeper, self._roster, self._decider)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -246,7 +245,7 @@ class Leader:
         run_id = record.event.run_id
         log.error("run %s is parked: event %d cannot be decided", run_id, record.seq, exc_info=error)
         await self._bury(Entry(record.seq, record.time_ns, run_id, encode_event(record.event)), error, PARKED)
-        now = time.monotonic()
+        now = self._loop.time()
         if len(self._parked) == _MOST_PARKED and now - self._parked[0] < 60.0:
             raise EngineBroken(
                 f"{_MOST_PARKED} runs could not be decided within a minute, the last one because of "
