@@ -49,15 +49,22 @@ class Archive:
         self._covered = covered
         self._next = 0.0
         self._storing = False
+        self._unsaved = asyncio.Event()
+        self._unsaved.set()
 
     async def keep(self) -> None:
-        """Sweep from time to time."""
+        """Sweep from time to time, while something is not saved."""
         while True:
+            await self._unsaved.wait()
             await asyncio.sleep(_EVERY_S)
             self.sweep()
 
     def sweep(self) -> None:
         """Send the snapshots that are due, of runs that rest."""
+        if self._roster.all_saved:
+            self._unsaved.clear()
+            return
+        self._unsaved.set()
         now = asyncio.get_running_loop().time()
         if now < self._next or self._storing:
             return

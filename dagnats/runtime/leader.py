@@ -51,7 +51,7 @@ _MOST_PARKED = 100  # in a minute: more than that is no odd run but a broken eng
 _MOST_FLIGHTS = 4
 _LONGEST_UNSAVED_S = 5.0  # a run that every batch touches is saved this late at the latest
 _OVERDUE_S = 5.0
-_LOOK_S = 30.0
+LOOK_S = 30.0
 
 
 class EngineBroken(DagnatsError):
@@ -85,7 +85,9 @@ class Leader:
         outbox: Outbox,
         aside: Aside,
         save_after_s: float,
+        look_s: float = LOOK_S,
     ) -> None:
+        self._look_s = look_s
         self._ports = ports
         self._feeds = feeds
         self._leadership = leadership
@@ -298,7 +300,7 @@ class Leader:
     async def _look_after(self) -> None:
         """Bring wake-ups that have come near into the alarm, and fire what the server owes us. Raises LogCut."""
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(self._look_s)
             await self._outbox.check_tasks()
             now = self._loop.time()
             for seat in self._roster:

@@ -141,6 +141,11 @@ class Roster:
         """Whether a batch that touched the run is under way: it must not be saved, nor forgotten."""
         return run_id in self._touched or run_id in self._pending
 
+    @property
+    def all_saved(self) -> bool:
+        """Whether every change is covered by a snapshot, or by one that is on its way."""
+        return not self._unsaved
+
     def is_waiting(self, longest_s: float) -> bool:
         """Whether a run that never rests should have been saved `longest_s` ago."""
         first = next(iter(self._unsaved.values()), None)

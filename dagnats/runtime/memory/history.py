@@ -54,7 +54,7 @@ class MemoryLog:
     async def watch(self, run_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
         with Ear(self._link, self._stream, PREFIX + run_id) as ear:
             while True:
-                for entry in await persist(lambda: self.read(run_id, after=after)):
+                for entry in await self._look(run_id, after):
                     yield entry
                     after = entry.seq
                 await ear.hear()
@@ -62,11 +62,14 @@ class MemoryLog:
     async def wait_for(self, run_id: str, kinds: tuple[bytes, ...], *, after: int = 0) -> Entry:
         with Ear(self._link, self._stream, PREFIX + run_id) as ear:
             while True:
-                for entry in await persist(lambda: self.read(run_id, after=after)):
+                for entry in await self._look(run_id, after):
                     if entry.data.startswith(kinds):
                         return entry
                     after = entry.seq
                 await ear.hear()
+
+    async def _look(self, run_id: str, after: int) -> list[Entry]:
+        return await persist(lambda: self.read(run_id, after=after))
 
     async def run_ids(self, prefix: str = "") -> list[str]:
         found = await self._link.request(Call("log.run_ids", f"{PREFIX}*", lambda: self._stream.subjects(f"{PREFIX}*")))

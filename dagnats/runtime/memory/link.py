@@ -65,15 +65,15 @@ class Link:
 
     # -- the way there and back ------------------------------------------------------------------------------
 
-    def carry(self, call: Call[Any], arrive: Callable[[], None]) -> None:  # noqa: ARG002
+    def carry(self, call: Call[Any], arrive: Callable[[], None]) -> None:
         """Bring a call to the server."""
         arrive()
 
-    def answer(self, call: Call[Any], arrive: Callable[[], None]) -> None:  # noqa: ARG002
+    def answer(self, call: Call[Any], arrive: Callable[[], None]) -> None:
         """Bring the answer to a call back."""
         self.soon(arrive)
 
-    def deliver(self, subject: str, arrive: Callable[[], None]) -> None:  # noqa: ARG002
+    def deliver(self, subject: str, arrive: Callable[[], None]) -> None:
         """Bring what the server sends unasked."""
         self.soon(arrive)
 
@@ -95,7 +95,11 @@ class Link:
     def send(self, call: Call[Any]) -> None:
         """Ask without waiting for an answer: acknowledgements, cancellations."""
         if not (self.dead or self.closed):
-            self.carry(call, lambda: _performed(call))
+
+            def arrive() -> None:
+                _performed(call)
+
+            self.carry(call, arrive)
 
     def ask(self, call: Call[T], told: Callable[[T | Exception], None]) -> None:
         """One call; `told` hears the answer, once, or UnavailableError. It may hear it before this returns."""

@@ -43,6 +43,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     _scheduled: list[asyncio.TimerHandle]
     _selector: selectors.BaseSelector
     _timer_cancelled_count: int
+    _process_events: Callable[[list[tuple[selectors.SelectorKey, int]]], None]
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -74,6 +75,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._worked, context=Context())  # whoever asked may be dead by then
         return future
 
+    async def shutdown_default_executor(self, *args: Any) -> None:
+        self._working += 1  # a thread waits for the others to end
+        try:
+            await super().shutdown_default_executor(*args)
+        finally:
+            self._working -= 1
+
     def _worked(self, _: asyncio.Future[Any]) -> None:
         self._working -= 1
 
@@ -95,7 +103,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._look(0)
         while self._scheduled and self._scheduled[0].when() <= self._now:
             handle = heapq.heappop(self._scheduled)
-            handle._scheduled = False  # pyright: ignore[reportAttributeAccessIssue]  # noqa: SLF001
+            handle._scheduled = False
             self._ready.append(handle)
         for _ in range(len(self._ready)):
             self._step(self._next())
@@ -114,9 +122,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.steps += 1
         if self.on_step is not None:
             self.on_step(self.steps)
-        process = process_of(handle._context)  # pyright: ignore
+        process = process_of(handle._context)
         if process is None or process.alive:
-            handle._run()  # pyright: ignore[reportPrivateUsage]  # this is an event loop
+            handle._run()
 
     def _go_on(self) -> None:
         """Nothing is ready: let time pass until something is."""
@@ -143,11 +151,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         while self._scheduled and self._scheduled[0].cancelled():
             self._timer_cancelled_count -= 1
             handle = heapq.heappop(self._scheduled)
-            handle._scheduled = False  # pyright: ignore
+            handle._scheduled = False
         if self._timer_cancelled_count > max(_MANY_CANCELLED, len(self._scheduled) // 2):
             for handle in self._scheduled:
                 if handle.cancelled():
-                    handle._scheduled = False  # pyright: ignore
+                    handle._scheduled = False
             self._scheduled[:] = [handle for handle in self._scheduled if not handle.cancelled()]
             heapq.heapify(self._scheduled)
             self._timer_cancelled_count = 0

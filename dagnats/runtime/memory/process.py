@@ -75,7 +75,7 @@ class Process:
     def bury(self) -> None:
         """Dispose of what a dead process has left, when the loop is closed: now its `finally` blocks may run."""
         for task in list(self._tasks):
-            task._log_destroy_pending = False  # pyright: ignore[reportAttributeAccessIssue]  # noqa: SLF001
+            task._log_destroy_pending = False  # pyright: ignore[reportAttributeAccessIssue]  # it says nothing by being collected
             with suppress(BaseException):
-                task.get_coro().close()  # pyright: ignore[reportOptionalMemberAccess, reportUnknownMemberType]
+                task.get_coro().close()
         self._tasks.clear()

@@ -1,4 +1,4 @@
-"""What outlives every process: the streams, their consumers, the clock. `connect` gives what a NATS connection gives."""
+"""What outlives every process: streams, consumers, clock. `connect` gives what a connection to NATS gives."""
 
 from __future__ import annotations
 
