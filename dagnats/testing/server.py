@@ -48,7 +48,10 @@ async def _serve(folder: Path, up: Future[tuple[Serving, Callable[[], None]]]) -
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
+    def end() -> None:
+        loop.call_soon_threadsafe(stop.set)
+
     async def ready(server: Serving) -> None:
-        up.set_result((server, lambda: loop.call_soon_threadsafe(stop.set)))
+        up.set_result((server, end))
 
     await serve(folder=folder, port=0, ready=ready, stop=stop)

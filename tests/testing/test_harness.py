@@ -236,7 +236,7 @@ async def test_a_task_type_that_no_step_has_cannot_be_stubbed() -> None:
             h.stub("shop.prize", returns=1)
         assert "did you mean 'shop.price'" in refused.value.hint
         with pytest.raises(DefinitionError):
-            h.stub("shop.price", lambda order: order)
+            h.stub("shop.price", str.upper)
         with pytest.raises(NotFoundError, match="no workflow 'shopp'"):
             await h.run("shopp")
 
