@@ -40,14 +40,17 @@ class Faulty(Link):
         super().__init__()
         self.lost_calls = self.lost_answers = self.lost_deliveries = 0
         self.times = 1
-        self.delay_s = 0.0
+        self.delay_s = 0.0  # each way
 
     def carry(self, call: Call[Any], arrive: Callable[[], None]) -> None:
         if self.lost_calls:
             self.lost_calls -= 1
             return
         for _ in range(self.times):
-            arrive()
+            if self.delay_s:
+                self.later(arrive, self.delay_s)
+            else:
+                arrive()
 
     def answer(self, call: Call[Any], arrive: Callable[[], None]) -> None:
         if self.lost_answers:
@@ -73,6 +76,34 @@ def test_a_write_whose_answer_is_lost_is_repeated_and_stored_once() -> None:
         link.times = 2
         assert await memory.ports.log.append("r1", b"3", id="c") == Receipt(3, duplicate=False)
         assert [entry.data for entry in await memory.ports.log.read("r1")] == [b"1", b"2", b"3"]
+
+    run(story())
+
+
+def test_what_is_under_way_takes_its_time_and_arrives_though_its_sender_is_dead() -> None:
+    async def story() -> None:
+        server, process = MemoryServer(), Process(asyncio.get_running_loop())
+        link = process.run(Faulty)
+        memory, other = server.connect(link), server.connect()
+        link.delay_s = 1.5
+        await memory.ports.log.append("r1", b"1", id="a")
+        assert asyncio.get_running_loop().time() == pytest.approx(3.0)
+        memory.ports.log.append("r1", b"2", id="b")
+        process.kill()
+        assert await other.ports.log.last() == 1
+        await asyncio.sleep(2)
+        assert await other.ports.log.last() == 2
+
+    run(story())
+
+
+def test_a_snapshot_takes_the_place_of_the_one_before() -> None:
+    async def story() -> None:
+        server = MemoryServer()
+        snapshots, revision = server.connect().ports.snapshots, 0
+        for n in range(10):
+            revision = await snapshots.save("r1", b"%d" % n, revision=revision)
+        assert len(server.runs) == 1
 
     run(story())
 
