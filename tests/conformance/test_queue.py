@@ -127,16 +127,6 @@ async def test_a_task_that_is_handed_back_comes_at_once_or_after_the_delay(backe
         assert [each.deliveries for each in (task, again, third)] == [1, 2, 3]
 
 
-async def test_a_task_that_comes_again_goes_before_new_ones(backend: Backend) -> None:
-    async with backend.connected() as connection, pulling(connection) as feed:
-        await put(connection, 1, 2)
-        (task,) = await take(feed)
-        task.hand_back()
-        taken = [*await take(feed), *await take(feed)]
-        assert sorted(each.data for each in taken) == [b"1", b"2"]
-        assert {each.data: each.deliveries for each in taken} == {b"1": 2, b"2": 1}
-
-
 async def test_what_was_pulled_and_not_taken_goes_back_when_a_feed_closes(backend: Backend) -> None:
     async with backend.connected() as connection:
         feed = await connection.feeds.tasks("a", ack_wait_s=30.0, most=8)

@@ -156,6 +156,20 @@ def test_news_that_was_lost_is_found_by_looking() -> None:
     run(story())
 
 
+def test_a_task_that_comes_again_goes_before_new_ones() -> None:
+    async def story() -> None:
+        memory = MemoryServer().connect()
+        feed = await memory.feeds.tasks("a", ack_wait_s=60.0, most=1)
+        for n in (1, 2):
+            await memory.ports.tasks.put("a", f"r{n}", b"", id=str(n))
+        (task,) = await feed.take(1)
+        task.hand_back()
+        taken = [*await feed.take(1), *await feed.take(1)]
+        assert [(each.run_id, each.deliveries) for each in taken] == [("r1", 2), ("r2", 1)]
+
+    run(story())
+
+
 def test_what_a_dead_process_sends_vanishes_and_what_it_awaits_never_comes() -> None:
     async def story() -> None:
         server = MemoryServer()
