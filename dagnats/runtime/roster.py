@@ -6,10 +6,11 @@ takes over and folds the log from there has all of it.
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from dagnats.runtime.clock import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ class Roster:
     """
 
     def __init__(
-        self, *, most_runs: int = MOST_RUNS, most_bytes: int = MOST_BYTES, now: Callable[[], float] = time.monotonic
+        self, *, most_runs: int = MOST_RUNS, most_bytes: int = MOST_BYTES, now: Callable[[], float] = monotonic
     ) -> None:
         self._clock = now
         self._most_runs = most_runs
