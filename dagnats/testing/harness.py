@@ -186,7 +186,8 @@ class Harness:
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
-        self._broken.cancel()
+        if not self._broken.cancel():
+            self._broken.exception()  # whether anybody has asked or not
 
     # -- what tests do ---------------------------------------------------------------------------------------
 
@@ -257,7 +258,11 @@ class Harness:
 
     def drive(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, such as a call of `client`, on the harness's own loop, and everything else with it."""
-        loop = self._running()
+        try:
+            loop = self._running()
+        except DagnatsError:
+            work.close()  # nobody will await it
+            raise
         with outside_of_loops():
             result = loop.run_until_complete(self._first(work))
         for task, double in self._doubles.items():

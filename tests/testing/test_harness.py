@@ -272,6 +272,10 @@ async def test_what_a_worker_refuses_is_told_when_the_harness_is_opened() -> Non
             pass
     with pytest.raises(DagnatsError, match="the harness is not open"):
         await Harness([shop()]).run("shop", ORDER)
+    async with Harness([shop()]) as h:
+        run = await h.start("shop", ORDER)
+    with pytest.raises(DagnatsError, match="the harness is not open"):
+        await run.view()
 
 
 def work_hard() -> None:

@@ -71,6 +71,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return task
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        if self._since is None:  # before the thread begins
+            self._since = time.monotonic()
         future = super().run_in_executor(executor, func, *args)
         self._working += 1
         future.add_done_callback(self._worked, context=Context())  # whoever asked may be dead by then
