@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -247,7 +246,7 @@ class AsyncClient:
         trace = _trace()
         event = WorkflowStarted(
             run_id=run_id,
-            timestamp=rfc3339(time.time_ns()),
+            timestamp=rfc3339(self._ports.clock.now_ns()),
             trace_parent=trace.get("traceparent", ""),
             trace_state=trace.get("tracestate", ""),
             payload=Start(
@@ -270,7 +269,7 @@ class AsyncClient:
 
     async def _hold(self, definition: WorkflowDef) -> None:
         """Have the version stored that a run is about to be pinned to, and keep it from being removed."""
-        key, now_s = (definition.name, definition.identity), time.monotonic()
+        key, now_s = (definition.name, definition.identity), asyncio.get_running_loop().time()
         if now_s - self._held.get(key, -_HELD_S) >= _HELD_S:
             await self._ports.definitions.add_version(*key, compact(definition.content()))
             self._held[key] = now_s

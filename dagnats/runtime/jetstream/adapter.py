@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.runtime.blob import BlobCache
+from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.blob import JetStreamBlobs
 from dagnats.runtime.jetstream.cell import JetStreamCell
@@ -87,6 +88,7 @@ class JetStream:
             lease=JetStreamCell(link, "engine.lease"),
             position=JetStreamCell(link, "engine.position"),
             dial=JetStreamDial(link),
+            clock=SystemClock(),
         )
 
     @classmethod
