@@ -167,7 +167,7 @@ async def test_while_a_thread_works_time_passes_as_it_really_does() -> None:
     assert threads != [threading.get_ident()]
 
 
-async def test_another_engine_goes_on_where_a_killed_one_was() -> None:
+async def test_another_engine_goes_on_where_a_killed_one_was(caplog: pytest.LogCaptureFixture) -> None:
     async with Harness([shop()]) as h:
         h.stub("shop.charge", raises=RuntimeError("busy"), times=1)
         h.stub("shop.send", returns=None)
@@ -179,6 +179,17 @@ async def test_another_engine_goes_on_where_a_killed_one_was() -> None:
         view = await run.wait()
         assert (view.status, h.calls("shop.price"), h.calls("shop.charge")) == ("completed", 1, 2)
         assert h.clock.elapsed < timedelta(hours=1, seconds=5)
+    assert "no longer leading" not in caplog.text, "a dead engine notices nothing"
+
+
+async def test_a_run_is_saved_though_nothing_was_for_a_long_time() -> None:
+    async with Harness([shop()]) as h:
+        h.stub("shop.send", returns=None)
+        h.stub("shop.charge", raises=RuntimeError("busy"), times=2)
+        await h.advance(days=30)
+        run = await h.start("shop", ORDER)
+        await h.advance(minutes=1)
+        assert h.drive(h.client.connection.ports.snapshots.load(run.run_id)) is not None
 
 
 async def test_a_stub_that_is_a_function_is_called_like_the_handler_it_stands_for() -> None:
@@ -212,6 +223,15 @@ async def test_a_stub_for_a_task_that_only_a_string_names_brings_its_own_types()
         assert (await h.run("shop", ORDER)).output == {"text": "900 cents in attempt 1"}
         h.stub("shop.send", returns=Parcel(text="given"))
         assert (await h.run("shop", ORDER)).output == {"text": "given"}
+
+    def open_parcel(parcel: Parcel) -> str:
+        return parcel.text
+
+    workflow = Workflow("unpack")
+    workflow.task("open", "unpack.open")
+    async with Harness([workflow]) as h:
+        h.stub("unpack.open", open_parcel)
+        assert (await h.run(workflow, {"text": "a model"})).output == "a model"
 
 
 async def test_a_stub_that_has_said_its_part_leaves_the_stage_to_the_one_before() -> None:
@@ -288,8 +308,9 @@ async def test_handlers_under_way_are_cancelled_when_the_harness_closes() -> Non
     async def hang() -> None:
         try:
             await asyncio.Event().wait()
-        finally:
+        except asyncio.CancelledError:
             cleaned.append("up")
+            raise
 
     workflow = Workflow("hang")
     workflow.task("hang", "hang")
