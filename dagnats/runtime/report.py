@@ -11,8 +11,10 @@ import msgspec
 
 from dagnats.errors import RefusedError
 from dagnats.model.event import (
+    NOTHING,
     Failure,
     StepCompleted,
+    StepContinued,
     StepFailed,
     StepHeartbeat,
     StepReleased,
@@ -56,18 +58,28 @@ class Reporter:
 
         `started_ns` is 0 when the start was announced.
         """
-        event = StepCompleted(
+        await self._gave(task, StepCompleted, output, started_ns)
+
+    async def continued(self, task: Task, input: bytes, *, started_ns: int) -> None:
+        """The handler asks for another turn, with `input` when that is not empty. Otherwise like `completed`."""
+        await self._gave(task, StepContinued, input, started_ns)
+
+    async def _gave(
+        self, task: Task, kind: type[StepCompleted | StepContinued], payload: bytes, started_ns: int
+    ) -> None:
+        event = kind(
             run_id=task.run_id,
             step_id=task.step_id,
             attempt_number=task.attempt,
             worker_id=self._worker_id,
             timestamp=_now(),
             trace_parent=task.traceparent,
-            payload=msgspec.Raw(output),
+            payload=msgspec.Raw(payload) if payload else NOTHING,
             started_at=rfc3339(started_ns) if started_ns else "",
         )
+        event_id = _id(task, str(kind.__struct_config__.tag))
         try:
-            await self._log.append(task.run_id, encode_event(event), id=_id(task, "step.completed"))
+            await self._log.append(task.run_id, encode_event(event), id=event_id)
         except RefusedError as error:
             failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
             await self.failed(task, failure, started_ns=started_ns)
