@@ -17,6 +17,7 @@ from dagnats.model.task import decode_task
 from dagnats.runtime.core.action import (
     AddWaiter,
     AppendEvent,
+    AskApproval,
     EndRun,
     EnqueueTask,
     KeepSignal,
@@ -157,7 +158,7 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
             return not run.ended
         case AddWaiter() if action.step_id.startswith(PREFIX):
             return not run.ended
-        case AddWaiter():
+        case AddWaiter() | AskApproval():
             state = run.steps.get(action.step_id)
             return state is not None and state.attempt == action.attempt and state.status in IN_FLIGHT
         case KeepSignal():

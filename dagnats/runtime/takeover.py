@@ -16,6 +16,7 @@ from dagnats.model.event import WorkflowStarted
 from dagnats.runtime.core.action import (
     AddWaiter,
     AppendEvent,
+    AskApproval,
     EndRun,
     EnqueueTask,
     KeepSignal,
@@ -55,6 +56,7 @@ _MADE_GOOD = (
     SendDeadLetter,
     StartChild,
     AddWaiter,
+    AskApproval,  # who was asked already is asked again, rather than nobody
     KeepSignal,
 )
 _SLICE = 20_000

@@ -34,6 +34,7 @@ class _Feed:
 
     _stream: str
     _prefix: str
+    _said: str
 
     def __init__(self, link: Link, after: int) -> None:
         self._link = link
@@ -94,12 +95,12 @@ class _Feed:
         """Raise LogCut when what was seen last is not in the log."""
         last = (await state_of(self._link, self._stream))["last_seq"]
         if last < self._seen:
-            raise LogCut(f"stream {self._stream} ends at event {last}; it was read up to {self._seen}")
+            raise LogCut(f"{self._said} ends at event {last}; it was read up to {self._seen}")
         message = await message_at(self._link, self._stream, self._seen) if self._seen else None
         if message is not None:  # it may have been removed
             stored_ns = time_ns_of(message)
             if self._seen_ns not in (0, stored_ns):
-                raise LogCut(f"event {self._seen} of stream {self._stream} is another one than was read")
+                raise LogCut(f"event {self._seen} of {self._said} is another one than was read")
             self._seen_ns = stored_ns
         self._live_from = last + 1
 
@@ -133,6 +134,7 @@ class JetStreamLogFeed(_Feed):
 
     _stream = HISTORY
     _prefix = "history."
+    _said = "the history"
 
     async def batch(self) -> list[Entry]:
         return await self._batch()
@@ -143,6 +145,7 @@ class JetStreamEventFeed(_Feed):
 
     _stream = EVENTS
     _prefix = "event."
+    _said = "the stream of events"
 
     async def batch(self) -> list[Happening]:
         return [Happening(seq, time_ns, type, data) for seq, time_ns, type, data, _ in await self._batch()]
