@@ -61,7 +61,7 @@ class Children:
         try:
             definition = await self._definition(action.start.payload.workflow)
         except DagnatsError as error:
-            await self._never_began(action, str(error), id)
+            await self._never_began(action, f"{error}; {error.hint}" if error.hint else str(error), id)
             return
         refusal = _refusal(definition, action)
         if refusal and not action.detached:
@@ -77,11 +77,12 @@ class Children:
             await self._never_began(action, str(error), id)
 
     async def _definition(self, name: str) -> WorkflowDef:
-        """The newest of a name. Raises NotFoundError, DefinitionError."""
+        """The newest of a name. Raises DagnatsError when there is none, or none that can be used."""
         definitions = self._ports.definitions
         stored = await persist(lambda: definitions.newest(name)) if is_run_id(name) else None
         if stored is None:
-            raise NotFoundError("workflow", name, near=near(name, await persist(definitions.names)))
+            names = await persist(definitions.names)
+            raise NotFoundError("workflow", name, near=near(name, names), hint="" if names else "none is registered")
         try:
             return _loaded(stored.data)
         except DefinitionError as error:
