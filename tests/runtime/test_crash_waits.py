@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,14 @@ import pytest
 
 from dagnats import Workflow, handler
 from dagnats.runtime.core.child import child_id
-from tests.runtime.test_crash import TERMINAL, ended, engine, shape
+from dagnats.runtime.jetstream.resources import prepare
+from dagnats.runtime.position import decode_position
+from tests.runtime.test_crash import TERMINAL, engine, shape
 from tests.support.mortal import Fate
 from tests.support.processes import until
 from tests.support.system import System, running
 
 if TYPE_CHECKING:
-    from dagnats.client.view import RunView
     from dagnats.runtime.embedded import EmbeddedServer
 
 
@@ -52,7 +54,7 @@ def family() -> list[Workflow]:
     small = Workflow("crash-small")
     small.task("work", echo)
     wf = Workflow("crash-parent")
-    wf.sub_workflow("after", "crash-small").after(wf.sub_workflow("child", "crash-small"))
+    wf.sub_workflow("child", "crash-small")
     return [small, wf]
 
 
@@ -104,15 +106,14 @@ CASES: dict[str, tuple[list[Workflow], Callable[[System, str], Awaitable[None]],
 }
 
 
-async def relatives(system: System, run_id: str, names: tuple[str, ...] = ("child", "after")) -> list[Any]:
-    """How the run's children ended, by step and attempt."""
-    found: list[Any] = []
-    for name in names:
-        child = child_id(run_id, name, 1)
-        if await system.jetstream.ports.log.first(child):
-            found.append((name, _without_ids(shape(await ended(system, child)), run_id)))
-            await once(system, child)
-    return found
+async def offspring(system: System, run_id: str) -> Any:
+    """How the run's child ended, if it has one."""
+    child = child_id(run_id, "child", 1)
+    if not await system.jetstream.ports.log.first(child):
+        return None
+    view = await system.client.handle(child).wait(timeout="20s")
+    await once(system, child)
+    return _without_ids(shape(view), run_id)
 
 
 def _without_ids(shown: dict[str, Any], run_id: str) -> Any:
@@ -129,9 +130,17 @@ async def once(system: System, run_id: str) -> None:
     assert counted["step.wait.matched"] <= 1, events
 
 
-@pytest.mark.parametrize("case", CASES)
+async def forget(system: System) -> None:
+    """As when a server has lost what was not on disk: the next engine folds everything again."""
+    await system.jetstream.link.api("STREAM.PURGE.ENGINE", {"filter": "engine.position"})
+    await system.jetstream.link.api("STREAM.PURGE.KV_event_waiters")
+
+
+@pytest.mark.parametrize(
+    ("case", "forgotten"), [*((case, False) for case in CASES), ("matched", True), ("family", True), ("cascade", True)]
+)
 async def test_an_engine_killed_at_any_boundary_loses_no_match_and_no_child(
-    nats_server: EmbeddedServer, case: str
+    nats_server: EmbeddedServer, case: str, forgotten: bool
 ) -> None:
     workflows, then, writes = CASES[case]
     name = workflows[-1].name
@@ -154,6 +163,8 @@ async def test_an_engine_killed_at_any_boundary_loses_no_match_and_no_child(
                 for task in (finished, died):
                     task.cancel()
                 await asyncio.gather(finished, died, return_exceptions=True)
+            if forgotten:
+                await forget(system)
             async with engine(system, Fate()):
                 assert await outcome(system, name, run_id, then) == wanted, f"after a death at {boundary}"
                 assert await system.jetstream.ports.waiters.all() == [], f"after a death at {boundary}"
@@ -163,11 +174,89 @@ async def outcome(system: System, name: str, run_id: str, then: Any) -> Any:
     """Start a run, unless it is there, and give its end with all that belongs to it."""
     await system.client.start(name, {"run": run_id}, run_id=run_id)
     await then(system, run_id)
-    view: RunView = await ended(system, run_id)
+    view = await system.client.handle(run_id).wait(timeout="20s")
     await once(system, run_id)
 
     async def free() -> bool:
         return not await system.jetstream.ports.waiters.all()
 
     await until(free, what="no waiters")
-    return _without_ids(shape(view), run_id), await relatives(system, run_id)
+    return _without_ids(shape(view), run_id), await offspring(system, run_id)
+
+
+async def test_an_outage_longer_than_the_server_remembers_ids_starts_and_tells_nobody_twice(
+    nats_server: EmbeddedServer,
+) -> None:
+    window_s = 0.5
+    async with running(nats_server, engine=False, prepared=False) as system:
+        await prepare(system.jetstream.link, window_s=window_s)
+        workflows = [*family(), waiting()]
+        await system.client.register_all([workflow.build() for workflow in workflows])
+        system.start_worker([echo])
+        fate = Fate()
+        async with engine(system, fate):
+            await system.client.run("crash-small", "x")
+            fate.hanging = {"position.write"}  # it acts, and nobody will know how far it was
+            for at in range(5):
+                await outcome(system, "crash-parent", f"parent-{at}", nothing)
+            await outcome(system, "crash-wait", "wait-0", before)
+        forgotten = time.monotonic() + window_s * 2
+
+        async def long_ago() -> bool:
+            return time.monotonic() > forgotten
+
+        await until(long_ago)
+        async with engine(system, Fate()):
+            assert (await system.client.run("crash-parent", {"run": "x"})) == {"run": "x"}
+        for at in range(5):
+            await once(system, f"parent-{at}")
+            kinds = Counter(event.type for event in await system.client.handle(f"parent-{at}").history())
+            assert set(kinds.values()) == {1}, kinds
+            await offspring(system, f"parent-{at}")
+        await once(system, "wait-0")
+
+
+async def test_the_events_are_not_done_with_before_their_matches_are_stored(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server, engine=False) as system:
+        await system.client.register(waiting())
+        system.start_worker([echo])
+        fate = Fate()
+        async with engine(system, fate):
+            run = await system.client.start("crash-wait", {"run": "r"})
+            await listened(system, run.run_id)
+            fate.hanging = {"log.append"}
+            passed = fate.passed["log.append:sent"]
+            await emit(system, "it.came", "r")
+
+            async def sent() -> bool:
+                return fate.passed["log.append:sent"] > passed
+
+            await until(sent)
+            await asyncio.sleep(0.6)  # the position is stored more than twice in that time, when it moves
+            cell = await system.jetstream.ports.correlated.read()
+            assert cell is not None
+            assert json.loads(cell.data).get("seq", 0) == 0
+        async with engine(system, Fate()):
+            assert await run.result(timeout="10s") == {"run": "r", "n": 1}
+
+
+async def test_an_event_is_not_decided_before_its_waiter_is_stored(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server, engine=False) as system:
+        await system.client.register(waiting())
+        system.start_worker([echo])
+        fate = Fate()
+        fate.hanging = {"waiters.put"}
+        async with engine(system, fate):
+            run = await system.client.start("crash-wait", {"run": "r"})
+
+            async def sent() -> bool:
+                return fate.passed["waiters.put:sent"] > 0
+
+            await until(sent)
+            await asyncio.sleep(0.3)  # several times as long as positions wait
+            cell = await system.jetstream.ports.position.read()
+            position = decode_position(cell.data) if cell is not None else None
+            assert position is None or position.anew or position.seq == 0
+        async with engine(system, Fate()):
+            await emit(system, "it.came", "r")
+            assert await run.result(timeout="10s") == {"run": "r", "n": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from base64 import b64decode
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -222,6 +223,52 @@ async def test_an_event_cancels_the_runs_that_it_is_meant_for(nats_server: Embed
         assert (await other.view()).status == "running"
         await other.cancel()
         await waits(system, 0)
+
+
+async def test_an_event_that_comes_too_late_cancels_nothing(nats_server: EmbeddedServer) -> None:
+    wf = Workflow("order")
+    wf.sleep("nap", "1h")
+    wf.cancel_on("order.withdrawn", match=wf.event["order"] == wf.input["order"], timeout="200ms")
+    wf.cancel_on("shop.closed")
+    async with running(nats_server) as system:
+        await system.client.register(wf)
+        run = await system.client.start("order", {"order": "o1"})
+        await waits(system, 2)
+        over_ns = (await run.view()).created_ns + 300_000_000
+
+        async def is_over() -> bool:
+            return time.time_ns() > over_ns
+
+        await until(is_over)
+        await emit(system, "order.withdrawn", {"order": "o1"})
+        seq = await emit(system, "shop.closed", b"")
+        view = await run.wait(timeout="10s")
+        assert view.error == f"cancelled by event 'shop.closed' ({seq}): "
+        await waits(system, 0)
+
+
+async def test_events_that_were_lost_and_came_anew_are_compared(nats_server: EmbeddedServer) -> None:
+    """A power cut: the stream of events is shorter than an engine knew it, and grows again."""
+    async with running(nats_server) as system:
+        await system.client.register(paid())
+        run = await system.client.start("paid", {"order": "o1"})
+        await waits(system)
+        for at in range(3):
+            await emit(system, "payment.done", {"order": at})
+
+        async def compared() -> bool:
+            cell = await system.jetstream.ports.correlated.read()
+            return cell is not None and json.loads(cell.data).get("seq") == 3
+
+        await until(compared)
+        await system.stop_engine()
+        await system.jetstream.link.api("STREAM.DELETE.EVENTS")
+        await system.jetstream.ports.server.prepare()
+        await emit(system, "payment.done", {"order": "o1"})
+        for at in range(5):
+            await emit(system, "payment.done", {"order": at})
+        system.start_engine()
+        assert await run.result(timeout="10s") == {"order": "o1"}
 
 
 # -- people ------------------------------------------------------------------------------------------------
