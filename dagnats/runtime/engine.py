@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dagnats.runtime.archive import SAVE_AFTER_S
+from dagnats.runtime.correlator import Correlator
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.follower import Follower
@@ -22,7 +23,7 @@ from dagnats.runtime.position import PositionKeeper
 from dagnats.runtime.retention import KEEP, Retention
 from dagnats.runtime.roster import Roster
 from dagnats.runtime.takeover import Takeover
-from dagnats.runtime.together import Aside, together
+from dagnats.runtime.together import Aside, Errands, together
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -111,6 +112,8 @@ class _Term:
         self._ports = ports
         self._feeds = feeds
         self._leadership = leadership
+        self._holder = holder
+        self._errands = Errands()
         self._roster = Roster(now=asyncio.get_running_loop().time)
         self._decider = Decider(ports, self._roster)
         self._keeper = PositionKeeper(ports.position, ports.dial, holder=holder)
@@ -124,7 +127,12 @@ class _Term:
         window_s = await persist(self._ports.log.id_window_s)
         doubt = Doubt(self._ports, self._roster, self._decider)
         aside = Aside()
-        outbox = Outbox(self._ports, doubt, aside, window_s=window_s)
+        correlator = Correlator(
+            self._ports, self._feeds, self._errands, holder=self._holder, check=self._leadership.check
+        )
+        outbox = Outbox(
+            self._ports, doubt, aside=aside, errands=self._errands, correlator=correlator, window_s=window_s
+        )
         takeover = Takeover(
             self._ports,
             keeper=self._keeper,
@@ -135,7 +143,12 @@ class _Term:
             outbox=outbox,
             now_ns=self._leadership.server_now_ns,
         )
+        await correlator.begin()
         doubtful = await takeover.begin()
+        if takeover.anew:
+            await correlator.forget_others()
+        else:
+            correlator.admit(self._keeper.now.seq, epoch=outbox.epoch)
         leader = Leader(
             self._ports,
             self._feeds,
@@ -150,7 +163,7 @@ class _Term:
             save_after_s=self._save_after_s,
             look_s=LOOK_S * self._pace,
         )
-        await together(leader.lead(doubtful, takeover.unsettled), *self._housekeeping())
+        await together(leader.lead(doubtful, takeover.unsettled), correlator.keep(), *self._housekeeping())
 
     def _housekeeping(self) -> Iterator[Coroutine[Any, Any, None]]:
         if self._keep is not None:
@@ -158,4 +171,5 @@ class _Term:
             yield Retention(self._ports, self._keep, check=leadership.check, now_ns=leadership.server_now_ns).run()
 
     async def close(self) -> None:
+        await self._errands.close()
         await self._follower.close()

@@ -135,17 +135,21 @@ class TaskQueue(Protocol):
     """Where tasks wait for workers."""
 
     def put(
-        self, task_type: str, run_id: str, data: bytes, *, id: str, within_s: float | None = None
+        self, task_type: str, run_id: str, data: bytes, *, id: str, group: str = "", within_s: float | None = None
     ) -> Awaitable[Receipt]:
-        """Queue a task. Awaiting it raises RefusedError when the queue will never take it."""
+        """Queue a task, for one group of workers if it says so.
+
+        Awaiting it raises RefusedError when the queue will never take it.
+        """
         ...
 
     async def drop(self, task_type: str, run_id: str) -> None:
-        """Forget a run's tasks of one type: nobody waits for them any more."""
+        """Forget a run's tasks of one type, of all groups: nobody waits for them any more."""
         ...
 
-    async def waiting(self, task_type: str, run_id: str) -> list[bytes]:
-        """A run's tasks of one type that are queued, or in the hands of a worker that has not acknowledged them."""
+    async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
+        """A run's tasks of one type and group that are queued, or in the hands of a worker that has not acknowledged
+        them."""
         ...
 
     async def last(self) -> int:
@@ -378,6 +382,97 @@ class Blobs(Protocol):
         ...
 
 
+class Happening(NamedTuple):
+    """An event from outside.
+
+    Attributes:
+        seq: Its place.
+        time_ns: The server's time for it.
+        type: Its type; dots are part of it.
+        data: Its body; nobody has looked whether it is JSON.
+    """
+
+    seq: int
+    time_ns: int
+    type: str
+    data: bytes
+
+
+class Events(Protocol):
+    """Events from outside, which runs wait for."""
+
+    def publish(self, type: str, data: bytes, *, id: str) -> Awaitable[Receipt]:
+        """Publish an event, for as long as it takes. Awaiting it raises RefusedError when it will never be taken."""
+        ...
+
+    async def page(self, type: str, *, since_ns: int, after: int, upto: int) -> list[Happening]:
+        """The first events of exactly this type that came at `since_ns` or later, with sequences above `after` and up
+        to `upto`, in order: some of them. None: there are no more."""
+        ...
+
+    async def last(self) -> int:
+        """The sequence of the newest event of any type; 0 when there was none."""
+        ...
+
+    async def at(self, seq: int) -> Happening | None:
+        """The event at a sequence; None when there is none, or none any more."""
+        ...
+
+
+class EventFeed(Protocol):
+    """The events as one engine reads them: in order, from where it was opened."""
+
+    async def batch(self) -> list[Happening]:
+        """The next events, at least one; waits for them. Raises LogCut."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Waiters(Protocol):
+    """What waits for events, so that an engine that takes over knows of it."""
+
+    def put(self, run_id: str, step_id: str, attempt: int, data: bytes) -> Awaitable[object]:
+        """Store a waiter, in place of one with the same name. Awaiting it may raise RefusedError."""
+        ...
+
+    async def drop(self, run_id: str, step_id: str, attempt: int) -> None:
+        """Forget one; one that is not there is fine."""
+        ...
+
+    async def all(self) -> list[bytes]:
+        """All of them, in no order."""
+        ...
+
+
+class Signals(Protocol):
+    """The newest signal of each name that a run was sent, for workers that do not read histories."""
+
+    def put(self, run_id: str, name: str, data: bytes) -> Awaitable[object]:
+        """Show a signal. Awaiting it raises RefusedError when the name cannot be shown, or the data is too large."""
+        ...
+
+
+class Notices(Protocol):
+    """Messages that are sent once and not stored: whoever listens hears them, and nothing depends on it."""
+
+    def ask(self, subject: str, data: bytes) -> None:
+        """Tell a NATS subject that a person's answer is wanted."""
+        ...
+
+    def respond(self, run_id: str, data: bytes) -> None:
+        """Give the response to the HTTP request that started a run."""
+        ...
+
+
+class Secrets(Protocol):
+    """Keys that all parts of a server share."""
+
+    async def key(self, name: str) -> bytes:
+        """32 random bytes, made by whoever asks first. `name` is letters and dashes."""
+        ...
+
+
 class Cell(Protocol):
     """One value that engines share, replaced by compare-and-set."""
 
@@ -442,8 +537,15 @@ class Ports:
     timers: Timers
     dead_letters: DeadLetters
     blobs: Blobs
+    events: Events
+    waiters: Waiters
+    signals: Signals
+    notices: Notices
+    secrets: Secrets
     lease: Cell
     position: Cell
+    correlated: Cell
+    """How far the events are compared with what waits for them."""
     dial: Dial
     clock: Clock
 
@@ -457,15 +559,19 @@ class EngineFeeds(Protocol):
 
     async def wakeups(self) -> WakeupFeed: ...
 
+    async def events(self, after: int) -> EventFeed:
+        """The events behind sequence `after`. Raises LogCut when they end before that."""
+        ...
+
 
 class WorkerFeeds(Protocol):
     """Opens what only a worker reads."""
 
-    async def tasks(self, task_type: str, *, ack_wait_s: float, most: int) -> TaskFeed:
-        """The queue of one task type.
+    async def tasks(self, task_type: str, *, ack_wait_s: float, most: int, group: str = "") -> TaskFeed:
+        """The queue of one task type, or of one group of its workers.
 
         Raises:
-            ConflictError: Another task type's queue already covers these subjects.
+            ConflictError: The queue of another task type or group already covers these subjects.
         """
         ...
 

@@ -10,8 +10,10 @@ import msgspec
 
 from dagnats.errors import RefusedError
 from dagnats.model.event import (
+    NOTHING,
     Failure,
     StepCompleted,
+    StepContinued,
     StepFailed,
     StepHeartbeat,
     StepReleased,
@@ -58,26 +60,34 @@ class Reporter:
 
         `started_ns` is 0 when the start was announced.
         """
+        await self._gave(task, StepCompleted, output, started_ns)
+
+    async def continued(self, task: Task, input: bytes, *, started_ns: int) -> None:
+        """The handler asks for another turn, with `input` when that is not empty. Otherwise like `completed`."""
+        await self._gave(task, StepContinued, input, started_ns)
+
+    async def _gave(self, task: Task, kind: type[StepCompleted | StepContinued], value: bytes, started_ns: int) -> None:
         try:
-            await self._completed(task, output, started_ns)
+            await self._say(task, kind, value, started_ns)
         except RefusedError as error:
             failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
             await self.failed(task, failure, started_ns=started_ns)
 
-    async def _completed(self, task: Task, output: bytes, started_ns: int) -> None:
-        # A large output is stored before the event that refers to it.
-        payload = await carried(self._ports, task.run_id, output, what="the result")
-        event = StepCompleted(
+    async def _say(self, task: Task, kind: type[StepCompleted | StepContinued], value: bytes, started_ns: int) -> None:
+        # A large value is stored before the event that refers to it.
+        payload = await carried(self._ports, task.run_id, value, what="the result")
+        event = kind(
             run_id=task.run_id,
             step_id=task.step_id,
             attempt_number=task.attempt,
             worker_id=self._worker_id,
             timestamp=self._now(),
             trace_parent=task.traceparent,
-            payload=msgspec.Raw(payload),
+            payload=msgspec.Raw(payload) if payload else NOTHING,
             started_at=rfc3339(started_ns) if started_ns else "",
         )
-        await self._log.append(task.run_id, encode_event(event), id=_id(task, "step.completed"))
+        event_id = _id(task, str(kind.__struct_config__.tag))
+        await self._log.append(task.run_id, encode_event(event), id=event_id)
 
     async def failed(self, task: Task, failure: Failure, *, started_ns: int = 0) -> None:
         """The attempt failed. An error text the log will not take is cut."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
+
+T = TypeVar("T")
 
 
 async def together(*work: Coroutine[Any, Any, None]) -> None:
@@ -50,6 +52,27 @@ class Aside:
     async def watch(self) -> None:
         """Raise what the first work that failed raised."""
         await asyncio.shield(self._failed)
+
+    async def close(self) -> None:
+        await cancelled(self._tasks)
+
+
+class Errands:
+    """Work under way that somebody waits for, unless they have ended before: then nobody asks what became of it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work, name=work.__qualname__)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def close(self) -> None:
         await cancelled(self._tasks)

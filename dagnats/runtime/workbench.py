@@ -20,7 +20,7 @@ from dagnats.model.event import Failure
 from dagnats.model.task import Task, decode_task
 from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once, expired
 from dagnats.runtime.cancellation import Cancelled
-from dagnats.runtime.invocation import AttemptFailed, invoke, said, with_input
+from dagnats.runtime.invocation import Again, AttemptFailed, invoke, said, with_input
 from dagnats.runtime.poison import bury_task
 from dagnats.runtime.report import Reporter
 from dagnats.runtime.sweep import NEVER, Sweep
@@ -150,16 +150,18 @@ class Workbench:
             return
         await self._say(attempt, task, outcome)
 
-    async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Failure) -> None:
+    async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Again | Failure) -> None:
         """Store what became of an attempt, behind its start."""
         if attempt.announcing is not None:
             await attempt.announcing
         if isinstance(outcome, Failure):
             await self._report.failed(task, outcome, started_ns=attempt.started_ns)
+        elif isinstance(outcome, Again):
+            await self._report.continued(task, outcome.input, started_ns=attempt.started_ns)
         else:
             await self._report.completed(task, outcome, started_ns=attempt.started_ns)
 
-    async def _handle(self, attempt: Attempt, task: Task, *, at_once: bool) -> bytes | Failure:
+    async def _handle(self, attempt: Attempt, task: Task, *, at_once: bool) -> bytes | Again | Failure:
         """Call the handler; gives its output, or why there is none."""
         try:
             attempt.announced = at_once

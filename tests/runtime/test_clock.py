@@ -36,6 +36,9 @@ class Skew:
     async def wakeups(self) -> Any:
         return await self._feeds.wakeups()
 
+    async def events(self, after: int) -> Any:
+        return await self._feeds.events(after)
+
     def set(self, run_id: str, **settings: Any) -> Any:
         settings["due_ns"] += 10 * BACK_NS
         return self._timers.set(run_id, **settings)

@@ -48,9 +48,14 @@ class MemoryServer:
         self.runs = stream(newest_only=True, largest=None)
         self.definitions = stream(newest_only=True)
         self.blobs = stream(newest_only=True, largest=None)
+        self.events = stream()
+        self.waiters = stream(newest_only=True)
+        self.signals = stream(newest_only=True)
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
         self.queues: dict[str, Consumer] = {}
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
+        self.notices: list[tuple[Callable[[str, bytes], None], Link]] = []
+        self.keys: dict[str, bytes] = {}
         self.generation = 0
         """How often it was restarted."""
         self.shown = 0
@@ -67,11 +72,12 @@ class MemoryServer:
         self._links.append(link)
         return Memory(self, link, clock or self.clock)
 
-    def queue(self, task_type: str, ack_wait_s: float) -> Consumer:
-        """The consumer of a task type; whoever asks first sets its ack wait."""
-        if task_type not in self.queues:
-            self.queues[task_type] = Consumer(self.tasks, self.timetable, f"task.{task_type}.*", ack_wait_s)
-        return self.queues[task_type]
+    def queue(self, task_type: str, group: str, ack_wait_s: float) -> Consumer:
+        """The consumer of a task type, or of one group; whoever asks first sets its ack wait."""
+        pattern = f"task.{task_type}.{group}.*" if group else f"task.{task_type}.*"
+        if pattern not in self.queues:
+            self.queues[pattern] = Consumer(self.tasks, self.timetable, pattern, ack_wait_s)
+        return self.queues[pattern]
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -85,6 +91,9 @@ class MemoryServer:
             self.runs,
             self.definitions,
             self.blobs,
+            self.events,
+            self.waiters,
+            self.signals,
         )
 
     def restart(self, *, lost_events: int = 0, lost_tasks: int = 0) -> None:
