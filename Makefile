@@ -16,6 +16,8 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 UV := uv==0.13.9
 # Extra arguments of demo, test and lock: `make test ARGS="-k saga"`, `make lock ARGS=--upgrade`.
 ARGS ?=
+# Processes that run tests: most tests wait for a server, so that two cores are busy with four. 0 is pytest alone.
+JOBS ?= 4
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,7 +47,7 @@ demo: $(RUNTIME) ## Start everything in a temporary folder and run the example w
 
 .PHONY: test
 test: $(DEV) ## Run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist load --maxschedchunk 1 $(ARGS)
 
 .PHONY: chaos
 chaos: $(DEV) ## Kill every process twenty times under load (half an hour)
