@@ -62,6 +62,7 @@ def test_every_command_explains_itself(command: str, offline: CommandLine, snaps
     assert shown.out == snapshot
 
 
+@pytest.mark.alone
 def test_help_comes_at_once(offline: CommandLine) -> None:
     def took() -> float:
         begin = time.perf_counter()
