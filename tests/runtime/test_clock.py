@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from dagnats import Fixed, TaskContext, Workflow, handler
 from dagnats.runtime.engine import Engine
 from tests.support.system import running
@@ -59,6 +61,7 @@ class _SkewedFeed:
         await self._feed.close()
 
 
+@pytest.mark.alone
 async def test_a_server_clock_that_is_set_back_makes_nothing_early_and_freezes_nothing(
     nats_server: EmbeddedServer,
 ) -> None:
