@@ -14,6 +14,7 @@ from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.follower import Follower
 from dagnats.runtime.leader import Leader
 from dagnats.runtime.lease import Leadership, LeaseLost
+from dagnats.runtime.ledger import Ledger
 from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
@@ -91,6 +92,7 @@ class _Term:
         doubt = Doubt(self._ports, self._roster, self._decider)
         aside = Aside()
         outbox = Outbox(self._ports, doubt, aside, window_s=window_s)
+        ledger = Ledger(self._ports, self._keeper)
         takeover = Takeover(
             self._ports,
             keeper=self._keeper,
@@ -99,6 +101,7 @@ class _Term:
             decider=self._decider,
             doubt=doubt,
             outbox=outbox,
+            ledger=ledger,
             now_ns=self._leadership.server_now_ns,
         )
         doubtful = await takeover.begin()
@@ -112,6 +115,8 @@ class _Term:
             decider=self._decider,
             doubt=doubt,
             outbox=outbox,
+            gates=takeover.gates,
+            ledger=ledger,
             aside=aside,
             save_after_s=self._save_after_s,
         )

@@ -128,6 +128,10 @@ class TaskQueue(Protocol):
         """A run's tasks of one type that are queued, or in the hands of a worker that has not acknowledged them."""
         ...
 
+    async def shut(self, task_types: Sequence[str]) -> None:
+        """Hand out no tasks of these types until further notice, and those of all other types again."""
+        ...
+
     async def last(self) -> int:
         """The sequence of the newest task that was ever queued; 0 when there was none."""
         ...

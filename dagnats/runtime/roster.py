@@ -164,10 +164,14 @@ class Roster:
 
     # -- saving ----------------------------------------------------------------------------------------------
 
-    def take(self, most: int) -> list[Seat]:
-        """Up to `most` runs that are due to be saved; each is to be given to `saved`."""
+    def take(self, most: int, *, upto: int = 2**63) -> list[Seat]:
+        """Up to `most` runs that are due to be saved, none beyond event `upto`; each is to be given to `saved`."""
         now = time.monotonic()
-        ready = (seat for seat in self._unsaved.values() if seat.due <= now and not self._is_moving(seat.run.run_id))
+        ready = (
+            seat
+            for seat in self._unsaved.values()
+            if seat.due <= now and seat.run.seq <= upto and not self._is_moving(seat.run.run_id)
+        )
         taken = list(islice(ready, most))
         for seat in taken:
             run_id = seat.run.run_id
