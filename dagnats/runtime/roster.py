@@ -113,7 +113,8 @@ class Roster:
 
     def commit(self, *, after_s: float) -> None:
         """All actions of the first closed batch are stored: what it touched may be saved, `after_s` from now."""
-        due = time.monotonic() + after_s
+        now = time.monotonic()
+        due = now + after_s
         pending = self._pending
         for run_id, seq in self._closed.popleft().items():
             left = pending[run_id] - 1
@@ -129,7 +130,7 @@ class Roster:
                 seat.due = max(due, seat.due)
                 self._unsaved[run_id] = seat
             if seat.run.ended:
-                seat.due = 0.0
+                seat.due = min(seat.due, now)
 
     def _is_moving(self, run_id: str) -> bool:
         """Whether a batch that touched the run is under way: it must not be saved, nor forgotten."""

@@ -105,7 +105,8 @@ class Takeover:
         self._decider.unsaved_from = position.seq + 1
         if not self._follower.opened:
             await self._follower.open(position.low - 1)
-        await self._follower.fold(position.seq)
+        # Whoever led could decide these, and we cannot: that needs a letter as well.
+        self.unsettled.undecidable.extend((await self._follower.fold(position.seq)).undecidable)
         self._roster.cover(position.low)
         self._decider.active = position.active
         await self._keeper.begin(position)
