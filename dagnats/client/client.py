@@ -21,6 +21,7 @@ from dagnats.model.identifier import is_run_id, near
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import compact
 from dagnats.runtime.blob import carried, resolved
+from dagnats.runtime.limit import is_held
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
 
@@ -254,6 +255,7 @@ class AsyncClient:
                 def_hash=definition.identity,
                 input=msgspec.Raw(carries),
                 core_version=CORE_VERSION,
+                held=await is_held(self._ports.log, definition.name),
             ),
         )
         data, last = encode_event(event), 0

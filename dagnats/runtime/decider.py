@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dagnats.errors import DecodeError
 from dagnats.model.event import CORE_VERSION, Record, WorkflowStarted, decode_event
 from dagnats.model.identifier import is_reserved, is_run_id
+from dagnats.model.ops import FactRecord, decode_fact, is_fact
 from dagnats.runtime.blob import BlobLost, filled, has_reference
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
@@ -63,13 +64,15 @@ class Decider:
         self.active = 0
         """Runs that have begun and not ended."""
         self.live_from = 0
-        """From this event on nobody has decided before us: no snapshot can be ahead of it. 0: not known yet."""
+        """From this event on nobody has decided before us. 0: not known yet."""
+        self.unsaved_from = 0
+        """No snapshot can know of this event, or of later ones. 0: not known yet."""
 
     # -- a batch -----------------------------------------------------------------------------------------------
 
-    async def read(self, entries: Sequence[Entry]) -> tuple[list[Record], list[Unreadable]]:
+    async def read(self, entries: Sequence[Entry]) -> tuple[list[Record | FactRecord], list[Unreadable]]:
         """The events in a batch, with everything in memory that deciding them takes."""
-        records: list[Record] = []
+        records: list[Record | FactRecord] = []
         poison: list[Unreadable] = []
         heavy: list[int] = []
         new: set[str] = set()
@@ -77,6 +80,7 @@ class Decider:
         for entry in entries:
             seq, time_ns, run_id, data, first = entry
             if is_reserved(run_id):
+                _read_fact(entry, records, poison)
                 continue
             try:
                 records.append(Record(seq, time_ns, _event_of(entry)))
@@ -96,17 +100,20 @@ class Decider:
             await self._fill(records, heavy)
         return records, poison
 
-    async def _fill(self, records: list[Record], heavy: Iterable[int]) -> None:
+    async def _fill(self, records: list[Record | FactRecord], heavy: Iterable[int]) -> None:
         """Give events their payloads where deciding looks into them; without them, their runs are parked."""
-        hashes = {event.run_id: event.payload.def_hash for _, _, event in records if isinstance(event, WorkflowStarted)}
+        events = (record.event for record in records if isinstance(record, Record))
+        hashes = {event.run_id: event.payload.def_hash for event in events if isinstance(event, WorkflowStarted)}
         for at in heavy:
-            run_id = records[at].event.run_id
+            record = records[at]
+            assert isinstance(record, Record), "facts have no payloads"
+            run_id = record.event.run_id
             seat = self._roster.seat(run_id)
             identity = seat.run.def_hash if seat is not None else hashes.get(run_id)
             if identity is None:
                 continue
             try:
-                records[at] = await self._filled(self._graphs[identity], records[at])
+                records[at] = await self._filled(self._graphs[identity], record)
             except BlobLost as lost:
                 self._unloadable[run_id] = lost
 
@@ -178,7 +185,7 @@ class Decider:
 
     async def _load(self, run_id: str, before: int) -> None:
         """Have a run in memory as it was before event `before`, unless that was its first."""
-        ahead_from = before if self.live_from and before >= self.live_from else 0
+        ahead_from = before if self.unsaved_from and before >= self.unsaved_from else 0
         recalled = await persist(lambda: recall(self._ports, run_id, ahead_from=ahead_from))
         try:
             run = await self.refold([record for record in recalled.later if record.seq < before], recalled.run)
@@ -203,9 +210,11 @@ class Decider:
         except Exception as error:
             raise CoreError(f"{type(error).__name__}: {error}") from error
 
-    async def _load_definitions(self, records: Iterable[Record]) -> None:
+    async def _load_definitions(self, records: Iterable[Record | FactRecord]) -> None:
         wanted: set[tuple[str, str]] = set()
         for record in records:
+            if isinstance(record, FactRecord):
+                continue
             event = record.event
             if isinstance(event, WorkflowStarted):
                 known = self._graphs.get(event.payload.def_hash)
@@ -225,6 +234,16 @@ class Decider:
         if len(self._graphs) > _MOST_GRAPHS:
             used = {seat.run.def_hash for seat in self._roster}
             self._graphs = {identity: graph for identity, graph in self._graphs.items() if identity in used}
+
+
+def _read_fact(entry: Entry, records: list[Record | FactRecord], poison: list[Unreadable]) -> None:
+    """An entry of a history of DagNats's own: what is not about gates is somebody else's."""
+    if not is_fact(entry.run_id):
+        return
+    try:
+        records.append(FactRecord(entry.seq, entry.time_ns, decode_fact(entry.data)))
+    except DecodeError as error:
+        poison.append(Unreadable(entry, error))
 
 
 def _event_of(entry: Entry) -> AnyEvent:

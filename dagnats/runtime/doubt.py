@@ -99,6 +99,8 @@ class Doubt:
 
     async def _of_itself(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
         seat = self._roster.seat(run_id)
+        if seat is None and all(isinstance(action, AppendEvent) for action in actions):
+            return await self._unwritten(run_id, actions)
         if seat is None:  # parked meanwhile: whoever takes it up again settles everything
             return []
         # The queue first: a task leaves it only after its answer is in the log.
@@ -117,6 +119,16 @@ class Doubt:
                 return await persist(lambda: self._ports.log.first(action.start.run_id)) > 0
             case _:
                 return False
+
+    async def _unwritten(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
+        """Events for a run that we do not have in memory: those that its history does not have."""
+        after = min(decided_by(action) for action in actions)
+        later = decoded(await persist(lambda: self._ports.log.read(run_id, after=after)))
+        return [
+            action
+            for action in actions
+            if isinstance(action, AppendEvent) and not any(_is_same(record, action) for record in later)
+        ]
 
     async def _is_kept(self, action: SendDeadLetter) -> bool:
         """Whether the dead letter of this attempt is there."""

@@ -16,6 +16,7 @@ from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.follower import Follower
 from dagnats.runtime.leader import LOOK_S, Leader
 from dagnats.runtime.lease import Leadership, LeaseLost
+from dagnats.runtime.ledger import Ledger
 from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
@@ -127,6 +128,7 @@ class _Term:
         window_s = await persist(self._ports.log.id_window_s)
         doubt = Doubt(self._ports, self._roster, self._decider)
         aside = Aside()
+        ledger = Ledger(self._ports, self._keeper)
         correlator = Correlator(
             self._ports, self._feeds, self._errands, holder=self._holder, check=self._leadership.check
         )
@@ -141,6 +143,7 @@ class _Term:
             decider=self._decider,
             doubt=doubt,
             outbox=outbox,
+            ledger=ledger,
             now_ns=self._leadership.server_now_ns,
         )
         await correlator.begin()
@@ -159,6 +162,8 @@ class _Term:
             decider=self._decider,
             doubt=doubt,
             outbox=outbox,
+            gates=takeover.gates,
+            ledger=ledger,
             aside=aside,
             save_after_s=self._save_after_s,
             look_s=LOOK_S * self._pace,

@@ -152,6 +152,10 @@ class TaskQueue(Protocol):
         them."""
         ...
 
+    async def shut(self, task_types: Sequence[str]) -> None:
+        """Hand out no tasks of these types until further notice, and those of all other types again."""
+        ...
+
     async def last(self) -> int:
         """The sequence of the newest task that was ever queued; 0 when there was none."""
         ...

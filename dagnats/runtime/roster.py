@@ -120,7 +120,8 @@ class Roster:
 
     def commit(self, *, after_s: float) -> None:
         """All actions of the first closed batch are stored: what it touched may be saved, `after_s` from now."""
-        due = self._clock() + after_s
+        now = self._clock()
+        due = now + after_s
         pending = self._pending
         for run_id, seq in self._closed.popleft().items():
             left = pending[run_id] - 1
@@ -136,7 +137,7 @@ class Roster:
                 seat.due = max(due, seat.due)
                 self._unsaved[run_id] = seat
             if seat.run.ended:
-                seat.due = 0.0
+                seat.due = min(seat.due, now)
 
     def _is_moving(self, run_id: str) -> bool:
         """Whether a batch that touched the run is under way: it must not be saved, nor forgotten."""
@@ -176,10 +177,14 @@ class Roster:
 
     # -- saving ----------------------------------------------------------------------------------------------
 
-    def take(self, most: int) -> list[Seat]:
-        """Up to `most` runs that are due to be saved; each is to be given to `saved`."""
+    def take(self, most: int, *, upto: int = 2**63) -> list[Seat]:
+        """Up to `most` runs that are due to be saved, none beyond event `upto`; each is to be given to `saved`."""
         now = self._clock()
-        ready = (seat for seat in self._unsaved.values() if seat.due <= now and not self._is_moving(seat.run.run_id))
+        ready = (
+            seat
+            for seat in self._unsaved.values()
+            if seat.due <= now and seat.run.seq <= upto and not self._is_moving(seat.run.run_id)
+        )
         taken = list(islice(ready, most))
         for seat in taken:
             run_id = seat.run.run_id

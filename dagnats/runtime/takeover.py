@@ -26,6 +26,7 @@ from dagnats.runtime.core.action import (
     StartChild,
 )
 from dagnats.runtime.core.advance import advance
+from dagnats.runtime.core.gate.fold import Gates
 from dagnats.runtime.follower import Unsettled
 from dagnats.runtime.letter import PARKED
 from dagnats.runtime.patience import persist
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.decider import Decider
     from dagnats.runtime.doubt import Doubt
     from dagnats.runtime.follower import Follower
+    from dagnats.runtime.ledger import Ledger
     from dagnats.runtime.outbox import Outbox
     from dagnats.runtime.ports import Ports
     from dagnats.runtime.position import PositionKeeper
@@ -78,6 +80,7 @@ class Takeover:
         decider: Decider,
         doubt: Doubt,
         outbox: Outbox,
+        ledger: Ledger,
         now_ns: Callable[[], int],
     ) -> None:
         self._ports = ports
@@ -87,7 +90,10 @@ class Takeover:
         self._decider = decider
         self._doubt = doubt
         self._outbox = outbox
+        self._ledger = ledger
         self._now_ns = now_ns
+        self.gates = Gates()
+        """What crosses runs, as it is where deciding begins."""
         self.unsettled = Unsettled([], [])
         """What could not be folded, and nobody may have seen to."""
         self.anew = False
@@ -116,9 +122,14 @@ class Takeover:
         return entry is None or entry.time_ns == position.time_ns
 
     async def _go_on(self, position: Position, last: int) -> int:
+        gates = await self._ledger.open(position.gates)
+        if gates is None:
+            raise LogCut("the gates' entries are not where the position says: everything is folded again")
+        self.gates = gates
+        self._decider.unsaved_from = position.seq + 1
         if not self._follower.opened:
             await self._follower.open(position.low - 1)
-        # Whoever led has buried what cannot be read; what only we cannot decide, nobody has seen to.
+        # Whoever led could decide these, and we cannot: that needs a letter as well.
         self.unsettled.undecidable.extend((await self._follower.fold(position.seq)).undecidable)
         self._roster.cover(position.low)
         self._decider.active = position.active
@@ -134,8 +145,9 @@ class Takeover:
         await self._follower.reset()
         await persist(self._ports.snapshots.purge)
         await self._follower.open(0)
+        self.gates = Gates()
         for upto in [*range(_SLICE, last, _SLICE), last]:
-            poison, undecidable = await self._follower.fold(upto)
+            poison, undecidable = await self._follower.fold(upto, self.gates)
             self.unsettled.poison.extend(poison)
             self.unsettled.undecidable.extend(undecidable)
             for seat in self._roster:
@@ -157,10 +169,14 @@ class Takeover:
             tasks=tasks,
             epoch=self._outbox.epoch,
         )
+        self._decider.unsaved_from = last + 1
         await self._keeper.begin(msgspec.structs.replace(position, anew=True))
         for at in range(0, len(live), _RUNS_AT_ONCE):
             await self._make_good(live[at : at + _RUNS_AT_ONCE], last)
-        await self._keeper.begin(msgspec.structs.replace(position, tasks=max(tasks, self._outbox.newest_task)))
+        await self._outbox.act(await self._doubt.left(self.gates.outstanding()))
+        self._ledger.begin(self.gates)
+        tasks = max(tasks, self._outbox.newest_task)
+        await self._keeper.begin(msgspec.structs.replace(position, tasks=tasks, gates=self._ledger.mark()))
         await self._unpark(last)
         return last
 
@@ -196,7 +212,20 @@ class Takeover:
                 break
             run = decision.run
             actions += [action for action in decision.actions if isinstance(action, _MADE_GOOD)]
-        return actions
+        return self._let_through(actions)
+
+    def _let_through(self, actions: list[AnyAction]) -> list[AnyAction]:
+        """Without tasks that a gate holds; of an attempt that a gate held, the task that it let go."""
+        newest = {(action.step_id, action.attempt): action for action in actions if isinstance(action, EnqueueTask)}
+        return [
+            action
+            for action in actions
+            if not isinstance(action, EnqueueTask)
+            or (
+                newest[action.step_id, action.attempt] is action
+                and not self.gates.waits(action.run_id, action.step_id, action.attempt)
+            )
+        ]
 
     async def _unpark(self, upto: int) -> None:
         """Go on with runs that an engine before us could not decide and we can."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import ConflictError, RefusedError
 from dagnats.runtime.jetstream.publish import id_block
@@ -14,7 +14,7 @@ from dagnats.runtime.jetstream.read import messages_of, state_of
 from dagnats.runtime.jetstream.resources import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from dagnats.runtime.jetstream.batch import GroupCommit
     from dagnats.runtime.jetstream.channel import Message
@@ -25,6 +25,7 @@ _OVERLAP = 10100  # another consumer of the work queue has a filter that shares 
 _EXISTS = 10148
 _SECOND = 1_000_000_000
 _CANCEL = "dagnats.cancel."
+_FOR_EVER = "2200-01-01T00:00:00Z"
 
 
 def durable_name(task_type: str, group: str = "") -> str:
@@ -61,12 +62,35 @@ class JetStreamTaskQueue:
         messages = await messages_of(self._link, TASKS, _subject(task_type, group, run_id))
         return [message.data for message in messages]
 
+    async def shut(self, task_types: Sequence[str]) -> None:
+        """Pause the types' consumers, those of worker groups too: what they have in hand goes on."""
+        for consumer in await self._consumers():
+            paused = _serves(consumer, task_types)
+            if paused is not bool(consumer.get("paused")):
+                until = {"pause_until": _FOR_EVER} if paused else {}
+                await self._link.api(f"CONSUMER.PAUSE.{TASKS}.{consumer['name']}", until)
+
+    async def _consumers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = await self._link.api(f"CONSUMER.LIST.{TASKS}", {"offset": len(found)})
+            found += page.get("consumers") or []
+            if not page.get("consumers") or len(found) >= page.get("total", 0):
+                return found
+
     async def last(self) -> int:
         last: int = (await state_of(self._link, TASKS))["last_seq"]
         return last
 
     def cancel(self, run_id: str, data: bytes) -> None:
         self._link.send(_CANCEL + run_id, data)
+
+
+def _serves(consumer: dict[str, Any], task_types: Sequence[str]) -> bool:
+    """Whether a consumer is of one of these types: the whole type's, or a worker group's."""
+    group = str(consumer["config"].get("filter_subject", "")).rpartition(".")[0].rpartition(".")[2]
+    names = {durable_name(task_type) for task_type in task_types}
+    return consumer["name"] in names or consumer["name"].removesuffix(f"-{group}") in names
 
 
 def hear_cancellations(link: Link, told: Callable[[str, bytes], None]) -> Callable[[], None]:

@@ -42,6 +42,7 @@ class Consumer:
         self._again: list[int] = []
         self._held: dict[int, asyncio.TimerHandle] = {}  # until when
         self._deliveries: dict[int, int] = {}
+        self._paused = False
         self._rooms: dict[Puller, int] = {}  # who waits, for how many, in order
         stream.listen(self._on_message)
 
@@ -55,6 +56,11 @@ class Consumer:
     def leave(self, puller: Puller) -> None:
         """Deliver no more to it."""
         self._rooms.pop(puller, None)
+
+    def pause(self, paused: bool) -> None:
+        """Hand out nothing until further notice, or go on."""
+        self._paused = paused
+        self._hand_out()
 
     def acknowledge(self, seq: int) -> None:
         """A message is done with."""
@@ -93,7 +99,7 @@ class Consumer:
 
     def _hand_out(self) -> None:
         self._rooms = {puller: room for puller, room in self._rooms.items() if not puller.is_gone()}
-        while self._rooms and (message := self._next()) is not None:
+        while self._rooms and not self._paused and (message := self._next()) is not None:
             puller = next(iter(self._rooms))
             room = self._rooms.pop(puller) - 1
             if room:

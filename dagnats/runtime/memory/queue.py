@@ -12,7 +12,7 @@ from dagnats.runtime.memory.link import Call
 from dagnats.runtime.ports import Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from dagnats.runtime.memory.link import Link
     from dagnats.runtime.memory.server import MemoryServer
@@ -52,6 +52,13 @@ class MemoryTaskQueue:
 
     async def last(self) -> int:
         return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))
+
+    async def shut(self, task_types: Sequence[str]) -> None:
+        def set_all() -> None:
+            for (task_type, _), consumer in self._server.queues.items():
+                consumer.pause(task_type in task_types)
+
+        await self._link.request(Call("tasks.shut", "task.>", set_all))
 
     def cancel(self, run_id: str, data: bytes) -> None:
         subject = f"dagnats.cancel.{run_id}"

@@ -52,7 +52,7 @@ class MemoryServer:
         self.waiters = stream(newest_only=True)
         self.signals = stream(newest_only=True)
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
-        self.queues: dict[str, Consumer] = {}
+        self.queues: dict[tuple[str, str], Consumer] = {}
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
         self.notices: list[tuple[Callable[[str, bytes], None], Link]] = []
         self.keys: dict[str, bytes] = {}
@@ -74,10 +74,11 @@ class MemoryServer:
 
     def queue(self, task_type: str, group: str, ack_wait_s: float) -> Consumer:
         """The consumer of a task type, or of one group; whoever asks first sets its ack wait."""
-        pattern = f"task.{task_type}.{group}.*" if group else f"task.{task_type}.*"
-        if pattern not in self.queues:
-            self.queues[pattern] = Consumer(self.tasks, self.timetable, pattern, ack_wait_s)
-        return self.queues[pattern]
+        queue = self.queues.get((task_type, group))
+        if queue is None:
+            pattern = f"task.{task_type}.{group}.*" if group else f"task.{task_type}.*"
+            queue = self.queues[task_type, group] = Consumer(self.tasks, self.timetable, pattern, ack_wait_s)
+        return queue
 
     @property
     def streams(self) -> tuple[Stream, ...]:
