@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from dagnats.errors import Abort
 from dagnats.handling.codec import codec_for
 from dagnats.handling.handler import Handler
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass(slots=True)
@@ -111,6 +108,6 @@ def answering(task: str, *, returns: Any = None, raises: BaseException | type[Ba
     return Handler(task, answer)
 
 
-def doubling(task: str, function: Callable[..., Any] | Handler[..., Any], names: dict[str, Any]) -> Handler[..., Any]:
+def doubling(task: str, function: Any, names: dict[str, Any]) -> Handler[..., Any]:
     """A test's own function as a handler. Raises DefinitionError when it has another shape."""
-    return function if isinstance(function, Handler) else Handler(task, function, names)
+    return cast("Handler[..., Any]", function) if isinstance(function, Handler) else Handler(task, function, names)

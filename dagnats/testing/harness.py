@@ -20,6 +20,7 @@ from dagnats.handling.handler import Handler
 from dagnats.handling.source import caller_names
 from dagnats.model.definition import WorkflowDef
 from dagnats.model.identifier import near
+from dagnats.model.step import WORKER_RUN
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.loop import VirtualLoop
 from dagnats.runtime.memory.process import Process
@@ -305,5 +306,5 @@ def _handlers(
 
 def _doubles(definitions: Iterable[WorkflowDef], handlers: dict[str, Handler[..., Any]]) -> dict[str, Double]:
     """One for each task type that is served, or asked for."""
-    asked = {step.task for definition in definitions for step in definition.steps if step.task}
+    asked = {step.task for definition in definitions for step in definition.steps if step.type in WORKER_RUN}
     return {task: Double(task, handlers.get(task)) for task in [*handlers, *sorted(asked - handlers.keys())]}

@@ -20,17 +20,17 @@ def outside_of_loops() -> Generator[None]:
 
     These are the functions that asyncio documents for those who write event loops and tasks of their own.
     """
-    loop = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]  # see above
+    loop = asyncio._get_running_loop()
     if loop is None:
         yield
         return
     task = asyncio.current_task(loop)
     if task is not None:
-        asyncio.tasks._leave_task(loop, task)  # pyright: ignore[reportPrivateUsage]  # see above
-    asyncio._set_running_loop(None)  # pyright: ignore[reportPrivateUsage]  # see above
+        asyncio.tasks._leave_task(loop, task)
+    asyncio._set_running_loop(None)
     try:
         yield
     finally:
-        asyncio._set_running_loop(loop)  # pyright: ignore[reportPrivateUsage]  # see above
+        asyncio._set_running_loop(loop)
         if task is not None:
-            asyncio.tasks._enter_task(loop, task)  # pyright: ignore[reportPrivateUsage]  # see above
+            asyncio.tasks._enter_task(loop, task)
