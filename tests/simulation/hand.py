@@ -119,7 +119,14 @@ class Hand:
             "approve": lambda run: self._answer(run, ApprovalGranted),
             "reject": lambda run: self._answer(run, ApprovalRejected),
             "match": self._match,
+            "release": self._release,
         }
+
+    def _release(self, run: Run) -> AnyEvent | None:
+        """Let go what waits for a person."""
+        if run.paused:
+            return WorkflowResumed(run_id=run.run_id, payload=BY)
+        return self._answer(run, ApprovalGranted)
 
     @staticmethod
     def _live(run: Run) -> bool:

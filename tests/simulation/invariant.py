@@ -190,6 +190,8 @@ def _endings(outcome: Outcome, story: Story) -> Iterator[str]:
     if outcome.tail_was_lost:
         return
     ended, run = 0, None
+    if story.wrong:
+        return
     for record in story.records:
         run = _advanced({story.graph.identity: story.graph}, run, record)
         if isinstance(record.event, TerminalEvent) and (ended or (run is not None and run.ended)):
@@ -310,7 +312,8 @@ def _snapshot(outcome: Outcome, story: Story) -> Iterator[str]:
         return
     stored = outcome.server.runs.last(f"run.{run.run_id}")
     if stored is None:
-        yield "it has no snapshot"
+        if not outcome.tail_was_lost:  # else ended runs are left without, their histories will do
+            yield "it has no snapshot"
         return
     snapshot = decode_run(stored.data)
     if run.ended and snapshot.seq != run.seq:

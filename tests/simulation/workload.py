@@ -11,7 +11,6 @@ from dagnats.errors import Abort, Retry
 from dagnats.handling.context import TaskContext
 from dagnats.handling.handler import Handler
 from dagnats.model.check import load_definition
-from dagnats.model.json import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,12 +181,12 @@ class Workshop:
         return [self._handler(task) for task in TASKS]
 
     def _handler(self, task: str) -> Handler[..., Any]:
-        async def work(value: bytes, context: TaskContext) -> bytes:
+        async def work(value: Any, context: TaskContext) -> Any:
             return await self._work(task, context)
 
-        return Handler(task, work, {"TaskContext": TaskContext})
+        return Handler(task, work, {"TaskContext": TaskContext, "Any": Any})
 
-    async def _work(self, task: str, context: TaskContext) -> bytes:
+    async def _work(self, task: str, context: TaskContext) -> Any:
         begun_after = self._last()
         where = (context.run_id, context.step_id, context.attempt, begun_after)
         self.effects.append(Effect(*where, done=False))
@@ -225,14 +224,14 @@ def _base(step_id: str) -> str:
     return base if not rest or rest.startswith(("map.", "for.")) else ""
 
 
-def _result(task: str, number: int, context: TaskContext) -> bytes:
+def _result(task: str, number: int, context: TaskContext) -> Any:
     match task:
         case "list":
-            return encode([{"n": at} for at in range(number % 7)])
+            return [{"n": at} for at in range(number % 7)]
         case "plan":
-            return encode({"steps": _plan(number)})
+            return {"steps": _plan(number)}
         case _:
-            return encode({"n": number % 100, "attempt": context.attempt, "step": context.step_id})
+            return {"n": number % 100, "attempt": context.attempt, "step": context.step_id}
 
 
 def _plan(number: int) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ class Graph:
         self.size = len(main)
         self._shared = _shared(definition)
         self._read = _read(definition)
-        self._plans: OrderedDict[bytes, dict[str, Node]] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, bytes], dict[str, Node]] = OrderedDict()
         self._rank()
 
     def _rank(self) -> None:
@@ -121,9 +121,10 @@ class Graph:
         data = bytes(run.plans.get(planner, NOTHING))
         if not data:
             return {}
-        nodes = self._plans.get(data)
+        key = (planner, data)  # two planners may return the same
+        nodes = self._plans.get(key)
         if nodes is None:
-            nodes = self._plans[data] = generated(planner, data, self._default_retry)
+            nodes = self._plans[key] = generated(planner, data, self._default_retry)
             if len(self._plans) > _MOST_PLANS:
                 self._plans.popitem(last=False)
         return nodes
