@@ -186,7 +186,7 @@ class Decider:
                 if known is None or known.unusable:
                     wanted.add((event.payload.workflow, event.payload.def_hash))
         if wanted:
-            await asyncio.gather(*(self._load_graph(*pair) for pair in wanted))
+            await asyncio.gather(*(self._load_graph(*pair) for pair in sorted(wanted)))
 
     async def _load_graph(self, workflow: str, identity: str) -> None:
         known = self._graphs.get(identity)

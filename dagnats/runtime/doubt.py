@@ -69,7 +69,7 @@ class Doubt:
         if seat is None:  # parked meanwhile: whoever takes it up again settles everything
             return []
         # The queue first: a task leaves it only after its answer is in the log.
-        types = {action.task for action in actions if isinstance(action, EnqueueTask)}
+        types = sorted({action.task for action in actions if isinstance(action, EnqueueTask)})
         queued = await self._queued(run_id, types)
         known = await self._known(seat.run, min(decided_by(action) for action in actions), queued)
         left = [action for action in actions if _is_left(action, known)]
@@ -81,7 +81,7 @@ class Doubt:
         letters = await persist(lambda: self._ports.dead_letters.find(subject))
         return any(letter.headers.get("Dagnats-Dlq-Attempts") == str(action.attempt) for letter in letters)
 
-    async def _queued(self, run_id: str, types: set[str]) -> set[tuple[str, int]]:
+    async def _queued(self, run_id: str, types: Sequence[str]) -> set[tuple[str, int]]:
         found: set[tuple[str, int]] = set()
         for task_type in types:
             for data in await persist(lambda task_type=task_type: self._ports.tasks.waiting(task_type, run_id)):

@@ -179,7 +179,7 @@ class Outbox:
             case DropTimer():
                 self._aside.spawn(self._tidy(self._ports.timers.drop, action.run_id, action.seq))
             case CancelTasks() if action.ended:
-                for task_type in {task for _, task, _ in action.steps}:
+                for task_type in dict.fromkeys(task for _, task, _ in action.steps):
                     self._aside.spawn(self._tidy(self._ports.tasks.drop, task_type, action.run_id))
             case _:
                 pass

@@ -59,7 +59,7 @@ class Workbench:
         self._loop = asyncio.get_running_loop()
         self._sweep = Sweep(self._look)
         self._cancelled = Cancelled()
-        self._attempts: set[Attempt] = set()
+        self._attempts: dict[Attempt, None] = {}  # in order of arrival
         self._left: set[asyncio.Task[None]] = set()  # handlers that do not end
 
     def take(self, handler: Handler[..., Any], delivery: TaskDelivery, slots: Slots) -> None:
@@ -111,7 +111,7 @@ class Workbench:
     # -- one attempt -----------------------------------------------------------------------------------------
 
     def _begin(self, attempt: Attempt, answer: Callable[[Attempt], Awaitable[None]]) -> None:
-        self._attempts.add(attempt)
+        self._attempts[attempt] = None
         attempt.work = self._loop.create_task(self._run(attempt, answer), name="attempt")
 
     async def _run(self, attempt: Attempt, answer: Callable[[Attempt], Awaitable[None]]) -> None:
@@ -130,7 +130,7 @@ class Workbench:
         if not attempt.abandoned:
             let_go()
             attempt.free()
-            self._attempts.discard(attempt)
+            self._attempts.pop(attempt, None)
 
     async def _answer(self, attempt: Attempt) -> None:
         """Run an attempt, unless nobody waits for it, and store what became of it."""
@@ -231,7 +231,7 @@ class Workbench:
     def _abandon(self, attempt: Attempt, task: Task) -> None:
         """Let go of a task whose handler does not end, so that somebody else gets its slot."""
         _warn(attempt, self._cancel_grace_s)
-        self._attempts.discard(attempt)
+        self._attempts.pop(attempt, None)
         attempt.free()
         heir = attempt.abandon()
         self._left.add(attempt.work)

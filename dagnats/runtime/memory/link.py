@@ -8,7 +8,7 @@ calling it is loss, calling it twice is duplication, and calling several in anot
 from __future__ import annotations
 
 import asyncio
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dagnats.errors import DagnatsError, UnavailableError
@@ -85,6 +85,10 @@ class Link:
             self.loop.call_later(delay_s, self._arrive, arrive, context=self._context)
         else:
             self.loop.call_soon(self._arrive, arrive, context=self._context)
+
+    def later(self, arrive: Callable[[], None], delay_s: float) -> None:
+        """Let something arrive at the server so much later, whatever becomes of us meanwhile: for `carry`."""
+        self.loop.call_later(delay_s, arrive, context=Context())
 
     def _arrive(self, arrive: Callable[[], None]) -> None:
         if not self.dead:

@@ -48,6 +48,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._now = 0.0
         self._working = 0  # threads that work for us
+        self._since: float | None = None  # up to when their time has been counted, by the real clock
         self._processes: list[Process] = []
         self.steps = 0
         self.on_step: Callable[[int], None] | None = None
@@ -101,6 +102,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         """What `BaseEventLoop` calls again and again: wait for something to be ready, and run what is."""
         self._forget_cancelled()
+        self._pass_really()
         if not self._ready:
             self._go_on()
         elif self._working or len(self._selector.get_map()) > self._own_files:
@@ -138,10 +140,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Nothing is ready: let time pass until something is."""
         due = self._scheduled[0].when() if self._scheduled else None
         if self._working:
-            begun = time.monotonic()
-            self._look(None if due is None else due - self._now)
-            passed = self._now + time.monotonic() - begun
-            self._now = passed if due is None else min(passed, due)
+            self._look(None if due is None else max(due - self._now, 0))
+            self._pass_really()
             return
         if len(self._selector.get_map()) > self._own_files:
             self._look(_IO_PATIENCE_S if due is not None else None)
@@ -150,6 +150,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if due is None:
             raise Deadlock("everything waits for something else, and no timer is set")
         self._now = max(self._now, due)
+
+    def _pass_really(self) -> None:
+        """While threads work, time is what it is."""
+        since, self._since = self._since, time.monotonic() if self._working else None
+        if since is not None:
+            self._now += time.monotonic() - since
 
     def _look(self, most_s: float | None) -> None:
         """See which files are ready, after so many real seconds at most."""

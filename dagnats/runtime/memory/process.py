@@ -5,12 +5,12 @@ A killed process ends as `kill -9` ends a real one: between two callbacks, with 
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine
 
     from dagnats.runtime.memory.loop import VirtualLoop
@@ -79,12 +79,16 @@ class Process:
         if self.alive:
             self.alive = False
             self.held = None
+            for task in self._tasks:
+                _hide(task)
             for call in self._at_end:
                 call()
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Keep a task of this process: a dead one must not be collected, which would run its `finally` blocks."""
         self._tasks.add(task)
+        if not self.alive:  # its last callback goes on to its end
+            _hide(task)
         task.add_done_callback(self._tasks.discard, context=Context())
 
     def bury(self) -> None:
@@ -94,3 +98,8 @@ class Process:
             with suppress(BaseException):
                 task.get_coro().close()
         self._tasks.clear()
+
+
+def _hide(task: asyncio.Task[Any]) -> None:
+    """Whoever ends a loop cancels all tasks and waits for them: for the dead ones, in vain."""
+    asyncio.tasks._unregister_task(task)  # documented for those who write tasks of their own

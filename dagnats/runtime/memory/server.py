@@ -89,7 +89,7 @@ class MemoryServer:
             if lost:
                 stream.cut(stream.last_seq - lost)
         for stream in self.streams:
-            stream.forget_ids(behind=stream.last_seq)
+            stream.forget_ids()
         for consumer in (self.wakeups, *self.queues.values()):
             consumer.restart()
         self._links = [link for link in self._links if not (link.dead or link.closed)]
