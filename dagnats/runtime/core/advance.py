@@ -324,5 +324,7 @@ def _skip(turn: Turn, event: StepSkipped) -> None:
     state = turn.state_of(step_id)
     if state.status in IN_FLIGHT:
         release(turn, step_id, state)
+        state.retry_at_ns = 0
     if state.status in ("pending", *IN_FLIGHT):
+        state.held = False
         completion.skipped(turn, node, step_id, state)

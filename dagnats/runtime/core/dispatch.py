@@ -45,8 +45,14 @@ def settle(turn: Turn) -> None:
         elif turn.ready:
             _offer(turn, turn.ready.popleft())
         elif not _next_in_line(turn):
-            break
-    if run.saga is None and not run.remaining:
+            _conclude(turn)
+            if not turn.ready:
+                return
+
+
+def _conclude(turn: Turn) -> None:
+    """Nothing more can be handed out now: end the run, or begin to undo it, if that is all that is left."""
+    if turn.run.saga is None and not turn.run.remaining:
         ending.complete(turn)
     else:
         failure.drained(turn)
