@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ from dagnats.model.event import (
     WorkflowPaused,
     WorkflowReopened,
     WorkflowResumed,
+    WorkflowStarted,
     encode_event,
 )
 from dagnats.model.json import encode
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from dagnats.model.event import AnyEvent
     from dagnats.model.run import Run
     from dagnats.runtime.core.graph import Graph
+    from dagnats.runtime.recall import Recalled
 
 BY = Note(by="somebody")
 ORDERS = ("pause", "resume", "skip", "reopen", "signal", "approve", "reject", "match", "fail", "cancel")
@@ -90,15 +92,15 @@ class Hand:
     def _id(self, run_id: str) -> str:
         return f"{run_id}.by-hand.{self._random.getrandbits(64):x}"
 
-    async def _folded(self, recalled: Any) -> Run | None:
+    async def _folded(self, recalled: Recalled) -> Run | None:
         run, later = recalled.run, recalled.later
-        if run is None and not later:
+        first = later[0].event if later else None
+        if run is not None:
+            name, identity = run.workflow_id, run.def_hash
+        elif isinstance(first, WorkflowStarted):
+            name, identity = first.payload.workflow, first.payload.def_hash
+        else:  # none yet, or its start was lost
             return None
-        name, identity = (
-            (run.workflow_id, run.def_hash)
-            if run is not None
-            else (later[0].event.payload.workflow, later[0].event.payload.def_hash)
-        )
         if identity not in self._graphs:
             self._graphs[identity] = graph_of(name, identity, await self._ports.definitions.version(name, identity))
         try:

@@ -43,6 +43,7 @@ class Outcome(NamedTuple):
         calm: Whether no fault happened at all.
         tail_was_lost: Whether the disk lost what was acknowledged.
         clock_was_set: Whether the server's clock was.
+        began_anew: Whether an engine folded everything again, and dropped all snapshots.
     """
 
     server: MemoryServer
@@ -54,6 +55,7 @@ class Outcome(NamedTuple):
     calm: bool
     tail_was_lost: bool
     clock_was_set: bool
+    began_anew: bool
 
 
 class Story(NamedTuple):
@@ -75,9 +77,8 @@ class Story(NamedTuple):
     wrong: list[str]
 
 
-def live_runs(outcome: Outcome) -> set[str]:
+def live_runs(outcome: Outcome, graphs: dict[str, Graph]) -> set[str]:
     """Runs that have not ended."""
-    graphs = {definition.identity: Graph(definition) for definition in outcome.definitions}
     found: set[str] = set()
     for run_id in _run_ids(outcome):
         run: Run | None = None
@@ -88,15 +89,14 @@ def live_runs(outcome: Outcome) -> set[str]:
     return found
 
 
-def faults_of(outcome: Outcome) -> list[str]:
+def faults_of(outcome: Outcome, graphs: dict[str, Graph]) -> list[str]:
     """Everything that is wrong."""
-    graphs = {definition.identity: Graph(definition) for definition in outcome.definitions}
     stories = {run_id: _story(outcome, graphs, run_id) for run_id in _run_ids(outcome)}
     wrong = list(outcome.broken)
     wrong += _letters(outcome)
     wrong += _acknowledged(outcome)
     for run_id, story in stories.items():
-        for check in (_life, _endings, _results, _skips, _undone, _early, _snapshot):
+        for check in (_life, _results, _skips, _undone, _early, _snapshot):
             wrong += [f"{run_id}: {what}" for what in check(outcome, story)]
         wrong += [f"{run_id}: {what}" for what in story.wrong]
     wrong += _effects(outcome, stories)
@@ -126,6 +126,7 @@ def _story(outcome: Outcome, graphs: dict[str, Graph], run_id: str) -> Story:
     saved_at = decode_run(stored.data).seq if stored is not None else 0
     run: Run | None = None
     saved = b""
+    ended_at = 0
     done_at: dict[str, int] = {}
     for record in records:
         try:
@@ -139,6 +140,13 @@ def _story(outcome: Outcome, graphs: dict[str, Graph], run_id: str) -> Story:
             if step_id not in done_at and state.status in _DONE:
                 done_at[step_id] = record.seq
         wrong += _limits(graphs[run.def_hash], run)
+        event = record.event
+        if isinstance(event, TerminalEvent) and run.ended:  # else it did not end it: a cancelled run is undone first
+            if ended_at and not outcome.tail_was_lost:
+                wrong.append(f"event {record.seq} ends it again, it had ended at {ended_at}")
+            ended_at = record.seq
+        elif isinstance(event, WorkflowReopened) and not run.ended:
+            ended_at = 0
         if record.seq == saved_at:
             saved = encode_run(run)
     graph = graphs[run.def_hash] if run is not None else next(iter(graphs.values()))
@@ -183,23 +191,6 @@ def _life(outcome: Outcome, story: Story) -> Iterator[str]:
         yield f"it has not ended: {run.status} {run.ending} {paused} {flying}, wakes at {run.wake_ns}"
     elif any(state.status in IN_FLIGHT for state in run.steps.values()):
         yield f"it has ended ({run.status}) with steps in flight"
-
-
-def _endings(outcome: Outcome, story: Story) -> Iterator[str]:
-    """Between two terminal events somebody has opened the run again."""
-    if outcome.tail_was_lost:
-        return
-    ended, run = 0, None
-    if story.wrong:
-        return
-    for record in story.records:
-        run = _advanced({story.graph.identity: story.graph}, run, record)
-        if isinstance(record.event, TerminalEvent) and (ended or (run is not None and run.ended)):
-            if ended:
-                yield f"event {record.seq} ends it again, it had ended at {ended}"
-            ended = record.seq
-        if isinstance(record.event, WorkflowReopened) and run is not None and not run.ended:
-            ended = 0
 
 
 # -- 3, 4, 5: order, fences, limits ----------------------------------------------------------------------------
@@ -312,7 +303,7 @@ def _snapshot(outcome: Outcome, story: Story) -> Iterator[str]:
         return
     stored = outcome.server.runs.last(f"run.{run.run_id}")
     if stored is None:
-        if not outcome.tail_was_lost:  # else ended runs are left without, their histories will do
+        if not outcome.began_anew:  # else ended runs are left without, their histories will do
             yield "it has no snapshot"
         return
     snapshot = decode_run(stored.data)

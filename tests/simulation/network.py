@@ -114,7 +114,7 @@ class RoughLink(Link):
     Those about different subjects may overtake each other, as on their way to streams with different leaders.
     """
 
-    watchdog_s = 2.0
+    watchdog_s = 5.0
 
     def __init__(self, network: Network, process: str) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from dagnats.client import run
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.event import TERMINAL_PREFIXES
 from dagnats.runtime import decider
-from dagnats.runtime.core.graph import graph_of
+from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.memory.loop import VirtualLoop
 from tests.simulation.hand import ORDERS, Acknowledged, Hand
 from tests.simulation.invariant import Outcome, faults_of, live_runs
@@ -124,6 +124,7 @@ class Scenario:
         self._started: dict[str, WorkflowDef] = {}
         self._open: set[str] = set()
         self._deaths: Counter[Boundary] = Counter()
+        self._began_anew = False
 
     def report(self) -> Report:
         """What came of it."""
@@ -139,12 +140,14 @@ class Scenario:
         world = World(asyncio.get_running_loop(), settings, network, self.trace)  # pyright: ignore[reportArgumentType]  # it is ours
         self.world = world
         self._deaths = world.deaths
-        self.definitions = [workflow(random, f"w{at}", self._types) for at in range(4)]
+        self.definitions = [workflow(random, f"w{at}", self._types) for at in range(3)]
         self.workshop = Workshop(
             self.seed, temper(random), self.definitions, lambda: world.server.history.last_seq
         )
         world.handlers = self.workshop.handlers()
         world.server.history.listen(self._event)
+        world.server.engine.listen(self._record)
+        self._graphs = {definition.identity: Graph(definition) for definition in self.definitions}
         self.client = world.client()
         self.hand = Hand(self.client, Random(f"{self.seed}/hand"))
         await self.client.register_all(self.definitions)
@@ -158,7 +161,7 @@ class Scenario:
         )
         await self._rough()
         await self._settle()
-        self.wrong += faults_of(self._outcome())
+        self.wrong += faults_of(self._outcome(), self._graphs)
 
     def _outcome(self) -> Outcome:
         return Outcome(
@@ -171,6 +174,7 @@ class Scenario:
             calm=not self.faults,
             tail_was_lost=self.trouble.tail_was_lost,
             clock_was_set=self.trouble.clock_was_set,
+            began_anew=self._began_anew,
         )
 
     def _event(self, message: Message) -> None:
@@ -180,6 +184,9 @@ class Scenario:
             self._open.discard(run_id)
         elif message.data.startswith(_REOPENED):
             self._open.add(run_id)
+
+    def _record(self, message: Message) -> None:
+        self._began_anew = self._began_anew or b'"anew":true' in message.data
 
     # -- what people do ----------------------------------------------------------------------------------------
 
@@ -192,7 +199,7 @@ class Scenario:
             self.world.server.timetable.late_ns = random.choice([0, 0, 200_000_000, 3_000_000_000])
         else:
             end = loop.time()
-        work = [self._start(f"r{at}", random.random() * 0.7) for at in range(random.randint(14, 22))]
+        work = [self._start(f"r{at}", random.random() * 0.7) for at in range(random.randint(20, 30))]
         work += [self._order(random.random()) for _ in range(random.randint(0, 14))]
         await asyncio.gather(self.trouble.happen(end), *work)
 
@@ -266,16 +273,19 @@ class Scenario:
     async def _until(self, done: Callable[[], bool], most_s: float) -> None:
         """Wait for it, and let go what waits for people meanwhile."""
         end = self.world.loop.time() + most_s
+        rounds = 0
         while not done() and self.world.loop.time() < end:
-            for run_id in sorted(self._open):
-                await self._try("release", run_id)
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(1.0)
+            rounds += 1
+            if rounds % 10 == 0:
+                for run_id in sorted(self._open):
+                    await self._try("release", run_id)
 
     def _ended(self) -> bool:
         """Whether every run has; the fold is asked when the last events say so."""
         if self._open:
             return False
-        self._open = live_runs(self._outcome())
+        self._open = live_runs(self._outcome(), self._graphs)
         return not self._open
 
 
