@@ -15,6 +15,7 @@ from dagnats.model.event import (
     TerminalEvent,
     TimerFired,
     WaitMatched,
+    WaitTimeout,
     WorkflowReopened,
     WorkflowStarted,
     decode_event,
@@ -202,10 +203,13 @@ def _results(outcome: Outcome, story: Story) -> Iterator[str]:
     if run is None:
         return
     first: dict[tuple[str, int], bytes] = {}
+    over: set[tuple[str, int]] = set()
     for record in story.records:
         event = record.event
         if isinstance(event, StepCompleted | WaitMatched):
             first.setdefault((event.step_id, event.attempt_number), bytes(event.payload))
+        elif isinstance(event, WaitTimeout):
+            over.add((event.step_id, event.attempt_number))
     for step_id, state in run.steps.items():
         node = story.graph.node(step_id, run)
         if node is None or state.status != "completed" or node.type not in ("normal", "agent", "wait_for_event"):
@@ -213,7 +217,7 @@ def _results(outcome: Outcome, story: Story) -> Iterator[str]:
         if state.part_of and run.steps[state.part_of].items:
             continue
         said = first.get((step_id, state.attempt))
-        if said is None and node.type == "wait_for_event":
+        if (step_id, state.attempt) in over:  # what came later came too late
             said = b'{"timeout":true}'
         if said is None or said != bytes(state.output):
             yield f"step {step_id} has the output {bytes(state.output)!r}; attempt {state.attempt} gave {said!r}"

@@ -71,7 +71,7 @@ def _offer(turn: Turn, step_id: str) -> None:
     elif run.paused or (fresh and _is_full(turn, state)):
         state.held = True
         state.retry_at_ns = 0
-        run.line.append(step_id)
+        run.line.insert(len(run.line) if fresh else _begun(turn), step_id)
     else:
         _begin(turn, node, step_id, state)
 
@@ -101,6 +101,21 @@ def _outputs(turn: Turn, state: StepState) -> Callable[[str], msgspec.Raw]:
 def _is_full(turn: Turn, state: StepState) -> bool:
     limit = turn.graph.max_steps
     return bool(limit) and turn.run.flying >= limit and not state.serves and not state.part_of
+
+
+def _begun(turn: Turn) -> int:
+    """The place in the line behind the steps that count as in flight already.
+
+    Those that do not would wait in front of them for the room that these take up.
+    """
+    run = turn.run
+    if not turn.graph.max_steps:
+        return len(run.line)
+    for at, step_id in enumerate(run.line):
+        state = run.steps.get(step_id)
+        if state is not None and state.status == "pending":
+            return at
+    return len(run.line)
 
 
 def _next_in_line(turn: Turn) -> bool:
