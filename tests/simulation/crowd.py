@@ -114,5 +114,8 @@ class Shown(NamedTuple):
 
 def failure(report: Report, shown: Shown = Shown()) -> list[str]:  # noqa: B008  # a value
     """A failed seed, for people."""
-    made = [f"seed {report.seed}: {len(report.wrong)} wrong", *(f"  {one[:600]}" for one in report.wrong[: shown.wrong])]
+    made = [
+        f"seed {report.seed}: {len(report.wrong)} wrong",
+        *(f"  {one[:600]}" for one in report.wrong[: shown.wrong]),
+    ]
     return [*made, *(f"    {line[:200]}" for line in report.lines[-shown.lines :])]

@@ -87,7 +87,14 @@ class Hand:
                 if not any(entry.data == data for entry in later):
                     continue
             self.acknowledged.append(Acknowledged(run_id, data))
+            if isinstance(event, WaitMatched):
+                await self._match_again(event)
             return True
+
+    async def _match_again(self, event: WaitMatched) -> None:
+        """Another event that fits comes right behind: whoever compares them may say both."""
+        later = msgspec.structs.replace(event, payload=msgspec.Raw(b'{"n":-1}'))
+        await self._ports.log.append(event.run_id, encode_event(later), id=self._id(event.run_id), within_s=5.0)
 
     def _id(self, run_id: str) -> str:
         return f"{run_id}.by-hand.{self._random.getrandbits(64):x}"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
-from dagnats.client.client import AsyncClient
-from dagnats.errors import ConflictError
-from dagnats.model.event import WaitMatched, WorkflowStarted
-from dagnats.runtime.attempt import Attempt
-from dagnats.runtime.core import advance, attempt, completion, dispatch, saga, turn
+from dagnats.model.event import WaitMatched, encode_event
+from dagnats.runtime.core import advance, attempt, completion, saga, turn
 from dagnats.runtime.leader import Leader
 from dagnats.runtime.lease import Leadership
 from dagnats.runtime.memory.history import MemoryLog
@@ -21,6 +19,7 @@ from dagnats.runtime.workbench import Workbench
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
+    from dagnats.runtime.attempt import Attempt
     from tests.simulation.scenario import Report
 
 
@@ -44,9 +43,7 @@ class Mutation(NamedTuple):
             yield
 
 
-def caught(
-    mutation: Mutation, seeds: Iterable[int], execute: Callable[[int], Report]
-) -> tuple[int | None, str]:
+def caught(mutation: Mutation, seeds: Iterable[int], execute: Callable[[int], Report]) -> tuple[int | None, str]:
     """The first seed that finds it, and what it says."""
     with mutation.applied():
         for seed in seeds:
@@ -60,15 +57,13 @@ def _any_attempt(_: Any) -> Any:
     return lambda state, event: state.status in ("queued", "running") and not state.retry_at_ns
 
 
-def _in_definition_order(sound: Any) -> Any:
-    def undo_all(turn: Any, undoing: Any) -> None:
-        sound(turn, undoing)
-        names = list(turn.graph.nodes)
-        order = sorted(undoing.order, key=names.index)
-        if undoing.order and order[0] == undoing.current:
-            undoing.order, undoing.queue = order, order[1:]
-        elif undoing.order:
-            undoing.queue = [name for name in order if name != undoing.current]
+def _in_definition_order(_: Any) -> Any:
+    def undo_all(made: turn.Turn, undoing: Any) -> None:
+        nodes, steps = made.graph.nodes, made.run.steps
+        names = [name for name, node in nodes.items() if name in steps and node.compensate]
+        undoing.order = [name for name in names if steps[name].status == "completed"]
+        undoing.queue = list(undoing.order)
+        saga._undo_next(made, undoing)  # pyright: ignore[reportPrivateUsage]  # the rest is sound
 
     return undo_all
 
@@ -100,27 +95,25 @@ def _ending_twice(sound: Any) -> Any:
         actions = list(actions)
         for action in actions:
             if type(action).__name__ == "EndRun":
-                sound_append = self._ports.log.append  # pyright: ignore[reportPrivateUsage]
-                sound_append(action.run_id, advance_encode(action.event), id=f"{action.id}.again")
+                log = self._ports.log  # pyright: ignore[reportPrivateUsage]  # the same way
+                log.append(action.run_id, encode_event(action.event), id=f"{action.id}.again")
         return sound(self, actions)
 
     return sent
 
 
-def advance_encode(event: Any) -> bytes:
-    """The event as it is written."""
-    from dagnats.model.event import encode_event
-
-    return encode_event(event)
-
-
 def _starting_anew(sound: Any) -> Any:
     async def append_after(self: MemoryLog, run_id: str, data: bytes, *, id: str, last: int) -> Any:
         if b'"workflow.started"' in data[:40]:
-            return await self.append(run_id, data, id=f"{id}.{self._link.loop.time()}")  # pyright: ignore[reportPrivateUsage]
+            return await sound(self, run_id, data, id=f"{id}.{secrets.token_hex(4)}", last=await _newest(self, run_id))
         return await sound(self, run_id, data, id=id, last=last)
 
     return append_after
+
+
+async def _newest(log: MemoryLog, run_id: str) -> int:
+    entries = await log.read(run_id)
+    return entries[-1].seq if entries else 0
 
 
 def _skipping_on(sound: Any) -> Any:
@@ -146,7 +139,7 @@ def _overwriting(sound: Any) -> Any:
             del stored
             try:
                 await sound(self, position)
-            except Exception as error:  # noqa: BLE001  # whoever it was: ours counts
+            except Exception as error:  # whoever it was: ours counts
                 if type(error).__name__ != "LeaseLost":
                     raise
             else:
@@ -181,5 +174,3 @@ MUTATIONS = (
     ),
     Mutation("wait matched twice", ((advance, "_current", _matching_again),)),
 )
-
-__all__ = ["MUTATIONS", "AsyncClient", "ConflictError", "Mutation", "WorkflowStarted", "caught", "dispatch"]

@@ -69,7 +69,7 @@ class Network:
         down: Whether the server is: nothing passes.
         faults: How often what happened.
         passed: How often each boundary was passed.
-        dying: Where the next process dies: a boundary, and how often it is passed before.
+        dying: Where processes die, by their kind and the boundary: how often it is passed before.
         killed: Called with the process's name when it is to die.
     """
 
@@ -80,7 +80,7 @@ class Network:
         self.passed = passed
         self.weather = CALM
         self.down = False
-        self.dying: dict[str, tuple[Boundary, int]] = {}
+        self.dying: dict[tuple[str, Boundary], int] = {}
         self.killed: Callable[[str, Boundary], None] = lambda _, __: None
 
     def happens(self, probability: float) -> bool:
@@ -98,13 +98,14 @@ class Network:
         self.passed[boundary] += 1
         if not self.dying:
             return
-        wanted = self.dying.get(process)
-        if wanted is None or wanted[0] != boundary:
+        doom = (process.rstrip("0123456789"), boundary)
+        left = self.dying.get(doom)
+        if left is None:
             return
-        if wanted[1]:
-            self.dying[process] = (boundary, wanted[1] - 1)
+        if left:
+            self.dying[doom] = left - 1
         else:
-            del self.dying[process]
+            del self.dying[doom]
             self.killed(process, boundary)
 
 

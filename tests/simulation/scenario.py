@@ -19,6 +19,7 @@ from dagnats.model.event import TERMINAL_PREFIXES
 from dagnats.runtime import decider
 from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.memory.loop import VirtualLoop
+from dagnats.runtime.position import decode_position
 from tests.simulation.hand import ORDERS, Acknowledged, Hand
 from tests.simulation.invariant import Outcome, faults_of, live_runs
 from tests.simulation.network import CALM, Boundary, Network
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _DAY_NS = 24 * 3600 * 1_000_000_000
 _REOPENED = b'{"type":"workflow.reopened"'
+_ASKING = {"step.wait.started": "event", "approval.requested": "answer"}
 _LONGEST_SETTLING_S = 1_200
 
 
@@ -121,12 +123,12 @@ class Scenario:
         self._open: set[str] = set()
         self._deaths: Counter[Boundary] = Counter()
         self._began_anew = False
+        self._holder = self._writer = b""
+        self._asked: dict[str, list[str]] = {}
 
     def report(self) -> Report:
         """What came of it."""
-        return Report(
-            self.seed, self.wrong, self.events, self.faults, self._deaths, self.trace.hash, self.trace.lines
-        )
+        return Report(self.seed, self.wrong, self.events, self.faults, self._deaths, self.trace.hash, self.trace.lines)
 
     def unhandled(self, context: dict[str, Any]) -> None:
         """What the event loop has to say. Who was stopped just when no answer came has not heard that."""
@@ -143,9 +145,7 @@ class Scenario:
         self.world = world
         self._deaths = world.deaths
         self.definitions = [workflow(random, f"w{at}", self._types) for at in range(3)]
-        self.workshop = Workshop(
-            self.seed, temper(random), self.definitions, lambda: world.server.history.last_seq
-        )
+        self.workshop = Workshop(self.seed, temper(random), self.definitions, lambda: world.server.history.last_seq)
         world.handlers = self.workshop.handlers()
         world.server.history.listen(self._event)
         world.server.engine.listen(self._record)
@@ -181,14 +181,26 @@ class Scenario:
 
     def _event(self, message: Message) -> None:
         run_id = message.subject[len("history.") :]
-        self.events[message.data[9 : message.data.index(b'"', 9)].decode()] += 1
+        kind = message.data[9 : message.data.index(b'"', 9)].decode()
+        self.events[kind] += 1
+        if kind in _ASKING:
+            self._asked.setdefault(_ASKING[kind], []).append(run_id)
         if message.data.startswith(TERMINAL_PREFIXES):
             self._open.discard(run_id)
         elif message.data.startswith(_REOPENED):
             self._open.add(run_id)
 
     def _record(self, message: Message) -> None:
+        """An engine that was relieved writes no position: who writes after another has the lease."""
+        if message.subject == "engine.lease":
+            self._holder = message.data or self._holder
+            return
         self._began_anew = self._began_anew or b'"anew":true' in message.data
+        position = decode_position(message.data)
+        by = position.by.encode() if position is not None else b""
+        if by not in (self._writer, self._holder):
+            self.wrong.append(f"{by!r} has moved the position after {self._writer!r}, without the lease")
+        self._writer = by
 
     # -- what people do ----------------------------------------------------------------------------------------
 
@@ -202,7 +214,7 @@ class Scenario:
         else:
             end = loop.time()
         work = [self._start(f"r{at}", random.random() * 0.7) for at in range(random.randint(20, 30))]
-        work += [self._order(random.random()) for _ in range(random.randint(0, 14))]
+        work += [self._order(random.random()) for _ in range(random.randint(4, 20))]
         await asyncio.gather(self.trouble.happen(end), *work)
 
     async def _start(self, run_id: str, when: float) -> None:
@@ -211,10 +223,11 @@ class Scenario:
         number = self._random.randrange(100)
         await asyncio.sleep(when * 10)
         client: AsyncClient = self.client
-        while True:
+        left = 2 if number < 5 else 1  # some say everything twice
+        while left:
             with suppress(UnavailableError):
                 await client.start(definition.name, {"n": number}, run_id=run_id)
-                break
+                left -= 1
             await asyncio.sleep(0.1)
         self._started[run_id] = definition
         if not self._has_ended(run_id):
@@ -227,9 +240,11 @@ class Scenario:
     async def _order(self, when: float) -> None:
         """Do something to some run, once."""
         await asyncio.sleep(when * 15)
-        if self._started:
-            run_id = self._random.choice(sorted(self._started))
-            await self._try(self._random.choice(ORDERS), run_id)
+        kind = self._random.choice(ORDERS)
+        asked = self._asked.get({"match": "event", "approve": "answer", "reject": "answer"}.get(kind, ""))
+        if asked or self._started:
+            run_id = asked[-1] if asked else self._random.choice(sorted(self._started))
+            await self._try(kind, run_id)
 
     async def _try(self, kind: str, run_id: str) -> None:
         try:

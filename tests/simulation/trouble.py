@@ -83,7 +83,8 @@ class Trouble:
     async def happen(self, end: float) -> None:
         """Let it."""
         random, loop = self._random, self._world.loop
-        self._doom()
+        for _ in range(3):
+            self._doom()
         while True:
             await asyncio.sleep(random.expovariate(1 / self._rest_s))
             if loop.time() >= end:
@@ -104,14 +105,11 @@ class Trouble:
         self._world.kill(name, back_after_s=self._random.choice([0.1, 1.0, 6.0]))
 
     def _doom(self) -> None:
-        """Have a process die at the next call of some kind."""
-        if self._random.random() < 0.8:
-            name, points = self._any("engine"), ENGINE_BOUNDARIES
-        else:
-            name, points = self._any("worker"), WORKER_BOUNDARIES
+        """Have the next engine, or worker, die that makes some call."""
+        kind, points = ("engine", ENGINE_BOUNDARIES) if self._random.random() < 0.85 else ("worker", WORKER_BOUNDARIES)
         boundary = self._random.choice(points)
         before = 0 if boundary[0] in RARE else self._random.choice([0, 1, 4, 10])
-        self._world.network.dying[name] = (boundary, before)
+        self._world.network.dying[kind, boundary] = before
 
     def _freeze(self) -> None:
         name = self._any()

@@ -100,7 +100,10 @@ def _typed(random: Random, kind: str) -> dict[str, Any]:
             return {"type": "sleep", "config": {"duration": random.choice(["50ms", "1s", "4s"])}}
         case "wait_for_event":
             match = {"left": "n", "op": "ge", "right": {"value": 0}}
-            return {"type": kind, "config": {"event": "it.came", "match": match, "timeout": random.choice(["2s", "9s"])}}
+            return {
+                "type": kind,
+                "config": {"event": "it.came", "match": match, "timeout": random.choice(["2s", "9s"])},
+            }
         case "approval":
             return {"type": kind, "config": {"timeout": random.choice(["3s", "12s"]), "subject": "asked"}}
         case "respond":
@@ -143,7 +146,7 @@ def _serve(random: Random, step: dict[str, Any], used: set[str]) -> None:
 
 def _whole(random: Random) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    timeout = random.choice(["", "", "15s", "60s", "10m"])
+    timeout = random.choice(["", "", "15s", "60s", "10m", "10m"])
     if timeout:
         made["timeout"] = timeout
     if random.random() < 0.3:
