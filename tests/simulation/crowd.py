@@ -5,9 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections import Counter
-from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation.scenario import Report, execute
 from tests.simulation.trouble import ENGINE_BOUNDARIES, WORKER_BOUNDARIES
@@ -93,7 +92,7 @@ def run(seeds: Iterable[int], jobs: int, told: Callable[[Report], None] = lambda
             crowd.add(report)
         return crowd
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for report in pool.imap(partial(_without_lines), seeds, chunksize=8):
+        for report in pool.imap(_without_lines, seeds, chunksize=8):
             told(report)
             crowd.add(report)
     return crowd
@@ -105,17 +104,11 @@ def _without_lines(seed: int) -> Report:
     return report if report.wrong else report._replace(lines=[])
 
 
-class Shown(NamedTuple):
-    """How a failure is printed."""
-
-    wrong: int = 6
-    lines: int = 25
-
-
-def failure(report: Report, shown: Shown = Shown()) -> list[str]:  # noqa: B008  # a value
-    """A failed seed, for people."""
-    made = [
+def failure(report: Report) -> list[str]:
+    """A failed seed, for people: what is wrong, and what happened last."""
+    wrong = [f"  {one[:600]}" for one in report.wrong[:6]]
+    return [
         f"seed {report.seed}: {len(report.wrong)} wrong",
-        *(f"  {one[:600]}" for one in report.wrong[: shown.wrong]),
+        *wrong,
+        *(f"    {one[:200]}" for one in report.lines[-25:]),
     ]
-    return [*made, *(f"    {line[:200]}" for line in report.lines[-shown.lines :])]
