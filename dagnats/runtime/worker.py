@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from dagnats.errors import ConflictError, DagnatsError
 from dagnats.handling.handler import Handler
 from dagnats.model.identifier import GROUP
+from dagnats.runtime.patience import persist
 from dagnats.runtime.slots import Slots
 from dagnats.runtime.workbench import Workbench
 
@@ -132,8 +133,9 @@ class Worker:
                 self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _open(self, task_type: str) -> TaskFeed:
-        return await self._connection.feeds.tasks(
-            task_type, ack_wait_s=self._ack_wait_s, most=self._concurrency, group=self.group
+        feeds = self._connection.feeds
+        return await persist(
+            lambda: feeds.tasks(task_type, ack_wait_s=self._ack_wait_s, most=self._concurrency, group=self.group)
         )
 
     async def _work(self, queues: list[Queue], bench: Workbench) -> None:

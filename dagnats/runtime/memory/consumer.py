@@ -82,6 +82,11 @@ class Consumer:
         else:
             self._come_again(seq)
 
+    def lose_patience(self) -> None:
+        """Deliver again all that is held, as if everybody had been silent for the ack wait."""
+        for seq in sorted(self._held):
+            self._come_again(seq)
+
     def restart(self) -> None:
         """The server was restarted: nobody waits any more. What is held stays held, unless it was lost."""
         self._rooms.clear()

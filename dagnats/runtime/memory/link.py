@@ -237,8 +237,7 @@ class _Persistent(Generic[T]):
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
         elif isinstance(result, Exception):
             self._result.set_exception(result)
-            if self._link.closed:
-                self._result.exception()  # who closed the connection may have stopped waiting
+            self._result.exception()  # who asked may have stopped waiting
         else:
             self._result.set_result(result)
 
@@ -246,6 +245,7 @@ class _Persistent(Generic[T]):
         if not self._result.done():
             within = f"{self._within_s:g} s"
             self._result.set_exception(UnavailableError(f"no answer within {within}; outcome unknown"))
+            self._result.exception()
 
 
 def _performed(call: Call[T]) -> T | Exception:

@@ -17,7 +17,7 @@ from dagnats.runtime.memory.process import current_process, process_of
 if TYPE_CHECKING:
     import selectors
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from dagnats.runtime.memory.process import Process
 
@@ -69,6 +69,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
                 self._processes.append(process)
             process.adopt(task)
         return task
+
+    def run_later(self, handles: Iterable[asyncio.Handle]) -> None:
+        """Run callbacks that were held back, in the next turn."""
+        self._ready.extend(handles)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         if self._since is None:  # before the thread begins
@@ -127,7 +131,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self.on_step is not None:
             self.on_step(self.steps)
         process = process_of(handle._context)
-        if process is None or process.alive:
+        if process is None:
+            handle._run()
+        elif process.held is not None:
+            process.held.append(handle)
+        elif process.alive:
             handle._run()
 
     def _go_on(self) -> None:

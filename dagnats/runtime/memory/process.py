@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from dagnats.runtime.memory.loop import VirtualLoop
+
 T = TypeVar("T")
 
 _CURRENT: ContextVar[Process | None] = ContextVar("dagnats_process", default=None)
@@ -34,11 +36,13 @@ class Process:
     Attributes:
         name: For people.
         alive: Whether its callbacks still run.
+        held: While it is frozen, what it would have run since; None when it is not.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, name: str = "process") -> None:
+    def __init__(self, loop: VirtualLoop, name: str = "process") -> None:
         self.name = name
         self.alive = True
+        self.held: list[asyncio.Handle] | None = None
         self._loop = loop
         self._context = copy_context()
         self._context.run(_CURRENT.set, self)
@@ -60,10 +64,21 @@ class Process:
         """Call this when it is killed."""
         self._at_end.append(call)
 
+    def freeze(self) -> None:
+        """Stop it where it is, as SIGSTOP does: what comes for it, its own timers among it, waits until `thaw`."""
+        if self.held is None:
+            self.held = []
+
+    def thaw(self) -> None:
+        """Let it go on, late by as long as it was frozen. May be called again."""
+        held, self.held = self.held or [], None
+        self._loop.run_later(held)
+
     def kill(self) -> None:
         """End it now. Nothing of it runs again, and what awaits its tasks waits for ever. May be called again."""
         if self.alive:
             self.alive = False
+            self.held = None
             for task in self._tasks:
                 _hide(task)
             for call in self._at_end:

@@ -115,3 +115,9 @@ class MemoryServer:
         self._links = [link for link in self._links if not (link.dead or link.closed)]
         for link in self._links:
             link.lose()
+
+    def interrupt(self, share: Callable[[], float]) -> None:
+        """Lose connections, which come back at once: those for which `share` gives less than a half."""
+        for link in self._links:
+            if not (link.dead or link.closed) and share() < 0.5:
+                link.lose()
