@@ -48,6 +48,7 @@ from dagnats.runtime.core.action import (
     AnyAction,
     AppendEvent,
     CancelTasks,
+    DropDeadLetters,
     EndRun,
     EnqueueTask,
     SendDeadLetter,
@@ -271,6 +272,16 @@ class History:
     def of(self, kind: type[A]) -> list[A]:
         """All actions of a kind so far."""
         return [action for action in self.actions if isinstance(action, kind)]
+
+    @property
+    def of_tasks(self) -> list[EnqueueTask]:
+        """All tasks so far."""
+        return self.of(EnqueueTask)
+
+    @property
+    def dropped_letters(self) -> list[str]:
+        """The steps whose dead letters were dropped so far."""
+        return [action.step_id for action in self.of(DropDeadLetters)]
 
     @property
     def enqueued(self) -> list[str]:
