@@ -50,6 +50,7 @@ from dagnats.runtime.core.action import (
     AppendEvent,
     CancelTasks,
     DropDeadLetters,
+    DropTimer,
     EndRun,
     EnqueueTask,
     KeepSignal,
@@ -282,6 +283,11 @@ class History:
     def kept(self) -> list[KeepSignal]:
         """All signals shown to workers."""
         return self.of(KeepSignal)
+
+    @property
+    def dropped_timers(self) -> list[DropTimer]:
+        """All wake-ups that were taken back."""
+        return self.of(DropTimer)
 
     @property
     def of_tasks(self) -> list[EnqueueTask]:
