@@ -97,12 +97,14 @@ def test_one_failed_item_fails_the_map_and_stops_the_others() -> None:
 
 
 def test_items_that_were_not_handed_out_stay_where_they_are_when_their_map_has_failed() -> None:
-    history = mapped((1, 2, 3), step("h"), max_parallel=1, settings={"on_failure": "h"})
+    history = mapped((1, 2, 3), step("h"), max_parallel=2, settings={"on_failure": "h"})
     history.paused()
-    history.failed("m.map.0")
+    history.completed("m.map.0")
+    assert history.run.line == ["m.map.2"]
+    history.failed("m.map.1")
     history.resumed()
     assert history.enqueued == ["h"]
-    assert history.status("m.map.1") == "pending"
+    assert history.status("m.map.2") == "pending"
     history.completed("h")
     assert history.run.status == "completed"
     assert (history.status("m"), history.dead_letters) == ("recovered", [])

@@ -35,7 +35,7 @@ def test_an_awaited_map_that_fails_is_not_undone() -> None:
     history.completed("a", [1, 2])
     history.failed("b", "why")
     history.failed("m.map.0", kind="retriable")
-    assert (history.run.status, history.run.outcome.error, history.dead_letters) == ("compensated", "why", [])
+    assert (history.run.status, history.run.outcome.error, history.dead_letters) == ("compensated", "why", ["b"])
     assert history.given_up == [("m.map.1", 1)]
 
 
