@@ -128,6 +128,15 @@ def test_a_collecting_map_puts_errors_in_their_places() -> None:
     assert history.dead_letters == []
 
 
+def test_the_deadlines_of_items_go_with_them() -> None:
+    history = mapped((1, 2), step("after", "m"), settings={"timeout": 5 * SECOND})
+    history.started("m.map.0")
+    history.started("m.map.1")
+    history.completed("m.map.0")
+    history.completed("m.map.1")
+    assert history.run.deadlines == []
+
+
 def test_late_results_of_items_change_nothing() -> None:
     history = mapped((1,), step("after", "m"))
     history.completed("m.map.0")

@@ -124,6 +124,18 @@ def test_a_step_whose_failure_step_failed_runs_again_and_both_dead_letters_go() 
     assert again.dropped_letters == ["h"]
 
 
+def test_a_failure_step_that_no_worker_ran_leaves_no_dead_letter() -> None:
+    ask = typed("h", "approval", config={"subject": "s", "timeout": "1h"})
+    history = History(graph(step("a", on_failure="h"), ask))
+    history.start()
+    history.failed("a")
+    history.rejected("h")
+    assert history.dead_letters == ["a"]
+    history.reopened()
+    history.completed("a")
+    assert history.dropped_letters == ["a"]
+
+
 def test_undoing_that_got_stuck_goes_on_at_the_compensation_that_failed() -> None:
     history = History(
         graph(step("a", compensate="ua"), step("b", "a", compensate="ub"), step("c", "b"), step("ua"), step("ub"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dagnats.runtime.core import transition
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
 
 
-def diagram(table: Mapping[str, frozenset[str]], first: tuple[str, ...]) -> str:
+S = TypeVar("S", bound=str)
+
+
+def diagram(table: Mapping[S, frozenset[S]], first: tuple[str, ...]) -> str:
     """A table of statuses as a mermaid diagram."""
     lines = [f"    [*] --> {status}" for status in first]
     for status, following in table.items():

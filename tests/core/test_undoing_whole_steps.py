@@ -110,11 +110,16 @@ def test_the_runs_deadline_does_not_cut_an_undoing_off() -> None:
 
 def test_what_stood_in_the_line_when_undoing_began_is_not_handed_out() -> None:
     history = History(
-        graph(step("d", compensate="u"), step("b", "d"), step("c", "d"), step("u"), concurrency={"max_steps": 1})
+        graph(
+            step("d", compensate="u"),
+            *(step(name, "d") for name in ("b", "x", "c")),
+            step("u"),
+            concurrency={"max_steps": 2},
+        )
     )
     history.start()
     history.completed("d")
-    assert (history.enqueued, history.run.line) == (["b"], ["c"])
+    assert (history.enqueued, history.run.line) == (["b", "x"], ["c"])
     history.failed("b")
     history.completed("u")
     assert (history.run.status, history.status("c"), history.run.line) == ("compensated", "pending", [])
