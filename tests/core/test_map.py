@@ -21,7 +21,7 @@ def mapped(
     made = graph(step("a"), typed("m", "map", "a", config=config, **settings), *more, **(workflow or {}))
     history = History(made)
     history.start()
-    history.completed("a", list(value) if isinstance(value, tuple) else value)
+    history.completed("a", value)
     return history
 
 

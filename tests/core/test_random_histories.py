@@ -63,13 +63,13 @@ KINDS: list[FailureType] = ["retriable", "non_retriable", "retry_after"]
 MOST_TURNS = 400  # far more than the largest graph below needs to come to its end
 
 
-PLANS = [
+PLANS: list[Any] = [
     {"steps": [{"id": "x", "task": "x.task"}, {"id": "y", "task": "y.task", "depends_on": ["x"]}]},
     {"steps": [{"id": "x", "task": "x.task", "retry": {"max_attempts": 1}}, {"id": "y", "task": "y.task"}]},
     {"steps": [{"id": "x"}]},
     {"steps": []},
 ]
-OUTPUTS = [[1, 2, 3], [], [{"n": 1}], 7, None, *PLANS]
+OUTPUTS: list[Any] = [[1, 2, 3], [], [{"n": 1}], 7, None, *PLANS]
 ODD = [
     b"",
     b"null",
@@ -192,19 +192,10 @@ class Watched(History):
 
 
 FACTS = [
-    "complete",
-    "complete",
-    "complete",
-    "complete",
-    "fail",
-    "fail",
-    "start",
-    "start",
-    "beat",
-    "release",
-    "continue",
+    *["complete"] * 4,
+    *["answer"] * 3,
+    *["fail", "fail", "start", "start", "beat", "release", "continue", "signal", "wait"],
 ]
-FACTS += ["answer", "answer", "answer", "signal", "wait"]
 BY_HAND = ["skip", "give_up", "pause", "resume", "let_through", "odd", "admit", "admit"]
 ENGINE = ["tick", "tick", "own", "own", "again"]
 END = ["cancel", "poison", "reopen"]
@@ -561,10 +552,9 @@ def test_a_live_run_with_a_deadline_has_a_wake_up_no_later_than_it(history: Hist
         assert run.clock_ns >= before
         if run.ended or run.ending:
             continue
-        due = [run.deadline_ns]
+        due: list[int] = [run.deadline_ns, run.run_at_ns]
         for state in run.steps.values():
             due += [state.retry_at_ns, state.deadline_ns, state.heartbeat_due_ns, state.due_ns, state.loop_ends_ns]
-        due.append(run.run_at_ns)
         standing = [instant for instant in due if instant]
         assert all(instant > run.clock_ns for instant in standing)
         if standing:

@@ -43,7 +43,18 @@ def test_a_time_that_is_past_is_not_slept_for(value: Any) -> None:
     assert (history.enqueued, history.timers) == (["after"], [])
 
 
-UNCLEAR: list[Any] = ["soon", "2026-01-01T00:00:00", True, -1, None, [], 10**400, 1e300, 366 * 24 * 3_600_000, "9" * 10_000]
+UNCLEAR: list[Any] = [
+    "soon",
+    "2026-01-01T00:00:00",
+    True,
+    -1,
+    None,
+    [],
+    10**400,
+    1e300,
+    366 * 24 * 3_600_000,
+    "9" * 10_000,
+]
 
 
 @pytest.mark.parametrize("value", UNCLEAR)
