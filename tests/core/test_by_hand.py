@@ -169,3 +169,18 @@ def test_a_key_that_is_not_there_fails_the_step_visibly() -> None:
     history = History(graph(step("a", **KEYED, retry={"max_attempts": 3})))
     history.start({})
     assert history.run.outcome.error.startswith("the key of the step's rate limit, 'user.id', is not in its input")
+
+
+def test_a_task_carries_what_its_step_says_of_it() -> None:
+    settings = {
+        "worker_group": "gpu",
+        "priority": 3,
+        "metadata": {"k": "v"},
+        "required_capabilities": ["control-plane"],
+    }
+    history = History(graph(step("a", **settings), step("b")))
+    history.start()
+    special, plain = history.of_tasks
+    assert (special.group, special.priority, special.metadata) == ("gpu", 3, {"k": "v"})
+    assert special.capabilities == ("control-plane",)
+    assert (plain.group, plain.priority, plain.metadata, plain.capabilities) == ("", 0, {}, ())
