@@ -67,11 +67,9 @@ class Children:
         if refusal and not action.detached:
             await self._never_began(action, refusal, id)
             return
-        # Before the run: it must find what it follows.
-        version = compact(definition.content())
-        await persist(lambda: self._ports.definitions.add_version(definition.name, definition.identity, version))
         payload = replace(action.start.payload, def_hash=definition.identity, refusal=refusal)
         try:
+            await self._pin(definition)
             await self._append(replace(action.start, payload=payload), id)
         except RefusedError as error:
             await self._never_began(action, str(error), id)
@@ -87,6 +85,11 @@ class Children:
             return _loaded(stored.data)
         except DefinitionError as error:
             raise DagnatsError(f"the definition of workflow {name!r} is not valid: {error.problems[0]}") from None
+
+    async def _pin(self, definition: WorkflowDef) -> None:
+        """Have the version stored that the child will look for."""
+        data = compact(definition.content())
+        await persist(lambda: self._ports.definitions.add_version(definition.name, definition.identity, data))
 
     async def _append(self, start: WorkflowStarted, id: str) -> None:
         """Make `start` the beginning of a history, unless it has one. Raises RefusedError."""
