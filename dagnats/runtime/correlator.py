@@ -84,7 +84,7 @@ class Correlator:
         self._kept: list[Waiter] = []  # as the bucket had them
         self._read = Correlated()  # the last event that is being compared
         self._done = Correlated()
-        self._stored = Correlated()
+        self._moved = asyncio.Event()
         self._revision = 0
 
     # -- taking over -----------------------------------------------------------------------------------------
@@ -225,6 +225,7 @@ class Correlator:
             self._check()
             await asyncio.gather(*telling)
         self._done = self._read
+        self._moved.set()
 
     async def _matching(self, event: Happening) -> list[Watch]:
         """What waits for this event. It has its match then, and is not watched any more."""
@@ -284,8 +285,9 @@ class Correlator:
     async def _save(self) -> None:
         """Store the position now and then. Raises LeaseLost."""
         while True:
-            if self._done != self._stored:
-                await self._write(self._done)
+            await self._moved.wait()
+            self._moved.clear()
+            await self._write(self._done)
             await asyncio.sleep(_EVERY_S)
 
     async def _write(self, position: Correlated) -> None:
@@ -298,7 +300,6 @@ class Correlator:
             if stored is None or stored.data != data:
                 raise LeaseLost("another engine compares the events") from None
             self._revision = stored.revision
-        self._stored = position
 
 
 _decode = msgspec.json.Decoder(Correlated).decode

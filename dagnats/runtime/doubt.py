@@ -102,7 +102,7 @@ class Doubt:
         if seat is None:  # parked meanwhile: whoever takes it up again settles everything
             return []
         # The queue first: a task leaves it only after its answer is in the log.
-        types = {(action.task, action.group) for action in actions if isinstance(action, EnqueueTask)}
+        types = sorted({(action.task, action.group) for action in actions if isinstance(action, EnqueueTask)})
         queued = await self._queued(run_id, types)
         known = await self._known(seat.run, min(decided_by(action) for action in actions), queued)
         left = [action for action in actions if _is_left(action, known)]
@@ -124,7 +124,7 @@ class Doubt:
         letters = await persist(lambda: self._ports.dead_letters.find(subject))
         return any(letter.headers.get("Dagnats-Dlq-Attempts") == str(action.attempt) for letter in letters)
 
-    async def _queued(self, run_id: str, types: set[tuple[str, str]]) -> set[tuple[str, int]]:
+    async def _queued(self, run_id: str, types: Sequence[tuple[str, str]]) -> set[tuple[str, int]]:
         tasks = self._ports.tasks
         found: set[tuple[str, int]] = set()
         for task_type, group in types:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
-from dagnats.errors import Abort, Retry
+from dagnats.errors import Abort, RefusedError, Retry
 from dagnats.handling.codec import CodecError, codec_for, type_name
 from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.handling.loop import Continue
 from dagnats.model.event import Failure, FailureType
+from dagnats.runtime.blob import BlobLost, resolved
+from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from dagnats.handling.codec import Codec
     from dagnats.handling.handler import Handler
     from dagnats.model.task import Task
+    from dagnats.runtime.ports import Ports
 
 log = logging.getLogger("dagnats.worker")
 
@@ -83,6 +86,20 @@ def _encode(value: Any, codec: Codec, declared: Any, what: str) -> bytes:
         raise AttemptFailed(f"{what} does not fit {type_name(declared)}: {error}", "non_retriable") from None
     except Exception as error:  # a serializer in the user's types may raise anything
         raise AttemptFailed(f"writing {what} failed: {said(error)}", "non_retriable") from error
+
+
+async def with_input(ports: Ports, handler: Handler[..., Any], task: Task) -> Task:
+    """The task with all of its input, where the handler takes one. Raises AttemptFailed."""
+    if not handler.takes_input:
+        return task
+    data = bytes(task.input)
+    try:
+        full = await persist(lambda: resolved(ports, data, what="the input"))
+    except BlobLost as lost:  # a replica that is behind may have it later: the step's retries say how often we look
+        raise AttemptFailed(f"the input cannot be read: {lost}") from None
+    except RefusedError as refused:
+        raise AttemptFailed(str(refused), "non_retriable") from None
+    return task if full is data else msgspec.structs.replace(task, input=msgspec.Raw(full))
 
 
 def _arguments(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str) -> tuple[Any, ...]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple, assert_never, cast
 
+import msgspec
+
 from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.model.cancellation import Cancellation, encode_cancellation
 from dagnats.model.event import (
@@ -26,6 +28,7 @@ from dagnats.model.event import (
 from dagnats.model.json import NULL, encode
 from dagnats.model.task import Task, encode_task
 from dagnats.runtime.approval import KEY, approval_notice
+from dagnats.runtime.blob import INLINE_BYTES, BlobLost, moved, offloaded
 from dagnats.runtime.burial import bury
 from dagnats.runtime.child import Children
 from dagnats.runtime.core.action import (
@@ -179,6 +182,8 @@ class Outbox:
     def _message(self, action: AnyAction, id: str) -> Awaitable[object] | None:
         ports, within_s = self._ports, self._within_s
         match action:
+            case EnqueueTask() | EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
+                return self._errands.begin(self._lightened(action, id))
             case EnqueueTask():
                 data = encode_task(_task(action, self.epoch))
                 return ports.tasks.put(action.task, action.run_id, data, id=id, group=action.group, within_s=within_s)
@@ -221,7 +226,17 @@ class Outbox:
         await self._children.begun(action.run_id)
         history = self._ports.log
         if await persist(lambda: history.first(action.run_id)):
-            await history.append(action.run_id, encode_event(action.event), id=id, within_s=self._within_s)
+            data = await self._moved(action.event)
+            await history.append(action.run_id, data, id=id, within_s=self._within_s)
+
+    async def _moved(self, event: AnyEvent) -> bytes:
+        """An event for another run; what its payload stands for is that one's own then."""
+        data = encode_event(event)
+        try:
+            return await persist(lambda: moved(self._ports, event.run_id, data))
+        except BlobLost as lost:  # whoever needs it finds the same out
+            log.error("run %s is told of something that is lost: %s", event.run_id, lost)
+            return data
 
     async def _ask(self, action: AskApproval) -> None:
         key = await persist(lambda: self._ports.secrets.key(KEY))
@@ -232,6 +247,15 @@ class Outbox:
         for letter in await persist(lambda: letters.find(subject)):
             await persist(lambda seq=letter.seq: letters.remove(seq))
 
+    async def _lightened(self, action: Heavy, id: str) -> object:
+        """Send an action whose payload travels as a reference, once what it stands for is stored."""
+        what = "the run's output" if isinstance(action, EndRun) else f"the input of step {action.step_id!r}"
+        payload = bytes(payload_of(action))
+        lighter = with_payload(action, msgspec.Raw(await offloaded(self._ports, action.run_id, payload, what=what)))
+        sent = self._message(lighter, id)
+        assert sent is not None, "it is one that is waited for"
+        return await sent
+
     # -- what nothing depends on -----------------------------------------------------------------------------
 
     def _clear_away(self, action: AnyAction) -> None:
@@ -240,7 +264,7 @@ class Outbox:
             case DropTimer():
                 self._aside.spawn(self._tidy(self._ports.timers.drop, action.run_id, action.seq))
             case CancelTasks() if action.ended:
-                for task_type in {task for _, task, _ in action.steps}:
+                for task_type in dict.fromkeys(task for _, task, _ in action.steps):
                     self._aside.spawn(self._tidy(self._ports.tasks.drop, task_type, action.run_id))
             case _:
                 pass
@@ -284,6 +308,23 @@ class Outbox:
 
     async def _append_refusal(self, action: AnyAction, event: AnyEvent) -> None:
         await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.{self.epoch}.refused")
+
+
+Heavy = EnqueueTask | SendDeadLetter | EndRun
+"""Actions with a payload that is put together of others, and so may be large."""
+
+
+def payload_of(action: Heavy) -> msgspec.Raw:
+    """A task's input, or a run's output."""
+    return action.event.payload.output if isinstance(action, EndRun) else action.input
+
+
+def with_payload(action: Heavy, payload: msgspec.Raw) -> Heavy:
+    """The same action with another payload."""
+    if not isinstance(action, EndRun):
+        return msgspec.structs.replace(action, input=payload)
+    outcome = msgspec.structs.replace(action.event.payload, output=payload)
+    return msgspec.structs.replace(action, event=msgspec.structs.replace(action.event, payload=outcome))
 
 
 def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 
+class Clock(Protocol):
+    """The wall clock of the machine. It may be wrong, and be set; durations are measured by the event loop's time."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        ...
+
+
 class Entry(NamedTuple):
     """A message of the log.
 
@@ -86,6 +94,18 @@ class Log(Protocol):
 
     async def last(self) -> int:
         """The sequence of the newest entry; 0 for an empty log."""
+        ...
+
+    async def page(self, *, after: int, count: int) -> list[Entry]:
+        """Up to `count` entries of the whole log above `after`, in order."""
+        ...
+
+    async def newest(self, run_id: str) -> Entry | None:
+        """A run's newest event; None when it has none."""
+        ...
+
+    async def remove(self, run_id: str, *, upto: int) -> None:
+        """Remove a run's events up to sequence `upto`."""
         ...
 
     async def at(self, seq: int) -> Entry | None:
@@ -195,11 +215,18 @@ class TaskFeed(Protocol):
 
 
 class Stored(NamedTuple):
-    """A stored value, the revision that a compare-and-set needs, and the server's time for it."""
+    """A stored value.
+
+    Attributes:
+        revision: What a compare-and-set needs.
+        time_ns: The server's time for it.
+        used_ns: Of a version of a definition: when it was last known to be needed.
+    """
 
     revision: int
     data: bytes
     time_ns: int = 0
+    used_ns: int = 0
 
 
 class Snapshots(Protocol):
@@ -221,6 +248,10 @@ class Snapshots(Protocol):
         """Forget all of them."""
         ...
 
+    async def remove(self, run_id: str) -> None:
+        """Forget a run's."""
+        ...
+
 
 class Definitions(Protocol):
     """Registered workflows: every version under its content hash, the newest under the name."""
@@ -234,7 +265,14 @@ class Definitions(Protocol):
         ...
 
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
-        """Store a version; a version that is there already stays."""
+        """Have a version stored, and known to be needed today; one that is there already keeps its content.
+
+        To be called before a run is started by it, and before another one is made the newest in its place.
+        """
+        ...
+
+    async def remove_version(self, name: str, identity: str, *, revision: int) -> None:
+        """Forget a version. Raises ConflictError when `revision` is not the stored one."""
         ...
 
     async def set_newest(self, name: str, data: bytes, *, revision: int) -> None:
@@ -313,6 +351,34 @@ class DeadLetters(Protocol):
 
     async def remove(self, seq: int) -> None:
         """Forget one; one that is not there is fine."""
+        ...
+
+
+class Blobs(Protocol):
+    """Payloads that are too large for a message, each under its run and the SHA-256 of its bytes."""
+
+    async def put(self, run_id: str, sha256: str, data: bytes) -> None:
+        """Store `data`, which is not empty, for as long as it takes. Storing it again changes nothing.
+
+        Raises:
+            RefusedError: It will never be taken.
+        """
+        ...
+
+    async def get(self, run_id: str, sha256: str, size: int) -> bytes | None:
+        """What is stored for `size` bytes: the asker checks it. None when it is not there, or not all of it."""
+        ...
+
+    async def remove(self, run_id: str) -> None:
+        """Forget all of a run's."""
+        ...
+
+    async def run_ids(self) -> list[str]:
+        """The runs that have some."""
+        ...
+
+    async def newest_ns(self, run_id: str) -> int:
+        """The server's time for the last that was stored of a run's; 0 when it has none."""
         ...
 
 
@@ -470,6 +536,7 @@ class Ports:
     definitions: Definitions
     timers: Timers
     dead_letters: DeadLetters
+    blobs: Blobs
     events: Events
     waiters: Waiters
     signals: Signals
@@ -480,6 +547,7 @@ class Ports:
     correlated: Cell
     """How far the events are compared with what waits for them."""
     dial: Dial
+    clock: Clock
 
 
 class EngineFeeds(Protocol):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.model.event import WorkflowStarted
+from dagnats.runtime.blob import filled
 from dagnats.runtime.core.action import (
     AddWaiter,
     AppendEvent,
@@ -189,7 +190,7 @@ class Takeover:
             if record.seq > upto:
                 break
             try:
-                decision = advance(graph, run, record)
+                decision = advance(graph, run, await persist(lambda record=record: filled(self._ports, graph, record)))
             except Exception:  # noqa: BLE001  # it is parked, or will be
                 break
             run = decision.run

@@ -146,7 +146,7 @@ class Worker:
         stopping = asyncio.create_task(self._stopping.wait(), name="worker: stop")
         try:
             done, _ = await asyncio.wait([stopping, keeper, *pulls], return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {stopping}:
+            for task in [each for each in (keeper, *pulls) if each in done]:
                 task.result()  # a pull never ends by itself: this raises what ended it
             await _cancelled(pulls)
             for _, feed in queues:

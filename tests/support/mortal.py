@@ -21,6 +21,7 @@ WRITES = {
     "tasks": {"put"},
     "timers": {"set"},
     "dead_letters": {"put"},
+    "blobs": {"put"},
     "snapshots": {"save"},
     "position": {"write"},
     "waiters": {"put", "drop"},

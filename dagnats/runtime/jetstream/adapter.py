@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.blob import BlobCache
+from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.batch import GroupCommit
+from dagnats.runtime.jetstream.blob import JetStreamBlobs
 from dagnats.runtime.jetstream.cell import JetStreamCell
 from dagnats.runtime.jetstream.dial import JetStreamDial
 from dagnats.runtime.jetstream.event import JetStreamEvents
@@ -89,6 +92,7 @@ class JetStream:
             definitions=JetStreamDefinitions(link),
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
+            blobs=BlobCache(JetStreamBlobs(link)),
             events=JetStreamEvents(link),
             waiters=JetStreamWaiters(link),
             signals=JetStreamSignals(link),
@@ -98,6 +102,7 @@ class JetStream:
             position=JetStreamCell(link, "engine.position"),
             correlated=JetStreamCell(link, "engine.correlated"),
             dial=JetStreamDial(link),
+            clock=SystemClock(),
         )
 
     @classmethod

@@ -19,6 +19,7 @@ TASKS = "TASK_QUEUES"
 TIMERS = "SLEEP_TIMERS"
 EVENTS = "EVENTS"
 DEAD_LETTERS = "DEAD_LETTERS"
+BLOBS = "BLOBS"
 ENGINE = "ENGINE"
 RUNS = "workflow_runs"
 DEFINITIONS = "workflow_defs"
@@ -80,6 +81,12 @@ STREAMS: dict[str, dict[str, Any]] = {
         "subjects": ["engine.>"],
         "description": "Who leads, how far the log is decided, how the server stores.",
         "max_msgs_per_subject": 1,
+    },
+    BLOBS: {
+        "subjects": ["blob.>"],
+        "description": "Large payloads in pieces: blob.<run>.<sha256>.<number>.",
+        "max_msgs_per_subject": 1,
+        "discard": "new",
     },
     DEAD_LETTERS: {
         "subjects": ["dead.>"],

@@ -1,0 +1,130 @@
+"""What outlives every process: streams, consumers, clock. `connect` gives what a connection to NATS gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.errors import ConflictError
+from dagnats.runtime.memory.adapter import Memory
+from dagnats.runtime.memory.clock import MemoryClock
+from dagnats.runtime.memory.consumer import Consumer
+from dagnats.runtime.memory.link import Link
+from dagnats.runtime.memory.queue import subject_of
+from dagnats.runtime.memory.stream import MAX_PAYLOAD_BYTES, WINDOW_S, Stream
+from dagnats.runtime.memory.timetable import Timetable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagnats.runtime.ports import Clock
+
+_DAY_S = 24 * 3600.0
+_WAKEUP_ACK_WAIT_S = 5.0
+_EVENT_WINDOW_S = 120.0
+
+
+class MemoryServer:
+    """A server in memory. Make it inside a running event loop; it lives as long as that.
+
+    Args:
+        window_s: How long the log and the queues remember ids.
+        max_payload_bytes: The largest message it takes.
+
+    Attributes:
+        clock: Its clock, and its clients' unless they have their own.
+        timetable: Its timers.
+        notices: What was sent once, to nobody in particular: subject and data.
+        keys: Keys that all parts share.
+        shown: How far the engine is, as operators see it.
+    """
+
+    def __init__(self, *, window_s: float = WINDOW_S, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+        self.clock = MemoryClock()
+        self.timetable = Timetable(self.clock)
+
+        def stream(*, window_s: float = WINDOW_S, newest_only: bool = False, largest: int | None = max_payload_bytes):
+            return Stream(self.clock, window_s=window_s, newest_only=newest_only, max_payload_bytes=largest)
+
+        self.history = stream(window_s=window_s)
+        self.tasks = stream(window_s=window_s)
+        self.timers = stream()
+        self.letters = stream(window_s=_DAY_S)
+        self.engine = stream(newest_only=True)
+        self.runs = stream(newest_only=True, largest=None)
+        self.definitions = stream(newest_only=True)
+        self.blobs = stream(newest_only=True, largest=None)
+        self.events = stream(window_s=_EVENT_WINDOW_S)
+        self.waiters = stream(newest_only=True)
+        self.signals = stream(newest_only=True)
+        self.notices: list[tuple[str, bytes]] = []
+        self.keys: dict[str, bytes] = {}
+        self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
+        self.queues: dict[str, Consumer] = {}
+        self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
+        self.generation = 0
+        """How often it was restarted."""
+        self.shown = 0
+        self._links: list[Link] = []
+
+    def connect(self, link: Link | None = None, *, clock: Clock | None = None) -> Memory:
+        """Open a connection; one that is opened in a `Process` dies with it.
+
+        Args:
+            link: The way here and back; one that works unless said.
+            clock: The client's own clock.
+        """
+        link = link or Link()
+        self._links.append(link)
+        return Memory(self, link, clock or self.clock)
+
+    def queue(self, task_type: str, ack_wait_s: float, group: str = "") -> Consumer:
+        """The consumer of a task type's workers, or a group of them; whoever asks first sets its ack wait.
+
+        Raises:
+            ConflictError: Another type and group have these subjects already.
+        """
+        name, subjects = f"{task_type}/{group}" if group else task_type, subject_of(task_type, group, "*")
+        if name not in self.queues:
+            if any(queue.pattern == subjects for queue in self.queues.values()):
+                raise ConflictError(
+                    f"task type {task_type!r} in group {group!r} shares its subjects with another one",
+                    hint="rename one of the task types, or the group",
+                )
+            self.queues[name] = Consumer(self.tasks, self.timetable, subjects, ack_wait_s)
+        return self.queues[name]
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """All of them."""
+        return (
+            self.history,
+            self.tasks,
+            self.timers,
+            self.letters,
+            self.engine,
+            self.runs,
+            self.definitions,
+            self.blobs,
+            self.events,
+            self.waiters,
+            self.signals,
+        )
+
+    def restart(self, *, lost_events: int = 0, lost_tasks: int = 0) -> None:
+        """Stop and start: connections are lost, ids of messages that are gone are forgotten.
+
+        Args:
+            lost_events: How many of the newest events the disk did not get; nothing knows of them any more.
+            lost_tasks: The same of the task queue.
+        """
+        self.generation += 1
+        for stream, lost in ((self.history, lost_events), (self.tasks, lost_tasks)):
+            if lost:
+                stream.cut(stream.last_seq - lost)
+        for stream in self.streams:
+            stream.forget_ids()
+        for consumer in (self.wakeups, *self.queues.values()):
+            consumer.restart()
+        self._links = [link for link in self._links if not (link.dead or link.closed)]
+        for link in self._links:
+            link.lose()
