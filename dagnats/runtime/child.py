@@ -10,6 +10,7 @@ import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError, RefusedError
@@ -18,6 +19,7 @@ from dagnats.model.event import ChildFailed, ChildOutcome, WorkflowStarted, enco
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.json import compact
 from dagnats.model.payload import payload_problems
+from dagnats.runtime.blob import BlobLost, moved, resolved
 from dagnats.runtime.burial import bury
 from dagnats.runtime.letter import NEVER_BEGAN
 from dagnats.runtime.patience import persist
@@ -63,17 +65,14 @@ class Children:
         except DagnatsError as error:
             await self._never_began(action, f"{error}; {error.hint}" if error.hint else str(error), id)
             return
-        refusal = _refusal(definition, action)
-        if refusal and not action.detached:
-            await self._never_began(action, refusal, id)
-            return
-        # Before the run: it must find what it follows.
-        version = compact(definition.content())
-        await persist(lambda: self._ports.definitions.add_version(definition.name, definition.identity, version))
-        payload = replace(action.start.payload, def_hash=definition.identity, refusal=refusal)
         try:
-            await self._append(replace(action.start, payload=payload), id)
-        except RefusedError as error:
+            refusal = await self._refusal(definition, action)
+            if refusal and not action.detached:
+                await self._never_began(action, refusal, id)
+                return
+            await self._pin(definition)
+            await self._append(await self._first(definition, action, refusal), id)
+        except (RefusedError, BlobLost) as error:
             await self._never_began(action, str(error), id)
 
     async def _definition(self, name: str) -> WorkflowDef:
@@ -87,6 +86,33 @@ class Children:
             return _loaded(stored.data)
         except DefinitionError as error:
             raise DagnatsError(f"the definition of workflow {name!r} is not valid: {error.problems[0]}") from None
+
+    async def _refusal(self, definition: WorkflowDef, action: StartChild) -> str:
+        """Why the child's input is none for its workflow; "" when it is. Raises BlobLost, RefusedError."""
+        if definition.input_schema is None:
+            return ""
+        given = bytes(action.start.payload.input)
+        problems = list(
+            payload_problems(
+                definition.input_schema, await persist(lambda: resolved(self._ports, given, what="the input"))
+            )
+        )
+        if not problems:
+            return ""
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return f"the input does not fit workflow {definition.name!r}: {problems[0]}{more}"
+
+    async def _first(self, definition: WorkflowDef, action: StartChild, refusal: str) -> WorkflowStarted:
+        """The child's first event; what its input stands for is its own. Raises BlobLost, RefusedError."""
+        start, given = action.start, bytes(action.start.payload.input)
+        input = await persist(lambda: moved(self._ports, start.run_id, given))
+        payload = replace(start.payload, def_hash=definition.identity, refusal=refusal, input=Raw(input))
+        return replace(start, payload=payload)
+
+    async def _pin(self, definition: WorkflowDef) -> None:
+        """Have the version stored that the child will look for."""
+        data = compact(definition.content())
+        await persist(lambda: self._ports.definitions.add_version(definition.name, definition.identity, data))
 
     async def _append(self, start: WorkflowStarted, id: str) -> None:
         """Make `start` the beginning of a history, unless it has one. Raises RefusedError."""
@@ -124,14 +150,3 @@ class Children:
             payload=ChildOutcome(child_run_id=child.run_id, error=why),
         )
         await self._ports.log.append(action.run_id, encode_event(event), id=f"{id}.refused")
-
-
-def _refusal(definition: WorkflowDef, action: StartChild) -> str:
-    """Why the child's input is none for its workflow; "" when it is."""
-    if definition.input_schema is None:
-        return ""
-    problems = list(payload_problems(definition.input_schema, bytes(action.start.payload.input)))
-    if not problems:
-        return ""
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"the input does not fit workflow {definition.name!r}: {problems[0]}{more}"

@@ -7,9 +7,8 @@ have forgotten its id is not simply sent again: log and queue say first whether 
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never, cast
+from typing import TYPE_CHECKING, NamedTuple, assert_never, cast
 
 import msgspec
 
@@ -29,7 +28,7 @@ from dagnats.model.event import (
 from dagnats.model.json import NULL, encode
 from dagnats.model.task import Task, encode_task
 from dagnats.runtime.approval import KEY, approval_notice
-from dagnats.runtime.blob import INLINE_BYTES, offloaded
+from dagnats.runtime.blob import INLINE_BYTES, BlobLost, moved, offloaded
 from dagnats.runtime.burial import bury
 from dagnats.runtime.child import Children
 from dagnats.runtime.core.action import (
@@ -55,7 +54,7 @@ from dagnats.runtime.ports import LogCut
 from dagnats.runtime.response import response_document
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from dagnats.model.event import AnyEvent
     from dagnats.runtime.core.action import AnyAction
@@ -184,7 +183,7 @@ class Outbox:
         ports, within_s = self._ports, self._within_s
         match action:
             case EnqueueTask() | EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
-                return _begun(self._lightened(action, id))
+                return self._errands.begin(self._lightened(action, id))
             case EnqueueTask():
                 data = encode_task(_task(action, self.epoch))
                 return ports.tasks.put(action.task, action.run_id, data, id=id, group=action.group, within_s=within_s)
@@ -236,7 +235,17 @@ class Outbox:
         await self._children.begun(action.run_id)
         history = self._ports.log
         if await persist(lambda: history.first(action.run_id)):
-            await history.append(action.run_id, encode_event(action.event), id=id, within_s=self._within_s)
+            data = await self._moved(action.event)
+            await history.append(action.run_id, data, id=id, within_s=self._within_s)
+
+    async def _moved(self, event: AnyEvent) -> bytes:
+        """An event for another run; what its payload stands for is that one's own then."""
+        data = encode_event(event)
+        try:
+            return await persist(lambda: moved(self._ports, event.run_id, data))
+        except BlobLost as lost:  # whoever needs it finds the same out
+            log.error("run %s is told of something that is lost: %s", event.run_id, lost)
+            return data
 
     async def _ask(self, action: AskApproval) -> None:
         key = await persist(lambda: self._ports.secrets.key(KEY))
@@ -316,13 +325,6 @@ def with_payload(action: Heavy, payload: msgspec.Raw) -> Heavy:
         return msgspec.structs.replace(action, input=payload)
     outcome = msgspec.structs.replace(action.event.payload, output=payload)
     return msgspec.structs.replace(action, event=msgspec.structs.replace(action.event, payload=outcome))
-
-
-def _begun(work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-    """`work` under way. It may be left alone, as by an engine that no longer leads."""
-    task = asyncio.create_task(work, name="offload")
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return task
 
 
 def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagnats import Abort, ConflictError, Continue, Fixed, RunFailed, SyncTaskContext, TaskContext, Workflow, handler
+from dagnats.model.event import WorkflowReopened, encode_event
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.worker import Worker
 from tests.support.processes import until
@@ -229,6 +230,32 @@ async def test_a_dead_letter_says_where_its_task_came_from(nats_server: Embedded
             "Dagnats-Dlq-Consumer": "TASK_QUEUES",
             "Dagnats-Dlq-Task-Subject": f"task.fails.work.gpu.{run.run_id}",
         }
+
+
+async def test_a_dead_letter_goes_when_its_step_succeeds_after_all(nats_server: EmbeddedServer) -> None:
+    wf = Workflow("fails")
+    wf.task("work", handler("fails.work")(_second_time))
+    async with running(nats_server) as system:
+        await system.client.register(wf)
+        system.start_worker([wf])
+        run = await system.client.start("fails", "x")
+        assert (await run.wait(timeout="10s")).status == "failed"
+        letters = system.jetstream.ports.dead_letters
+        assert len(await letters.find(f"fails.work.{run.run_id}.work")) == 1
+        await system.jetstream.ports.log.append(
+            run.run_id, encode_event(WorkflowReopened(run_id=run.run_id)), id=f"{run.run_id}.again"
+        )
+
+        async def completed() -> bool:
+            return (await run.view()).status == "completed" and not await letters.find(">")
+
+        await until(completed)
+
+
+async def _second_time(value: str, ctx: TaskContext) -> str:
+    if ctx.attempt == 1:
+        raise Abort("not yet")
+    return value
 
 
 def test_the_consumers_of_types_and_groups_have_names_of_their_own() -> None:

@@ -12,8 +12,10 @@ from dagnats.runtime.memory.feed import MemoryEventFeed, MemoryLogFeed
 from dagnats.runtime.memory.history import MemoryLog
 from dagnats.runtime.memory.letter import MemoryDeadLetters
 from dagnats.runtime.memory.link import Call
-from dagnats.runtime.memory.notice import MemoryNotices, MemorySecrets, MemorySignals
+from dagnats.runtime.memory.notice import MemoryNotices
 from dagnats.runtime.memory.queue import MemoryTaskFeed, MemoryTaskQueue
+from dagnats.runtime.memory.secret import MemorySecrets
+from dagnats.runtime.memory.signal import MemorySignals
 from dagnats.runtime.memory.snapshot import MemorySnapshots
 from dagnats.runtime.memory.store import MemoryDefinitions
 from dagnats.runtime.memory.timers import MemoryTimers, MemoryWakeupFeed
@@ -93,14 +95,14 @@ class Memory:
             dead_letters=MemoryDeadLetters(server, link),
             lease=MemoryCell(server, link, "engine.lease"),
             position=MemoryCell(server, link, "engine.position"),
+            correlated=MemoryCell(server, link, "engine.correlated"),
             dial=MemoryDial(server, link),
-            blobs=MemoryBlobs(server, link),
             events=MemoryEvents(server, link),
             waiters=MemoryWaiters(server, link),
             signals=MemorySignals(server, link),
             notices=MemoryNotices(server, link),
             secrets=MemorySecrets(server, link),
-            correlated=MemoryCell(server, link, "engine.correlated"),
+            blobs=MemoryBlobs(server, link),
             clock=clock,
         )
 

@@ -37,7 +37,7 @@ class Consumer:
         self.ack_wait_s = ack_wait_s
         self._stream = stream
         self._timetable = timetable
-        self._pattern = pattern
+        self.pattern = pattern
         self._new = [message.seq for message in stream.fitting(pattern)]  # heaps of sequences
         self._again: list[int] = []
         self._held: dict[int, asyncio.TimerHandle] = {}  # until when
@@ -98,7 +98,7 @@ class Consumer:
     # -- handing out -----------------------------------------------------------------------------------------
 
     def _on_message(self, message: Message) -> None:
-        if matches(self._pattern, message.subject):
+        if matches(self.pattern, message.subject):
             heapq.heappush(self._new, message.seq)
             self._hand_out()
 

@@ -31,13 +31,13 @@ class MemoryTaskQueue:
     def put(
         self, task_type: str, run_id: str, data: bytes, *, id: str, group: str = "", within_s: float | None = None
     ) -> Awaitable[Receipt]:
-        subject = _subject(task_type, group, run_id)
+        subject = subject_of(task_type, group, run_id)
         call = Call("tasks.put", subject, lambda: self._stream.put(subject, data, id=id))
         return self._link.surely(call, within_s=within_s)
 
     async def drop(self, task_type: str, run_id: str) -> None:
-        subject = _subject(task_type, "", run_id)
-        grouped = _subject(task_type, "*", run_id)
+        subject = subject_of(task_type, "", run_id)
+        grouped = subject_of(task_type, "*", run_id)
 
         def drop() -> None:
             self._stream.purge(subject)
@@ -46,7 +46,7 @@ class MemoryTaskQueue:
         await self._link.request(Call("tasks.drop", subject, drop))
 
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
-        subject = _subject(task_type, group, run_id)
+        subject = subject_of(task_type, group, run_id)
         found = await self._link.request(Call("tasks.waiting", subject, lambda: self._stream.of(subject)))
         return [message.data for message in found]
 
@@ -70,7 +70,8 @@ class MemoryTaskQueue:
         self._link.send(Call("tasks.cancel", subject, tell))
 
 
-def _subject(task_type: str, group: str, run_id: str) -> str:
+def subject_of(task_type: str, group: str, run_id: str) -> str:
+    """Where a task lies."""
     return f"task.{task_type}.{group}.{run_id}" if group else f"task.{task_type}.{run_id}"
 
 

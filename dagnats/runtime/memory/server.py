@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.errors import ConflictError
 from dagnats.runtime.memory.adapter import Memory
 from dagnats.runtime.memory.clock import MemoryClock
 from dagnats.runtime.memory.consumer import Consumer
 from dagnats.runtime.memory.link import Link
+from dagnats.runtime.memory.queue import subject_of
 from dagnats.runtime.memory.stream import MAX_PAYLOAD_BYTES, WINDOW_S, Stream
 from dagnats.runtime.memory.timetable import Timetable
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _DAY_S = 24 * 3600.0
 _WAKEUP_ACK_WAIT_S = 5.0
+_EVENT_WINDOW_S = 120.0
 
 
 class MemoryServer:
@@ -30,6 +33,8 @@ class MemoryServer:
     Attributes:
         clock: Its clock, and its clients' unless they have their own.
         timetable: Its timers.
+        notices: What was sent once, to nobody in particular: subject and data.
+        keys: Keys that all parts share.
         shown: How far the engine is, as operators see it.
     """
 
@@ -48,13 +53,13 @@ class MemoryServer:
         self.runs = stream(newest_only=True, largest=None)
         self.definitions = stream(newest_only=True)
         self.blobs = stream(newest_only=True, largest=None)
-        self.events = stream()
+        self.events = stream(window_s=_EVENT_WINDOW_S)
         self.waiters = stream(newest_only=True)
         self.signals = stream(newest_only=True)
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
         self.queues: dict[tuple[str, str], Consumer] = {}
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
-        self.notices: list[tuple[Callable[[str, bytes], None], Link]] = []
+        self.notices: list[tuple[str, bytes]] = []
         self.keys: dict[str, bytes] = {}
         self.generation = 0
         """How often it was restarted."""
@@ -73,11 +78,20 @@ class MemoryServer:
         return Memory(self, link, clock or self.clock)
 
     def queue(self, task_type: str, group: str, ack_wait_s: float) -> Consumer:
-        """The consumer of a task type, or of one group; whoever asks first sets its ack wait."""
+        """The consumer of a task type's workers, or a group of them; whoever asks first sets its ack wait.
+
+        Raises:
+            ConflictError: Another type and group have these subjects already.
+        """
         queue = self.queues.get((task_type, group))
         if queue is None:
-            pattern = f"task.{task_type}.{group}.*" if group else f"task.{task_type}.*"
-            queue = self.queues[task_type, group] = Consumer(self.tasks, self.timetable, pattern, ack_wait_s)
+            subjects = subject_of(task_type, group, "*")
+            if any(other.pattern == subjects for other in self.queues.values()):
+                raise ConflictError(
+                    f"task type {task_type!r} in group {group!r} shares its subjects with another one",
+                    hint="rename one of the task types, or the group",
+                )
+            queue = self.queues[task_type, group] = Consumer(self.tasks, self.timetable, subjects, ack_wait_s)
         return queue
 
     @property
