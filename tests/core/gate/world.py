@@ -20,9 +20,9 @@ from dagnats.model.event import (
     WorkflowStarted,
 )
 from dagnats.model.json import encode
-from dagnats.model.ops import GATES, Fact, FactRecord, GateTicked, TaskLimited, WorkflowLimited
+from dagnats.model.ops import Fact, FactRecord, GateTicked, TaskLimited, WorkflowLimited
 from dagnats.model.run import IN_FLIGHT, Run
-from dagnats.runtime.core.action import AnyAction, AppendEvent, EndRun, EnqueueTask, SetTimer
+from dagnats.runtime.core.action import AnyAction, AppendEvent, EndRun, EnqueueTask
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.gate.book import Page
 from dagnats.runtime.core.gate.fold import Gates
@@ -231,4 +231,4 @@ class World:
         return other
 
 
-__all__ = ["GATES", "SECOND", "SetTimer", "World", "graph", "step", "stored"]
+__all__ = ["BEGIN", "SECOND", "World", "graph", "step", "stored"]

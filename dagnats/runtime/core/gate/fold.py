@@ -18,7 +18,7 @@ from dagnats.model.instant import rfc3339
 from dagnats.model.ops import GATES, GateTicked, TaskLimited, WorkflowLimited
 from dagnats.runtime.core.action import AppendEvent, AskAdmission, EnqueueTask
 from dagnats.runtime.core.gate.book import Leaf, Page
-from dagnats.runtime.core.gate.run import Refusal, RunGates
+from dagnats.runtime.core.gate.run import Refusal, RunGates, replaced_by
 from dagnats.runtime.core.gate.task import TaskGates, ticket_name
 from dagnats.runtime.core.node import UNLIMITED
 
@@ -87,6 +87,8 @@ class Gates:
         self.wake_ns, self.wake_seq = page.wake_ns, page.wake_seq
         self._tasks = TaskGates(self._task_tickets, self._buckets, self._task_limits)
         self._runs = RunGates(self._run_tickets, self._workflow_limits)
+        self._known_runs, self._known_tasks = self._run_tickets.entries, self._tasks.of_run
+        self._limited = self._task_limits.entries
         self._due_ns = 0
         for task in self._tasks.types:  # nobody may go, or would have gone: this finds out when
             self._tasks.pump(task, self._clock_ns)
@@ -96,15 +98,24 @@ class Gates:
 
     def fold(self, record: Record, decision: Decision) -> tuple[AnyAction, ...]:
         """One event of a run, and what `advance` has decided at it; gives what is to be done."""
-        self._pass_time(record.time_ns)
+        seq, time_ns, event = record
+        self._pass_time(time_ns)
         run, actions, settled = decision
-        if run is None or not (self._is_due or self._knows(run) or self._concerns(actions)):
+        if run is None:
+            return actions
+        run_id = run.run_id
+        if not (
+            run_id in self._known_runs
+            or run_id in self._known_tasks
+            or (actions and self._concerns(actions))
+            or 0 < self._due_ns <= self._clock_ns
+        ):
             return actions  # as nearly always: this has to cost next to nothing
-        turn = _Turn(_Place(run.run_id, record.seq, record.time_ns))
+        turn = _Turn(_Place(run_id, seq, time_ns))
         kept = self._sorted(turn, run, actions)
         self._release(turn, run, settled)
-        if isinstance(record.event, WorkflowAdmitted) and run.status != "pending" and not run.ended:
-            place = self._runs.began(run.run_id)
+        if isinstance(event, WorkflowAdmitted) and run.status != "pending" and not run.ended:
+            place = self._runs.began(run_id)
             if place is not None:
                 turn.places[place] = None
         self._let_go(turn)
@@ -136,21 +147,12 @@ class Gates:
             self._clock_ns += time_ns - self._last_ns
         self._last_ns = time_ns
 
-    @property
-    def _is_due(self) -> bool:
-        return 0 < self._due_ns <= self._clock_ns
-
-    def _knows(self, run: Run) -> bool:
-        return run.run_id in self._run_tickets.entries or run.run_id in self._tasks.of_run
-
     def _concerns(self, actions: tuple[AnyAction, ...]) -> bool:
         for action in actions:
-            kind = type(action)
-            if kind is EnqueueTask:
-                assert isinstance(action, EnqueueTask)
-                if action.limits is not UNLIMITED or action.task in self._task_limits.entries:
+            if isinstance(action, EnqueueTask):
+                if action.limits is not UNLIMITED or action.task in self._limited:
                     return True
-            elif kind is AskAdmission:
+            elif isinstance(action, AskAdmission):
                 return True
         return False
 
@@ -244,16 +246,12 @@ class Gates:
 
     def _repeat(self, turn: _Turn, ticket: RunTicket) -> None:
         time_ns = turn.at.time_ns
-        match ticket.state:
-            case "granted":
-                turn.answer(_admitted(ticket.run_id, time_ns))
-            case "refused":
-                turn.answer(_cancelled(Refusal(ticket.run_id, ticket.why), time_ns))
-            case "next":
-                why = f"singleton cancel: run {ticket.run_id} takes its place"
-                turn.answer(_cancelled(Refusal(self._runs.holder(ticket.singleton), why), time_ns))
-            case "waiting" | "active":
-                pass
+        if ticket.state == "granted":
+            turn.answer(_admitted(ticket.run_id, time_ns))
+        elif ticket.state == "refused":
+            turn.answer(_cancelled(Refusal(ticket.run_id, ticket.why), time_ns))
+        elif ticket.state == "next":
+            turn.answer(_cancelled(Refusal(self._runs.holder(ticket.singleton), replaced_by(ticket.run_id)), time_ns))
 
     # -- entries ---------------------------------------------------------------------------------------------
 

@@ -340,15 +340,6 @@ class TaskGates:
             self._full.drop(first[1])
             self._buckets.drop(first[1])
 
-    # -- for those who look ----------------------------------------------------------------------------------
-
-    def waiting(self, task: str) -> list[TaskTicket]:
-        """Who waits for a type, in order."""
-        gate = self._gates.get(task)
-        names = [name for line in gate.lanes.values() for name in line.sorted()] if gate is not None else []
-        tickets = [self._tickets.entries[name] for name in names]
-        return sorted(tickets, key=lambda ticket: (-ticket.priority, ticket.seq, ticket.at))
-
 
 def _lane(ticket: TaskTicket) -> _Lane:
     return _Lane(
