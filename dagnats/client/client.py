@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +20,7 @@ from dagnats.model.event import CORE_VERSION, Start, WorkflowStarted, encode_eve
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import compact
+from dagnats.runtime.blob import carried, resolved
 from dagnats.runtime.limit import is_held
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SHORTEST_PREFIX = 8
 _MOST_NAMED = 10
+_HELD_S = 12 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class AsyncClient:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._ports = connection.ports
+        self._held: dict[tuple[str, str], float] = {}  # versions, and when each was last known to be renewed
 
     async def close(self) -> None:
         """Close the connection."""
@@ -154,6 +156,8 @@ class AsyncClient:
             action: Literal["created", "updated"] = "created" if stored is None else "updated"
             if dry_run:
                 return Registration(definition.name, identity, action, definition, previous)
+            if previous is not None:  # runs that are being started by it go on needing it
+                await definitions.add_version(previous.name, previous.identity, compact(previous.content()))
             # The version first: a run that is started by the name must find it.
             await definitions.add_version(definition.name, identity, compact(definition.content()))
             try:
@@ -181,7 +185,7 @@ class AsyncClient:
         """
         newest = (await self.workflow(name)).identity
         found = await self._ports.definitions.versions(name)
-        stored = sorted(found.values(), key=lambda one: one.revision, reverse=True)
+        stored = sorted(found.values(), key=lambda one: (one.time_ns, one.revision), reverse=True)
         read = [(definition, one.time_ns) for one in stored if (definition := _readable(one)) is not None]
         return [Version(definition, time_ns, definition.identity == newest) for definition, time_ns in read]
 
@@ -222,6 +226,7 @@ class AsyncClient:
             NotFoundError: No such workflow is registered.
             ConflictError: The run id is taken by a run of another workflow or input.
             CodecError: The input has no JSON form.
+            RefusedError: The input is larger than 64 MiB, or has a key that DagNats keeps for itself.
         """
         name = workflow if isinstance(workflow, str) else workflow.name
         definition = await self.workflow(name)
@@ -237,16 +242,18 @@ class AsyncClient:
                 f"{run_id!r} cannot name a run", hint="use letters, digits, '_' and '-', at most 128 of them"
             )
         run_id = run_id or secrets.token_hex(16)
+        await self._hold(definition)
+        carries = await carried(self._ports, run_id, input or b"null", what="the run's input")
         trace = _trace()
         event = WorkflowStarted(
             run_id=run_id,
-            timestamp=rfc3339(time.time_ns()),
+            timestamp=rfc3339(self._ports.clock.now_ns()),
             trace_parent=trace.get("traceparent", ""),
             trace_state=trace.get("tracestate", ""),
             payload=Start(
                 workflow=definition.name,
                 def_hash=definition.identity,
-                input=msgspec.Raw(input or b"null"),
+                input=msgspec.Raw(carries),
                 core_version=CORE_VERSION,
                 held=await is_held(self._ports.log, definition.name),
             ),
@@ -262,6 +269,13 @@ class AsyncClient:
             else:
                 return RunHandle(self._ports, run_id, begun=begun.seq)
 
+    async def _hold(self, definition: WorkflowDef) -> None:
+        """Have the version stored that a run is about to be pinned to, and keep it from being removed."""
+        key, now_s = (definition.name, definition.identity), asyncio.get_running_loop().time()
+        if now_s - self._held.get(key, -_HELD_S) >= _HELD_S:
+            await self._ports.definitions.add_version(*key, compact(definition.content()))
+            self._held[key] = now_s
+
     async def _last_before(self, run_id: str, wanted: Start) -> int:
         """What a start comes after: 0 when the run has begun, by this very start.
 
@@ -275,9 +289,15 @@ class AsyncClient:
         there = next((event.payload for event in events if isinstance(event, WorkflowStarted)), None)
         if there is None:
             return entries[-1].seq if entries else 0
-        if there.workflow == wanted.workflow and _same_json(there.input, wanted.input):
+        if there.workflow == wanted.workflow and await self._are_same(there.input, wanted.input):
             return 0
         raise ConflictError(f"run {run_id} exists already and was started differently", hint="choose another run id")
+
+    async def _are_same(self, one: msgspec.Raw, other: msgspec.Raw) -> bool:
+        """Whether two inputs say the same, large ones too."""
+        if bytes(one) == bytes(other):
+            return True
+        return _same_json(*[await resolved(self._ports, bytes(each), lenient=True) for each in (one, other)])
 
     async def run(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> Any:
         """Start a run and wait for its output. Raises like `start` and `RunHandle.result`."""
@@ -366,7 +386,7 @@ def _trace() -> dict[str, str]:
     return carrier
 
 
-def _same_json(one: msgspec.Raw, other: msgspec.Raw) -> bool:
+def _same_json(one: bytes, other: bytes) -> bool:
     import msgspec
 
-    return msgspec.json.decode(bytes(one) or b"null") == msgspec.json.decode(bytes(other) or b"null")
+    return msgspec.json.decode(one or b"null") == msgspec.json.decode(other or b"null")

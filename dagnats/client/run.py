@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -33,6 +32,7 @@ from dagnats.model.event import (
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import Run
+from dagnats.runtime.blob import fill, filled, resolved, shown
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph, graph_of
@@ -63,7 +63,7 @@ class RunHandle:
         self.run_id = run_id
         self._ports = ports
         self._begun = begun  # the sequence of its start, when we started it
-        self._made_s = time.monotonic()
+        self._made_s = asyncio.get_running_loop().time() if begun else 0.0
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}>"
@@ -75,11 +75,12 @@ class RunHandle:
             NotFoundError: There is no such run.
         """
         graph, run = await self._fold()
+        await fill(self._ports, run)
         return run_view(graph, run)
 
     async def history(self) -> list[EventView]:
         """All its events so far. Raises NotFoundError."""
-        return [event_view(record) for record in await self._records()]
+        return [event_view(await shown(self._ports, record)) for record in await self._records()]
 
     async def events(self, *, after: int = 0) -> AsyncIterator[EventView]:
         """Its events with sequences above `after`, then those that follow, up to and including its last.
@@ -89,7 +90,7 @@ class RunHandle:
         """
         async for record, _ in self._follow():
             if record.seq > after:
-                yield event_view(record)
+                yield event_view(await shown(self._ports, record))
 
     @overload
     async def result(self, *, timeout: timedelta | str | None = None) -> Any: ...
@@ -107,13 +108,14 @@ class RunHandle:
             RunFailed, RunCompensated, RunCancelled: It ended another way, with the failing step's error.
             ResultTimeout: It has not ended; it goes on.
             CodecError: The output does not fit `type`.
+            BlobLost: The output was too large for an event, and is not stored any more.
             NotFoundError: There is no such run.
         """
         end = await self._end(timeout)
         outcome = end.payload
         if not isinstance(end, WorkflowCompleted):
             raise _ERRORS[STATUS[end.__class__]](self.run_id, step=outcome.step_id, error=outcome.error)
-        return codec_for(type).decode(bytes(outcome.output))
+        return codec_for(type).decode(await resolved(self._ports, bytes(outcome.output)))
 
     async def wait(self, *, timeout: timedelta | str | None = None) -> RunView:
         """The run once it has ended, whatever way. Raises NotFoundError and ResultTimeout, like `result`."""
@@ -127,8 +129,8 @@ class RunHandle:
             ConflictError: It has ended already, or is being undone, which is not cut off half-way.
             NotFoundError: There is no such run.
         """
-        event_id = f"{self.run_id}.cancel.{time.time_ns()}"
-        event = WorkflowCancelled(run_id=self.run_id, timestamp=rfc3339(time.time_ns()))
+        event_id = f"{self.run_id}.cancel.{self._ports.clock.now_ns()}"
+        event = WorkflowCancelled(run_id=self.run_id, timestamp=rfc3339(self._ports.clock.now_ns()))
         data = encode_event(event)
         while True:
             recalled = await recall(self._ports, self.run_id)
@@ -174,8 +176,9 @@ class RunHandle:
         if recalled.run is None and not recalled.later:
             raise NotFoundError("run", self.run_id)
         graph = await (self._graph(recalled.later[0]) if recalled.run is None else self._graph_of(recalled.run))
+        later = [await filled(self._ports, graph, record) for record in recalled.later]
         try:
-            run = fold(graph, recalled.later, recalled.run)
+            run = fold(graph, later, recalled.run)
         except Exception as error:
             raise _parked(self.run_id, error) from error
         assert run is not None, "a history that begins with a start gives a run"
@@ -187,16 +190,25 @@ class RunHandle:
         graph = await self._graph(records[0])
         run: Run | None = None
         for record in records:
-            run = _moved(graph, run, record)
+            run = await self._moved(graph, run, record)
             yield record, run
             if run.ended:
                 return
         async for entry in self._ports.log.watch(self.run_id, after=records[-1].seq):
             for record in decoded([entry]):
-                run = _moved(graph, run, record)
+                run = await self._moved(graph, run, record)
                 yield record, run
                 if run.ended:
                     return
+
+    async def _moved(self, graph: Graph, run: Run | None, record: Record) -> Run:
+        record = await filled(self._ports, graph, record)
+        try:
+            run = advance(graph, run, record).run
+        except Exception as error:
+            raise _parked(self.run_id, error) from error
+        assert run is not None, "a history that begins with a start gives a run"
+        return run
 
     async def _ended(self, event: TerminalEvent) -> bool:
         """Whether it was this event that ended the run."""
@@ -213,7 +225,8 @@ class RunHandle:
                 if not self._begun and not await self._ports.log.first(self.run_id):
                     raise NotFoundError("run", self.run_id)
                 # Whoever waits from the start on hears the end; later it may have been said already.
-                after = self._begun if time.monotonic() - self._made_s < _AT_ONCE_S else 0
+                soon = asyncio.get_running_loop().time() - self._made_s < _AT_ONCE_S
+                after = self._begun if soon else 0
                 while True:
                     entry = await self._ports.log.wait_for(self.run_id, TERMINAL_PREFIXES, after=after)
                     event = decode_event(entry.data)
@@ -223,15 +236,6 @@ class RunHandle:
         except TimeoutError:
             assert limit is not None, "only our own limit ends the wait"
             raise ResultTimeout(self.run_id, limit) from None
-
-
-def _moved(graph: Graph, run: Run | None, record: Record) -> Run:
-    try:
-        run = advance(graph, run, record).run
-    except Exception as error:
-        raise _parked(record.event.run_id, error) from error
-    assert run is not None, "a history that begins with a start gives a run"
-    return run
 
 
 def _parked(run_id: str, error: Exception) -> DagnatsError:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import DecodeError
 from dagnats.model.event import CORE_VERSION, Record, WorkflowStarted, decode_event
-from dagnats.model.identifier import is_run_id
+from dagnats.model.identifier import is_reserved, is_run_id
 from dagnats.model.ops import FactRecord, decode_fact, is_fact
+from dagnats.runtime.blob import BlobLost, filled, has_reference
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
 from dagnats.runtime.patience import persist
@@ -73,17 +74,21 @@ class Decider:
         """The events in a batch, with everything in memory that deciding them takes."""
         records: list[Record | FactRecord] = []
         poison: list[Unreadable] = []
+        heavy: list[int] = []
         new: set[str] = set()
         wanted: dict[str, int] = {}
         for entry in entries:
-            seq, time_ns, run_id, _, first = entry
-            if run_id[:1] == "_":
+            seq, time_ns, run_id, data, first = entry
+            if is_reserved(run_id):
                 _read_fact(entry, records, poison)
                 continue
             try:
                 records.append(Record(seq, time_ns, _event_of(entry)))
             except DecodeError as error:
                 poison.append(Unreadable(entry, error))
+            else:
+                if has_reference(data):
+                    heavy.append(len(records) - 1)
             if first:
                 new.add(run_id)
             elif run_id not in new and self._is_unknown(run_id):
@@ -91,7 +96,29 @@ class Decider:
         if wanted:
             await asyncio.gather(*(self._load(run_id, seq) for run_id, seq in wanted.items()))
         await self._load_definitions(records)
+        if heavy:
+            await self._fill(records, heavy)
         return records, poison
+
+    async def _fill(self, records: list[Record | FactRecord], heavy: Iterable[int]) -> None:
+        """Give events their payloads where deciding looks into them; without them, their runs are parked."""
+        events = (record.event for record in records if isinstance(record, Record))
+        hashes = {event.run_id: event.payload.def_hash for event in events if isinstance(event, WorkflowStarted)}
+        for at in heavy:
+            record = records[at]
+            assert isinstance(record, Record), "facts have no payloads"
+            run_id = record.event.run_id
+            seat = self._roster.seat(run_id)
+            identity = seat.run.def_hash if seat is not None else hashes.get(run_id)
+            if identity is None:
+                continue
+            try:
+                records[at] = await self._filled(self._graphs[identity], record)
+            except BlobLost as lost:
+                self._unloadable[run_id] = lost
+
+    async def _filled(self, graph: Graph, record: Record) -> Record:
+        return await persist(lambda: filled(self._ports, graph, record))
 
     def decide(self, record: Record) -> Decision | Undecidable | None:
         """What an event leads to; None when it concerns no run, or one that is parked."""
@@ -179,7 +206,7 @@ class Decider:
         else:
             return None
         try:
-            return fold(graph, records, run)
+            return fold(graph, [await self._filled(graph, record) for record in records], run)
         except Exception as error:
             raise CoreError(f"{type(error).__name__}: {error}") from error
 
@@ -194,7 +221,7 @@ class Decider:
                 if known is None or known.unusable:
                     wanted.add((event.payload.workflow, event.payload.def_hash))
         if wanted:
-            await asyncio.gather(*(self._load_graph(*pair) for pair in wanted))
+            await asyncio.gather(*(self._load_graph(*pair) for pair in sorted(wanted)))
 
     async def _load_graph(self, workflow: str, identity: str) -> None:
         known = self._graphs.get(identity)

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.model.event import WorkflowStarted
-from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.blob import filled
+from dagnats.runtime.core.action import (
+    AddWaiter,
+    AppendEvent,
+    AskApproval,
+    EndRun,
+    EnqueueTask,
+    KeepSignal,
+    SendDeadLetter,
+    SetTimer,
+    StartChild,
+)
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.gate.fold import Gates
 from dagnats.runtime.follower import Unsettled
@@ -24,7 +35,7 @@ from dagnats.runtime.position import REACH, Position
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from dagnats.model.run import Run
     from dagnats.runtime.core.action import AnyAction
@@ -39,7 +50,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dagnats.engine")
 
-_MADE_GOOD = (EnqueueTask, SetTimer, AppendEvent, EndRun, SendDeadLetter)  # what remains when it is done
+# What remains when it is done.
+_MADE_GOOD = (
+    EnqueueTask,
+    SetTimer,
+    AppendEvent,
+    EndRun,
+    SendDeadLetter,
+    StartChild,
+    AddWaiter,
+    AskApproval,  # who was asked already is asked again, rather than nobody
+    KeepSignal,
+)
 _SLICE = 20_000
 _DOUBTFUL = 20 * REACH  # further than a leader acts: a power cut may have set the position back
 _RUNS_AT_ONCE = 256
@@ -74,6 +96,8 @@ class Takeover:
         """What crosses runs, as it is where deciding begins."""
         self.unsettled = Unsettled([], [])
         """What could not be folded, and nobody may have seen to."""
+        self.anew = False
+        """Whether everything was folded again, and all that live runs lack was made good."""
 
     async def begin(self) -> int:
         """Store our own position where the old one was; gives the last event whose actions may be done already."""
@@ -116,6 +140,8 @@ class Takeover:
     # -- everything again ------------------------------------------------------------------------------------
 
     async def _begin_anew(self, last: int) -> int:
+        self.anew = True
+        parents: dict[str, str] = {}  # of the runs that have ended
         await self._follower.reset()
         await persist(self._ports.snapshots.purge)
         await self._follower.open(0)
@@ -126,12 +152,15 @@ class Takeover:
             self.unsettled.undecidable.extend(undecidable)
             for seat in self._roster:
                 if seat.run.ended:
+                    if seat.run.parent is not None:
+                        parents[seat.run.run_id] = seat.run.parent.run_id
                     self._roster.dismiss(seat.run.run_id)
         entry = await persist(lambda: self._ports.log.at(last)) if last else None
         tasks = await persist(self._ports.tasks.last)
         # Sequences come again, and what was sent under them may be remembered. Where nothing was sent, nothing is.
         self._outbox.epoch = self._now_ns() // 1_000_000_000 if tasks else 0
         live = [seat.run.run_id for seat in self._roster]
+        live += self._relatives(parents)
         position = Position(
             seq=last,
             time_ns=entry.time_ns if entry is not None else 0,
@@ -150,6 +179,12 @@ class Takeover:
         await self._keeper.begin(msgspec.structs.replace(position, tasks=tasks, gates=self._ledger.mark()))
         await self._unpark(last)
         return last
+
+    def _relatives(self, parents: Mapping[str, str]) -> list[str]:
+        """Ended runs that live ones wait to hear of: their children's ends, their parents'."""
+        above = {seat.run.parent.run_id for seat in self._roster if seat.run.parent is not None}
+        ended = [run_id for run_id in above if self._roster.seat(run_id) is None]
+        return ended + [run_id for run_id, parent in parents.items() if self._roster.seat(parent) is not None]
 
     # -- runs that lack something ----------------------------------------------------------------------------
 
@@ -172,7 +207,7 @@ class Takeover:
             if record.seq > upto:
                 break
             try:
-                decision = advance(graph, run, record)
+                decision = advance(graph, run, await persist(lambda record=record: filled(self._ports, graph, record)))
             except Exception:  # noqa: BLE001  # it is parked, or will be
                 break
             run = decision.run
