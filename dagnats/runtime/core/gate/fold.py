@@ -13,20 +13,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from dagnats.model.event import Outcome, StepQueued, WorkflowAdmitted, WorkflowCancelled
+from dagnats.model.event import Outcome, Record, StepQueued, WorkflowAdmitted, WorkflowCancelled
 from dagnats.model.instant import rfc3339
 from dagnats.model.ops import GATES, GateTicked, TaskLimited, WorkflowLimited
-from dagnats.runtime.core.action import AppendEvent, AskAdmission, EnqueueTask
+from dagnats.model.run import IN_FLIGHT
+from dagnats.runtime.core.action import AppendEvent, AskAdmission, Decision, EnqueueTask
 from dagnats.runtime.core.gate.book import Leaf, Page
 from dagnats.runtime.core.gate.run import Refusal, RunGates, replaced_by
 from dagnats.runtime.core.gate.task import TaskGates, ticket_name
 from dagnats.runtime.core.node import UNLIMITED
 
 if TYPE_CHECKING:
-    from dagnats.model.event import AnyEvent, Record
+    from collections.abc import Iterable
+
+    from dagnats.model.event import AnyEvent
     from dagnats.model.ops import FactRecord
     from dagnats.model.run import Run
-    from dagnats.runtime.core.action import AnyAction, Decision, Settled
+    from dagnats.runtime.core.action import AnyAction, Settled
     from dagnats.runtime.core.gate.book import RunTicket, TaskTicket
     from dagnats.runtime.core.gate.run import Place
 
@@ -121,6 +124,32 @@ class Gates:
         self._let_go(turn)
         held = {id(action) for action in turn.arrived.values()}
         return (*(action for action in kept if id(action) not in held), *turn.answers)
+
+    def adopt(self, seq: int, run: Run, actions: Iterable[AnyAction]) -> tuple[AnyAction, ...]:
+        """A run of which the gates have missed some events: have them know it as it is now.
+
+        Args:
+            seq: The place in the log where that is.
+            run: The run there.
+            actions: All that its whole history has decided; gives what of it, and of the gates' answers, is to be done.
+        """
+        tickets = [self._task_tickets.entries[name] for name in self._known_tasks.get(run.run_id, ())]
+        over = [ticket for ticket in tickets if not _flies(run, ticket.step_id, ticket.attempt)]
+        settled = tuple(sorted((ticket.step_id, ticket.attempt) for ticket in over))
+        wanted = tuple(action for action in actions if self._is_missed(run, action))
+        # Whether it was admitted meanwhile shows in its status: said once more, that changes nothing.
+        record = Record(seq, self._last_ns, WorkflowAdmitted(run_id=run.run_id))
+        return self.fold(record, Decision(run, wanted, settled))
+
+    def _is_missed(self, run: Run, action: AnyAction) -> bool:
+        match action:
+            case AskAdmission():
+                return run.status == "pending" and run.run_id not in self._known_runs
+            case EnqueueTask():
+                name = ticket_name(run.run_id, action.step_id, action.attempt)
+                return name not in self._task_tickets.entries and _flies(run, action.step_id, action.attempt)
+            case _:
+                return True
 
     def tell(self, record: FactRecord) -> tuple[AnyAction, ...]:
         """What an operator said, or a wake-up; gives what is to be done."""
@@ -283,6 +312,12 @@ class Gates:
         page.clock_ns, page.last_ns = self._clock_ns, self._last_ns
         page.wake_ns, page.wake_seq = self.wake_ns, self.wake_seq
         return page
+
+
+def _flies(run: Run, step_id: str, attempt: int) -> bool:
+    """Whether an attempt is in flight."""
+    state = run.steps.get(step_id)
+    return state is not None and state.status in IN_FLIGHT and state.attempt == attempt and not state.retry_at_ns
 
 
 def _note(limits: Leaf[TaskLimited] | Leaf[WorkflowLimited], name: str, said: TaskLimited | WorkflowLimited) -> None:
