@@ -358,6 +358,16 @@ def test_gates_made_of_their_entries_go_on_as_the_others() -> None:
     assert stored(world.again().gates.page()) == stored(world.gates.page())
 
 
+def test_an_answer_on_its_way_that_needs_no_slot_survives_as_well() -> None:
+    world = one(rate_limit={"limit": 1, "period": "1s"})
+    start(world, 2)
+    world.tick_only()
+    world.reopen()
+    world.settle()
+    assert world.queued == ["r0.a", "r1.a"]
+    assert not world.gates.page().tasks
+
+
 def test_the_answers_that_no_history_has_yet_are_known() -> None:
     world = one(max_task_concurrency=1)
     start(world, 2)

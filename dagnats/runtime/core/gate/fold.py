@@ -198,8 +198,8 @@ class Gates:
                     for refusal in refusals:
                         turn.answer(_cancelled(refusal, turn.at.time_ns))
                 case EnqueueTask(admitted=True):
-                    if self._tasks.go(ticket_name(run.run_id, action.step_id, action.attempt), self._clock_ns):
-                        kept.append(action)
+                    self._tasks.go(ticket_name(run.run_id, action.step_id, action.attempt), self._clock_ns)
+                    kept.append(action)
                 case EnqueueTask() if self._concerns((action,)):
                     turn.arrived[self._tasks.arrive(action, turn.at.seq, at, turn.at.time_ns)] = action
                     turn.tasks[action.task] = None

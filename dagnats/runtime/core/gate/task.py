@@ -194,17 +194,14 @@ class TaskGates:
         gate.out.discard(name)
         return ticket.task
 
-    def go(self, name: str, now_ns: int) -> bool:
-        """The history says that a task may go, whoever said so. False when it has gone already."""
+    def go(self, name: str, now_ns: int) -> None:
+        """The history says that a task may go, whoever said so."""
         ticket = self._tickets.entries.get(name)
-        if ticket is None:
-            return True
-        if ticket.state == "out":
-            return False
+        if ticket is None or ticket.state == "out":
+            return
         if ticket.state == "waiting":  # said by hand: it goes, and counts
             self._take(name, ticket, now_ns)
         self.out(name)
-        return True
 
     def out(self, name: str) -> None:
         """A task that has what it needs is handed out; what counts for nothing is forgotten."""
