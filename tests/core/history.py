@@ -21,6 +21,7 @@ from dagnats.model.event import (
     Note,
     Poison,
     Record,
+    SignalReceived,
     Start,
     StepCompleted,
     StepContinued,
@@ -48,8 +49,11 @@ from dagnats.runtime.core.action import (
     AnyAction,
     AppendEvent,
     CancelTasks,
+    DropDeadLetters,
+    DropTimer,
     EndRun,
     EnqueueTask,
+    KeepSignal,
     SendDeadLetter,
     SetTimer,
 )
@@ -172,6 +176,9 @@ class History:
     def skipped_by_hand(self, step_id: str) -> list[AnyAction]:
         return self.feed(StepSkipped(run_id="r", step_id=step_id, payload=Note(by="ann")))
 
+    def signalled(self, name: str, value: Any) -> list[AnyAction]:
+        return self.feed(SignalReceived(run_id="r", name=name, payload=encode(value)))
+
     def let_through(self, step_id: str) -> list[AnyAction]:
         """A gate lets the current attempt go."""
         return self.say(StepQueued, step_id)
@@ -271,6 +278,26 @@ class History:
     def of(self, kind: type[A]) -> list[A]:
         """All actions of a kind so far."""
         return [action for action in self.actions if isinstance(action, kind)]
+
+    @property
+    def kept(self) -> list[KeepSignal]:
+        """All signals shown to workers."""
+        return self.of(KeepSignal)
+
+    @property
+    def dropped_timers(self) -> list[DropTimer]:
+        """All wake-ups that were taken back."""
+        return self.of(DropTimer)
+
+    @property
+    def of_tasks(self) -> list[EnqueueTask]:
+        """All tasks so far."""
+        return self.of(EnqueueTask)
+
+    @property
+    def dropped_letters(self) -> list[str]:
+        """The steps whose dead letters were dropped so far."""
+        return [action.step_id for action in self.of(DropDeadLetters)]
 
     @property
     def enqueued(self) -> list[str]:

@@ -52,7 +52,8 @@ def test_a_go_engines_task_can_be_read() -> None:
     task = decode_task(
         b'{"task_id":"r.s","run_id":"r","step_id":"s","input":{"n":1},"attempt":2,"iteration":0,"metadata":{"k":"v"}}'
     )
-    assert task == Task(task_id="r.s", run_id="r", step_id="s", attempt=2, input=encode({"n": 1}))
+    expected = Task(task_id="r.s", run_id="r", step_id="s", attempt=2, input=encode({"n": 1}), metadata={"k": "v"})
+    assert task == expected
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dagnats.model.duration import format_duration
 from dagnats.model.event import NOTHING, Failure
 from dagnats.model.instant import parse_rfc3339
@@ -16,8 +18,6 @@ from dagnats.runtime.core.release import release
 from dagnats.runtime.core.turn import rests
 
 if TYPE_CHECKING:
-    import msgspec
-
     from dagnats.model.event import Result, StepEvent, StepHeartbeat, StepReleased, StepStarted
     from dagnats.model.run import StepState
     from dagnats.runtime.core.node import Node
@@ -71,7 +71,7 @@ def enqueue(turn: Turn, node: Node, step_id: str, state: StepState, *, admitted:
 
 def _task(turn: Turn, node: Node, step_id: str, state: StepState, received: msgspec.Raw, key: str) -> EnqueueTask:
     run = turn.run
-    return EnqueueTask(
+    task = EnqueueTask(
         id=turn.next_id(),
         run_id=run.run_id,
         workflow=run.workflow_id,
@@ -84,15 +84,12 @@ def _task(turn: Turn, node: Node, step_id: str, state: StepState, received: msgs
         expires_ns=state.deadline_ns,
         deadline_ns=run.deadline_ns,
         trace_parent=run.trace_parent,
-        group=node.group,
-        iteration=state.iteration,
-        previous=state.input if state.iteration else NOTHING,
-        metadata=node.metadata,
-        capabilities=node.capabilities,
-        limits=node.limits,
-        key=key,
-        priority=node.priority,
-        admitted=state.admitted,
+    )
+    if not (node.extra or state.iteration or key or state.admitted):  # most steps: each field costs time
+        return task
+    previous = state.input if state.iteration else NOTHING
+    return msgspec.structs.replace(
+        task, iteration=state.iteration, previous=previous, key=key, admitted=state.admitted, **node.extra
     )
 
 

@@ -42,8 +42,8 @@ def _forget_dead(turn: Turn, node: Node, step_id: str, state: StepState) -> None
     turn.drop_dead_letters(step_id, state)
     if node.on_failure:
         handler = turn.graph.instance(node.on_failure, step_id)
-        handling = turn.run.steps.get(handler)
-        if handling is not None and handling.dead:
+        handling = turn.run.steps[handler]
+        if handling.dead:  # it is not when the engine itself ran it
             turn.drop_dead_letters(handler, handling)
 
 

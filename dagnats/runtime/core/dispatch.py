@@ -44,7 +44,7 @@ def settle(turn: Turn) -> None:
             _offer(turn, turn.ready.pop(0))
         elif not run.line or not _next_in_line(turn):
             _conclude(turn)
-            if not turn.ready:  # else a run that has drained begins to be undone
+            if not turn.ready:  # the failure of a drained run may have to be undone
                 return
 
 
@@ -76,7 +76,7 @@ def _offer(turn: Turn, step_id: str) -> None:
     if fresh and node.skip_if is not None and holds(node.skip_if, _outputs(turn, state)):
         completion.skipped(turn, node, step_id, state)
         completion.tell_skipped(turn, step_id)
-    elif run.paused or (fresh and _is_full(turn, state)):
+    elif run.paused or (fresh and turn.graph.max_steps and _queues_up(turn, state)):
         turn.hold(step_id, state)
     else:
         _begin(turn, node, step_id, state)
@@ -103,9 +103,13 @@ def _outputs(turn: Turn, state: StepState) -> Callable[[str], msgspec.Raw]:
     return output
 
 
-def _is_full(turn: Turn, state: StepState) -> bool:
-    limit = turn.graph.max_steps
-    return bool(limit) and turn.run.flying >= limit and not state.serves and not state.part_of
+def _queues_up(turn: Turn, state: StepState) -> bool:
+    """Whether there is no room, or others wait for it; what serves or is a part of another step needs none."""
+    return not state.serves and not state.part_of and (bool(turn.run.line) or _is_full(turn))
+
+
+def _is_full(turn: Turn) -> bool:
+    return turn.run.flying >= turn.graph.max_steps
 
 
 def _next_in_line(turn: Turn) -> bool:
@@ -115,12 +119,13 @@ def _next_in_line(turn: Turn) -> bool:
         return False
     step_id = run.line[0]
     state = run.steps[step_id]
-    if state.held and _is_full(turn, state):
+    if state.held and _is_full(turn):
         return False
     run.line.pop(0)
     if state.held:  # not given up meanwhile
         state.held = False
-        turn.ready.append(step_id)
+        if run.saga is None:
+            _begin(turn, turn.node_of(step_id), step_id, state)
     return True
 
 

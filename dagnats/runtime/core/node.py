@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.policy import RetryPolicy
@@ -48,7 +48,6 @@ class Node:
         id: The step's id in the definition, or the generated one's.
         type: How it is run.
         task: Its task type.
-        group: The workers that get its tasks; "" for all of the type.
         config: What only steps of its type have.
         auxiliary: Whether it only runs for another step.
         worker_run: Whether workers run it. A map's items are; that the map itself is not, its state says.
@@ -64,26 +63,21 @@ class Node:
         compensate: The step that undoes it, or "".
         skip_if: When it is skipped; None for never.
         limits: What holds its tasks back.
-        priority: Among waiting tasks of its type; higher ones first.
-        metadata: For its workers.
-        capabilities: What its workers must be allowed to do.
+        extra: What its tasks carry that most steps' do not: group, limits, priority, metadata, capabilities.
     """
 
     __slots__ = (
         "auxiliary",
-        "capabilities",
         "compensate",
         "config",
         "dependents",
-        "group",
+        "extra",
         "heartbeat_timeout_ns",
         "id",
         "limits",
-        "metadata",
         "needs",
         "on_failure",
         "place",
-        "priority",
         "queue_timeout_ns",
         "rank",
         "retry",
@@ -102,7 +96,6 @@ class Node:
         self.task: str = step.task
         self.worker_run = step.type in WORKER_RUN
         self.place = place
-        self.group: str = step.worker_group or ""
         self.config: Part | None = step.config
         self.auxiliary = auxiliary
         self.needs: tuple[str, ...] = step.depends_on
@@ -116,9 +109,18 @@ class Node:
         self.compensate: str = step.compensate or ""
         self.skip_if: Comparison | AnyOf | AllOf | None = step.skip_if
         self.limits = _limits(step)
-        self.priority: int = step.priority
-        self.metadata: dict[str, str] = step.metadata
-        self.capabilities: tuple[str, ...] = step.required_capabilities
+        self.extra = _extra(step, self.limits)
+
+
+def _extra(step: StepDef, limits: Limits) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "group": step.worker_group,
+        "priority": step.priority,
+        "metadata": step.metadata,
+        "capabilities": step.required_capabilities,
+        "limits": limits if limits is not UNLIMITED else None,
+    }
+    return {key: value for key, value in settings.items() if value}
 
 
 def _legacy(retries: int) -> RetryPolicy | None:

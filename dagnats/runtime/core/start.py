@@ -23,7 +23,7 @@ _SECOND = 1_000_000_000
 def new_run(graph: Graph, event: WorkflowStarted, record: Record) -> Run:
     """The run that a start begins."""
     start = event.payload
-    return Run(
+    run = Run(
         run_id=event.run_id,
         workflow_id=start.workflow,
         def_hash=start.def_hash,
@@ -33,16 +33,15 @@ def new_run(graph: Graph, event: WorkflowStarted, record: Record) -> Run:
         clock_ns=record.time_ns,
         created_ns=record.time_ns,
         input=start.input,
+        events=1,
         trace_parent=event.trace_parent,
         core_version=start.core_version,
-        labels={**graph.labels, **start.labels},
-        parent=start.parent,
-        retry_of=start.retry_of,
-        forked_from=start.forked_from,
-        max_events=start.max_events,
-        max_depth=start.max_depth,
-        events=1,
     )
+    run.labels = {**graph.labels, **start.labels}
+    run.parent = start.parent
+    run.retry_of, run.forked_from = start.retry_of, start.forked_from
+    run.max_events, run.max_depth = start.max_events, start.max_depth
+    return run
 
 
 def started(turn: Turn, start: Start) -> None:
