@@ -17,6 +17,7 @@ from dagnats.runtime.blob import filled
 from dagnats.runtime.core.action import (
     AddWaiter,
     AppendEvent,
+    AskAdmission,
     AskApproval,
     EndRun,
     EnqueueTask,
@@ -134,7 +135,7 @@ class Takeover:
         self._roster.cover(position.low)
         self._decider.active = position.active
         await self._keeper.begin(position)
-        await self._unpark(position.seq)
+        await self._unpark(position)
         return min(position.seq + _DOUBTFUL, last)
 
     # -- everything again ------------------------------------------------------------------------------------
@@ -176,8 +177,9 @@ class Takeover:
         await self._outbox.act(await self._doubt.left(self.gates.outstanding()))
         self._ledger.begin(self.gates)
         tasks = max(tasks, self._outbox.newest_task)
-        await self._keeper.begin(msgspec.structs.replace(position, tasks=tasks, gates=self._ledger.mark()))
-        await self._unpark(last)
+        position = msgspec.structs.replace(position, tasks=tasks, gates=self._ledger.mark())
+        await self._keeper.begin(position)
+        await self._unpark(position)
         return last
 
     def _relatives(self, parents: Mapping[str, str]) -> list[str]:
@@ -192,7 +194,8 @@ class Takeover:
         """Do what the histories of these runs have decided and nobody has done."""
         actions: list[AnyAction] = []
         for run_id in run_ids:
-            actions += await self._decided(run_id, upto)
+            decided = await self._decided(run_id, upto)
+            actions += [action for action in decided if not isinstance(action, AskAdmission)]  # the gates have heard
         await self._outbox.act(await self._doubt.left(actions))
 
     async def _decided(self, run_id: str, upto: int) -> list[AnyAction]:
@@ -211,7 +214,7 @@ class Takeover:
             except Exception:  # noqa: BLE001  # it is parked, or will be
                 break
             run = decision.run
-            actions += [action for action in decision.actions if isinstance(action, _MADE_GOOD)]
+            actions += [action for action in decision.actions if isinstance(action, (*_MADE_GOOD, AskAdmission))]
         return self._let_through(actions)
 
     def _let_through(self, actions: list[AnyAction]) -> list[AnyAction]:
@@ -227,8 +230,9 @@ class Takeover:
             )
         ]
 
-    async def _unpark(self, upto: int) -> None:
+    async def _unpark(self, position: Position) -> None:
         """Go on with runs that an engine before us could not decide and we can."""
+        upto = position.seq
         letters = await persist(lambda: self._ports.dead_letters.find(f"{PARKED}.*"))
         runs: dict[str, list[int]] = {}
         for letter in letters:
@@ -237,8 +241,12 @@ class Takeover:
             self._decider.parked.discard(run_id)
             if not await self._decider.have(run_id, before=upto + 1):
                 continue
-            if self._roster.seat(run_id) is not None:
+            seat = self._roster.seat(run_id)
+            if seat is not None:
                 log.warning("run %s was parked and goes on", run_id)
-                await self._make_good([run_id], upto)
+                decided = await self._decided(run_id, upto)
+                await self._outbox.act(await self._doubt.left(self.gates.adopt(upto, seat.run, decided)))
+                self._ledger.commit(self.gates.taken())
+                await self._keeper.begin(msgspec.structs.replace(position, gates=self._ledger.mark()))
             for seq in seqs:
                 await persist(lambda seq=seq: self._ports.dead_letters.remove(seq))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagnats import TaskContext, Workflow, handler
-from dagnats.runtime import ledger
+from dagnats.runtime import decider, ledger, takeover
+from dagnats.runtime.core import advance as core
 from dagnats.runtime.limit import gate_view, limit_task, limit_workflow, task_limit, workflow_limit
 from dagnats.runtime.position import decode_position
 from tests.runtime.test_crash import engine
@@ -228,6 +229,43 @@ async def test_without_its_position_an_engine_finds_the_gates_in_the_log(nats_se
             assert await system.client.handle("t1").result(int, timeout="10s") == 1
             await emptied(system)
         assert set(_calls.values()) == {1}
+
+
+async def test_a_run_whose_start_could_not_be_decided_asks_the_gates_later(
+    nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = core.advance
+
+    def breaks(graph: Any, run: Any, record: Any) -> Any:
+        if record.event.run_id == "r1":
+            raise ZeroDivisionError("a bug")
+        return real(graph, run, record)
+
+    async with running(nats_server, engine=False) as system:
+        workflow = waiting().with_concurrency(max_runs=1)
+        await system.client.register(workflow)
+        system.start_worker([workflow])
+        with monkeypatch.context() as broken:
+            for module in (core, decider, takeover):
+                broken.setattr(module, "advance", breaks)
+            async with engine(system, Fate()):
+                await system.client.start(workflow, 0, run_id="r0")
+                await begun("r0")
+                await system.client.start(workflow, 1, run_id="r1")
+
+                async def parked() -> bool:
+                    cell = await system.jetstream.ports.position.read()
+                    position = decode_position(cell.data) if cell is not None else None
+                    newest = await system.jetstream.ports.log.read("r1")
+                    return position is not None and position.seq >= newest[-1].seq
+
+                await until(parked)
+        async with engine(system, Fate()):
+            await reached(system.client.handle("r1"), "pending")
+            open_door("r0")
+            open_door("r1")
+            assert await system.client.handle("r1").result(int, timeout="10s") == 1
+            await emptied(system)
 
 
 async def test_a_rate_spreads_the_starts(nats_server: EmbeddedServer) -> None:

@@ -89,8 +89,7 @@ class JetStreamTaskQueue:
 def _serves(consumer: dict[str, Any], task_types: Sequence[str]) -> bool:
     """Whether a consumer is of one of these types: the whole type's, or a worker group's."""
     group = str(consumer["config"].get("filter_subject", "")).rpartition(".")[0].rpartition(".")[2]
-    names = {durable_name(task_type) for task_type in task_types}
-    return consumer["name"] in names or consumer["name"].removesuffix(f"-{group}") in names
+    return any(consumer["name"] in (durable_name(one), durable_name(one, group)) for one in task_types)
 
 
 def hear_cancellations(link: Link, told: Callable[[str, bytes], None]) -> Callable[[], None]:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagnats.model.event import StepCompleted, StepFailed, WorkflowCancelled
-from dagnats.model.json import encode
+from dagnats.model.event import StepCompleted, StepFailed, StepQueued, WorkflowAdmitted, WorkflowCancelled
 from dagnats.model.ops import GateTicked, TaskLimited, WorkflowLimited
 from dagnats.model.run import IN_FLIGHT
+from dagnats.runtime.core.action import AppendEvent, EnqueueTask
+from dagnats.runtime.core.path import decoded
 from tests.core.gate.world import SECOND, World, graph, step, stored
 
 if TYPE_CHECKING:
+    from dagnats.runtime.core.action import AnyAction
+    from dagnats.runtime.core.gate.book import TaskTicket
     from dagnats.runtime.core.graph import Graph
 
 RETRY = {"max_attempts": 1, "strategy": "fixed", "initial_delay": "1s"}
@@ -36,7 +39,8 @@ GRAPHS: dict[str, Graph] = {
     "strict": graph(shared("a", max_task_concurrency=1), concurrency={"max_runs": 2, "key": "user"}),
     "paced": graph(step("a", rate_limit=RATE), step("b", "a", keyed_rate_limit=KEYED, max_task_concurrency=2)),
     "skip": graph(step("a"), singleton={"mode": "skip", "key": "user"}, concurrency={"max_runs": 1}),
-    "cancel": graph(step("a"), singleton={"mode": "cancel"}, priority={"key": "user", "rules": {"bob": 5}}),
+    "cancel": graph(step("a"), singleton={"mode": "cancel"}),
+    "line": graph(step("x"), concurrency={"max_runs": 1}, priority={"key": "user", "rules": {"bob": 5}}),
     "free": graph(shared("a"), step("b", "a")),
 }
 SLOTS = {"shared": 2, "b.task": 2}
@@ -44,25 +48,17 @@ SLOTS = {"shared": 2, "b.task": 2}
 Deed = tuple[Any, ...]
 
 deeds = st.one_of(
-    st.tuples(st.just("start"), st.sampled_from(sorted(GRAPHS)), st.sampled_from(USERS)),
-    st.tuples(st.just("start"), st.sampled_from(sorted(GRAPHS)), st.sampled_from(USERS)),
-    st.tuples(st.just("complete"), st.integers(0, 20)),
-    st.tuples(st.just("complete"), st.integers(0, 20)),
+    *[st.tuples(st.just("start"), st.integers(0, 1), st.sampled_from(USERS))] * 3,
+    *[st.tuples(st.just("complete"), st.integers(0, 20))] * 2,
     st.tuples(st.just("fail"), st.integers(0, 20)),
     st.tuples(st.just("cancel"), st.integers(0, 20)),
-    st.tuples(st.just("own"), st.integers(1, 4)),
-    st.tuples(st.just("own"), st.integers(1, 4)),
+    *[st.tuples(st.just("own"), st.integers(1, 4))] * 4,
     st.tuples(st.just("wait"), st.sampled_from([-3600, 0.1, 0.5, 1, 3600])),
+    st.tuples(st.just("wait"), st.sampled_from([0.1, 0.5, 1])),
     st.tuples(st.just("tick")),
     st.tuples(st.just("wake"), st.integers(0, 20)),
-    st.tuples(
-        st.just("limit"),
-        st.sampled_from(["shared", "a.task", "b.task"]),
-        st.integers(0, 3),
-        st.integers(0, 2),
-        st.booleans(),
-    ),
-    st.tuples(st.just("limit runs"), st.sampled_from(sorted(GRAPHS)), st.integers(0, 2), st.booleans()),
+    st.tuples(st.just("limit"), st.sampled_from(["shared", "a.task", "b.task"]), st.integers(0, 3), st.booleans()),
+    st.tuples(st.just("limit runs"), st.integers(0, 1), st.integers(0, 2), st.booleans()),
     st.tuples(st.just("another engine")),
 )
 
@@ -70,18 +66,61 @@ deeds = st.one_of(
 class _Watched(World):
     """A world in which every fold is followed by the questions that have to be answered with yes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *workflows: str) -> None:
         super().__init__(**GRAPHS)
+        self.workflows = workflows
         self.allowed: dict[str, int] = {}
+        self.clock_ns = self.before_ns = 0
+        self.starts: dict[str, list[int]] = {}
+
+    def _act(self, actions: tuple[AnyAction, ...]) -> None:
+        """Note what goes, and by a clock of our own when."""
+        self.clock_ns += max(self.time_ns - self.before_ns, 0) if self.before_ns else 0
+        self.before_ns = self.time_ns
+        super()._act(actions)
+        for action in actions:
+            if isinstance(action, EnqueueTask) and not action.admitted:
+                self._went(action.run_id, action.step_id)
+            elif isinstance(action, AppendEvent) and isinstance(action.event, StepQueued):
+                self._went(action.run_id, action.event.step_id)
+            elif isinstance(action, AppendEvent) and isinstance(action.event, WorkflowAdmitted):
+                self._check_turn(action.run_id)
+
+    def _went(self, run_id: str, step_id: str) -> None:
+        """A task goes: is it its time, and its turn?"""
+        if self.runs[run_id].workflow_id == "paced":
+            user = decoded(self.runs[run_id].input)["user"]
+            name, limit, token_ns = ("a", 2, SECOND // 2) if step_id == "a" else (f"b {user}", 1, SECOND)
+            starts = self.starts.setdefault(name, [])
+            starts.append(self.clock_ns)
+            for count, then_ns in enumerate(reversed(starts), 1):
+                assert (count - limit) * token_ns <= self.clock_ns - then_ns, f"{name}: {count} since {then_ns}"
+        here = self.gates.page().tasks.get(f"{run_id}/{step_id}/{self.runs[run_id].steps[step_id].attempt}")
+        if here is None:
+            return
+        for ticket in self.gates.page().tasks.values():
+            if ticket is not None and ticket.state == "waiting" and _lane(ticket) == _lane(here):
+                assert (-ticket.priority, ticket.seq, ticket.at) > (-here.priority, here.seq, here.at), "not its turn"
+
+    def _check_turn(self, run_id: str) -> None:
+        if self.runs[run_id].workflow_id != "line":
+            return
+        for gate in self.view.runs:
+            for place in gate.waiting:
+                assert gate.workflow != "line" or self._start_of(place.run_id) >= self._start_of(run_id)
+
+    def _start_of(self, run_id: str) -> int:
+        run = self.runs[run_id]
+        return run.created_ns - (5 * SECOND if decoded(run.input)["user"] == "bob" else 0)
 
     def do(self, deed: Deed) -> None:
         match deed:
-            case ("start", str(workflow), str(user)):
-                self.feed_start(f"r{len(self.runs)}", workflow, {"user": user}, held=True)
+            case ("start", int(which), str(user)):
+                self.feed_start(f"r{len(self.runs)}", self.workflows[which], {"user": user}, held=True)
             case ("complete" | "fail" as how, int(which)) if self.queue:
                 run_id, step_id, attempt = list(self.queue)[which % len(self.queue)]
                 said: dict[str, Any] = {"run_id": run_id, "step_id": step_id, "attempt_number": attempt}
-                payload = encode({"user": "ann"})
+                payload = self.runs[run_id].input
                 self.feed(StepCompleted(**said, payload=payload) if how == "complete" else StepFailed(**said))
             case ("cancel", int(which)) if self.runs:
                 self.feed(WorkflowCancelled(run_id=list(self.runs)[which % len(self.runs)]))
@@ -96,12 +135,10 @@ class _Watched(World):
                 run = list(self.runs.values())[which % len(self.runs)]
                 if run.wake_ns:
                     self.wake(run.run_id)
-            case ("limit", str(task), int(concurrency), int(rate), bool(paused)):
-                period_ns = SECOND if rate else 0
-                said_of = TaskLimited(task=task, concurrency=concurrency, rate=rate, period_ns=period_ns, paused=paused)
-                self.say(said_of)
-            case ("limit runs", str(workflow), int(max_runs), bool(paused)):
-                self.say(WorkflowLimited(workflow=workflow, max_runs=max_runs, paused=paused))
+            case ("limit", str(task), int(concurrency), bool(paused)):
+                self.say(TaskLimited(task=task, concurrency=concurrency, paused=paused))
+            case ("limit runs", int(which), int(max_runs), bool(paused)):
+                self.say(WorkflowLimited(workflow=self.workflows[which], max_runs=max_runs, paused=paused))
             case ("another engine",):
                 self.reopen()
             case _:
@@ -137,8 +174,7 @@ class _Watched(World):
     def _check_liveness(self, task: str) -> None:
         gate = self.view.task(task)
         said = gate.said
-        rated = task in ("a.task", "b.task") or (said is not None and said.rate)
-        if gate.waiting and not rated and not (said is not None and said.paused):
+        if gate.waiting and task == "shared" and not (said is not None and said.paused):
             limit = said.concurrency if said is not None and said.concurrency else 1
             assert len(gate.out) >= limit, f"{gate.waiting} wait, and there is room"
 
@@ -169,7 +205,7 @@ class _Watched(World):
             self.say(TaskLimited(task=task))
         for workflow in GRAPHS:
             self.say(WorkflowLimited(workflow=workflow))
-        for _ in range(2_000):
+        for _ in range(600):
             if self.unfed:
                 self.feed_own()
             elif self.queue:
@@ -183,10 +219,16 @@ class _Watched(World):
             self.check()
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(deeds, min_size=5, max_size=80))
-def test_limits_hold_and_nobody_is_forgotten(deeds: list[Deed]) -> None:
-    world = _Watched()
+def _lane(ticket: TaskTicket) -> tuple[object, ...]:
+    """What tells tickets of a type apart, besides their order."""
+    limits = (ticket.concurrency, ticket.rate, ticket.keyed_rate)
+    return ticket.task, limits, ticket.key if ticket.keyed_rate else ""
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.tuples(*[st.sampled_from(sorted(GRAPHS))] * 2), st.lists(deeds, min_size=30, max_size=90))
+def test_limits_hold_and_nobody_is_forgotten(workflows: tuple[str, str], deeds: list[Deed]) -> None:
+    world = _Watched(*workflows)
     for deed in deeds:
         world.do(deed)
     world.finish()

@@ -326,6 +326,49 @@ def test_a_singleton_comes_before_the_number_of_runs() -> None:
     assert world.statuses() == {"r0": "running", "r1": "pending", "r2": "cancelled"}
 
 
+# -- runs that were passed over --------------------------------------------------------------------------------
+
+
+def test_a_run_whose_start_the_gates_have_missed_is_adopted() -> None:
+    world = limited()
+    world.start("r0")
+    world.passed_over(lambda: world.feed_start("r1"))
+    assert world.view.run("r1") is None
+    world.adopt("r1")
+    assert world.view.run("r1") is not None
+    world.complete("r0")
+    assert world.status("r1") == "running"
+
+
+def test_a_run_whose_end_the_gates_have_missed_gives_back_what_it_had() -> None:
+    world = limited()
+    world.limit("a.task", concurrency=1)
+    world.start("r0")
+    world.start("r1")
+    world.passed_over(lambda: world.cancel("r0"))
+    world.adopt("r0")
+    assert world.status("r1") == "running"
+    assert world.queued == ["r1.a"]
+
+
+def test_a_run_whose_admission_and_results_the_gates_have_missed_is_adopted() -> None:
+    world = World(w=graph(step("a"), step("b", "a"), concurrency={"max_runs": 1}))
+    world.limit("a.task", concurrency=1)
+    world.limit("b.task", concurrency=1)
+    world.feed_start("r0")
+    world.passed_over(world.settle)
+    world.adopt("r0")
+    assert world.queued == ["r0.a"]
+    assert [place.run_id for place in world.view.runs[0].out] == ["r0"]
+    world.passed_over(lambda: world.complete("r0"))
+    world.adopt("r0")
+    assert world.queued == ["r0.b"]
+    assert world.view.task("a.task").out == ()
+    world.complete("r0", "b")
+    assert not world.gates.page().runs
+    assert not world.gates.page().tasks
+
+
 # -- what is kept ----------------------------------------------------------------------------------------------
 
 

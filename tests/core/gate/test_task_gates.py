@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dagnats.model.event import StepQueued
+from dagnats.model.event import Record, StepQueued
 from dagnats.model.ops import GateTicked
-from dagnats.runtime.core.action import CancelTasks
+from dagnats.runtime.core.action import CancelTasks, Decision
 from tests.core.gate.world import SECOND, World, graph, step, stored
 
 RETRY = {"max_attempts": 3, "strategy": "fixed", "initial_delay": "1s"}
@@ -358,6 +358,16 @@ def test_gates_made_of_their_entries_go_on_as_the_others() -> None:
     assert stored(world.again().gates.page()) == stored(world.gates.page())
 
 
+def test_an_answer_on_its_way_that_needs_no_slot_survives_as_well() -> None:
+    world = one(rate_limit={"limit": 1, "period": "1s"})
+    start(world, 2)
+    world.tick_only()
+    world.reopen()
+    world.settle()
+    assert world.queued == ["r0.a", "r1.a"]
+    assert not world.gates.page().tasks
+
+
 def test_the_answers_that_no_history_has_yet_are_known() -> None:
     world = one(max_task_concurrency=1)
     start(world, 2)
@@ -367,6 +377,20 @@ def test_the_answers_that_no_history_has_yet_are_known() -> None:
     assert isinstance(answer.event, StepQueued)
     world.settle()
     assert not world.gates.outstanding()
+
+
+def test_a_task_that_the_gates_know_nothing_of_goes_when_its_history_says_so() -> None:
+    """A log that lost its beginning may have the answer, and not what it answers."""
+    world = one(rate_limit={"limit": 1, "period": "1s"})
+    world.start("r")
+    world.queue.clear()
+    world.feed(StepQueued(run_id="r", step_id="a", attempt_number=1))
+    assert world.queued == ["r.a"]
+
+
+def test_late_news_of_a_run_that_is_gone_changes_nothing() -> None:
+    world = one(max_task_concurrency=1)
+    assert world.gates.fold(Record(1, world.time_ns, StepQueued(run_id="gone", step_id="a")), Decision(None, ())) == ()
 
 
 def test_what_no_gate_concerns_passes_untouched() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,15 +20,18 @@ from dagnats.model.event import (
     WorkflowStarted,
 )
 from dagnats.model.json import encode
-from dagnats.model.ops import GATES, Fact, FactRecord, GateTicked, TaskLimited, WorkflowLimited
+from dagnats.model.ops import Fact, FactRecord, GateTicked, TaskLimited, WorkflowLimited
 from dagnats.model.run import IN_FLIGHT, Run
-from dagnats.runtime.core.action import AnyAction, AppendEvent, EndRun, EnqueueTask, SetTimer
+from dagnats.runtime.core.action import AnyAction, AppendEvent, EndRun, EnqueueTask
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.gate.book import Page
 from dagnats.runtime.core.gate.fold import Gates
 from dagnats.runtime.core.gate.view import GateView, view_of
 from dagnats.runtime.core.graph import Graph
 from tests.core.history import BEGIN, SECOND, graph, step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _page = msgspec.json.Decoder(Page)
 
@@ -63,6 +66,8 @@ class World:
         self.sent: list[EnqueueTask] = []
         self.time_ns = BEGIN
         self.seq = 0
+        self.deaf = False
+        self.missed: list[AnyAction] = []
 
     # -- the log ---------------------------------------------------------------------------------------------
 
@@ -81,7 +86,10 @@ class World:
         decision = advance(self.graphs[workflow], run, record)
         assert decision.run is not None
         self.runs[event.run_id] = decision.run
-        self._act(self.gates.fold(record, decision))
+        if self.deaf:
+            self._miss(decision.actions)
+        else:
+            self._act(self.gates.fold(record, decision))
         self._forget_answered(decision.run)
 
     def say(self, fact: Fact) -> None:
@@ -102,6 +110,14 @@ class World:
                 self.sent.append(action)
             elif isinstance(action, AppendEvent | EndRun):
                 self.unfed.append(action.event)
+
+    def _miss(self, actions: tuple[AnyAction, ...]) -> None:
+        """The run's own events come; what the gates would have had a say in waits until they hear of it."""
+        for action in actions:
+            if isinstance(action, AppendEvent | EndRun):
+                self.unfed.append(action.event)
+            else:
+                self.missed.append(action)
 
     def _forget_answered(self, run: Run) -> None:
         """Take tasks of whose results nobody waits any more out of the queue."""
@@ -213,6 +229,20 @@ class World:
     def statuses(self) -> dict[str, str]:
         return {run_id: run.status for run_id, run in self.runs.items()}
 
+    # -- runs that were passed over --------------------------------------------------------------------------
+
+    def passed_over(self, deed: Callable[[], None]) -> None:
+        """Do something of which the gates hear nothing: its run is parked."""
+        self.deaf = True
+        deed()
+        self.deaf = False
+
+    def adopt(self, run_id: str) -> None:
+        """Have the gates know a run as it is."""
+        missed, self.missed = self.missed, []
+        self._act(self.gates.adopt(self.seq, self.runs[run_id], missed))
+        self.settle()
+
     # -- another engine --------------------------------------------------------------------------------------
 
     def reopen(self) -> None:
@@ -231,4 +261,4 @@ class World:
         return other
 
 
-__all__ = ["GATES", "SECOND", "SetTimer", "World", "graph", "step", "stored"]
+__all__ = ["BEGIN", "SECOND", "World", "graph", "step", "stored"]

@@ -13,20 +13,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from dagnats.model.event import Outcome, StepQueued, WorkflowAdmitted, WorkflowCancelled
+from dagnats.model.event import Outcome, Record, StepQueued, WorkflowAdmitted, WorkflowCancelled
 from dagnats.model.instant import rfc3339
 from dagnats.model.ops import GATES, GateTicked, TaskLimited, WorkflowLimited
-from dagnats.runtime.core.action import AppendEvent, AskAdmission, EnqueueTask
+from dagnats.model.run import IN_FLIGHT
+from dagnats.runtime.core.action import AppendEvent, AskAdmission, Decision, EnqueueTask
 from dagnats.runtime.core.gate.book import Leaf, Page
-from dagnats.runtime.core.gate.run import Refusal, RunGates
+from dagnats.runtime.core.gate.run import Refusal, RunGates, replaced_by
 from dagnats.runtime.core.gate.task import TaskGates, ticket_name
 from dagnats.runtime.core.node import UNLIMITED
 
 if TYPE_CHECKING:
-    from dagnats.model.event import AnyEvent, Record
+    from collections.abc import Iterable
+
+    from dagnats.model.event import AnyEvent
     from dagnats.model.ops import FactRecord
     from dagnats.model.run import Run
-    from dagnats.runtime.core.action import AnyAction, Decision, Settled
+    from dagnats.runtime.core.action import AnyAction, Settled
     from dagnats.runtime.core.gate.book import RunTicket, TaskTicket
     from dagnats.runtime.core.gate.run import Place
 
@@ -87,6 +90,8 @@ class Gates:
         self.wake_ns, self.wake_seq = page.wake_ns, page.wake_seq
         self._tasks = TaskGates(self._task_tickets, self._buckets, self._task_limits)
         self._runs = RunGates(self._run_tickets, self._workflow_limits)
+        self._known_runs, self._known_tasks = self._run_tickets.entries, self._tasks.of_run
+        self._limited = self._task_limits.entries
         self._due_ns = 0
         for task in self._tasks.types:  # nobody may go, or would have gone: this finds out when
             self._tasks.pump(task, self._clock_ns)
@@ -96,20 +101,55 @@ class Gates:
 
     def fold(self, record: Record, decision: Decision) -> tuple[AnyAction, ...]:
         """One event of a run, and what `advance` has decided at it; gives what is to be done."""
-        self._pass_time(record.time_ns)
+        seq, time_ns, event = record
+        self._pass_time(time_ns)
         run, actions, settled = decision
-        if run is None or not (self._is_due or self._knows(run) or self._concerns(actions)):
+        if run is None:
+            return actions
+        run_id = run.run_id
+        if not (
+            run_id in self._known_runs
+            or run_id in self._known_tasks
+            or (actions and self._concerns(actions))
+            or 0 < self._due_ns <= self._clock_ns
+        ):
             return actions  # as nearly always: this has to cost next to nothing
-        turn = _Turn(_Place(run.run_id, record.seq, record.time_ns))
+        turn = _Turn(_Place(run_id, seq, time_ns))
         kept = self._sorted(turn, run, actions)
         self._release(turn, run, settled)
-        if isinstance(record.event, WorkflowAdmitted) and run.status != "pending" and not run.ended:
-            place = self._runs.began(run.run_id)
+        if isinstance(event, WorkflowAdmitted) and run.status != "pending" and not run.ended:
+            place = self._runs.began(run_id)
             if place is not None:
                 turn.places[place] = None
         self._let_go(turn)
         held = {id(action) for action in turn.arrived.values()}
         return (*(action for action in kept if id(action) not in held), *turn.answers)
+
+    def adopt(self, seq: int, run: Run, actions: Iterable[AnyAction]) -> tuple[AnyAction, ...]:
+        """A run of which the gates have missed some events: have them know it as it is now.
+
+        Args:
+            seq: The place in the log where that is.
+            run: The run there.
+            actions: All that its whole history has decided; gives what of it, and of the gates' answers, is to be done.
+        """
+        tickets = [self._task_tickets.entries[name] for name in self._known_tasks.get(run.run_id, ())]
+        over = [ticket for ticket in tickets if not _flies(run, ticket.step_id, ticket.attempt)]
+        settled = tuple(sorted((ticket.step_id, ticket.attempt) for ticket in over))
+        wanted = tuple(action for action in actions if self._is_missed(run, action))
+        # Whether it was admitted meanwhile shows in its status: said once more, that changes nothing.
+        record = Record(seq, self._last_ns, WorkflowAdmitted(run_id=run.run_id))
+        return self.fold(record, Decision(run, wanted, settled))
+
+    def _is_missed(self, run: Run, action: AnyAction) -> bool:
+        match action:
+            case AskAdmission():
+                return run.status == "pending" and run.run_id not in self._known_runs
+            case EnqueueTask():
+                name = ticket_name(run.run_id, action.step_id, action.attempt)
+                return name not in self._task_tickets.entries and _flies(run, action.step_id, action.attempt)
+            case _:
+                return True
 
     def tell(self, record: FactRecord) -> tuple[AnyAction, ...]:
         """What an operator said, or a wake-up; gives what is to be done."""
@@ -136,21 +176,12 @@ class Gates:
             self._clock_ns += time_ns - self._last_ns
         self._last_ns = time_ns
 
-    @property
-    def _is_due(self) -> bool:
-        return 0 < self._due_ns <= self._clock_ns
-
-    def _knows(self, run: Run) -> bool:
-        return run.run_id in self._run_tickets.entries or run.run_id in self._tasks.of_run
-
     def _concerns(self, actions: tuple[AnyAction, ...]) -> bool:
         for action in actions:
-            kind = type(action)
-            if kind is EnqueueTask:
-                assert isinstance(action, EnqueueTask)
-                if action.limits is not UNLIMITED or action.task in self._task_limits.entries:
+            if isinstance(action, EnqueueTask):
+                if action.limits is not UNLIMITED or action.task in self._limited:
                     return True
-            elif kind is AskAdmission:
+            elif isinstance(action, AskAdmission):
                 return True
         return False
 
@@ -167,8 +198,8 @@ class Gates:
                     for refusal in refusals:
                         turn.answer(_cancelled(refusal, turn.at.time_ns))
                 case EnqueueTask(admitted=True):
-                    if self._tasks.go(ticket_name(run.run_id, action.step_id, action.attempt), self._clock_ns):
-                        kept.append(action)
+                    self._tasks.go(ticket_name(run.run_id, action.step_id, action.attempt), self._clock_ns)
+                    kept.append(action)
                 case EnqueueTask() if self._concerns((action,)):
                     turn.arrived[self._tasks.arrive(action, turn.at.seq, at, turn.at.time_ns)] = action
                     turn.tasks[action.task] = None
@@ -244,16 +275,12 @@ class Gates:
 
     def _repeat(self, turn: _Turn, ticket: RunTicket) -> None:
         time_ns = turn.at.time_ns
-        match ticket.state:
-            case "granted":
-                turn.answer(_admitted(ticket.run_id, time_ns))
-            case "refused":
-                turn.answer(_cancelled(Refusal(ticket.run_id, ticket.why), time_ns))
-            case "next":
-                why = f"singleton cancel: run {ticket.run_id} takes its place"
-                turn.answer(_cancelled(Refusal(self._runs.holder(ticket.singleton), why), time_ns))
-            case "waiting" | "active":
-                pass
+        if ticket.state == "granted":
+            turn.answer(_admitted(ticket.run_id, time_ns))
+        elif ticket.state == "refused":
+            turn.answer(_cancelled(Refusal(ticket.run_id, ticket.why), time_ns))
+        elif ticket.state == "next":
+            turn.answer(_cancelled(Refusal(self._runs.holder(ticket.singleton), replaced_by(ticket.run_id)), time_ns))
 
     # -- entries ---------------------------------------------------------------------------------------------
 
@@ -285,6 +312,12 @@ class Gates:
         page.clock_ns, page.last_ns = self._clock_ns, self._last_ns
         page.wake_ns, page.wake_seq = self.wake_ns, self.wake_seq
         return page
+
+
+def _flies(run: Run, step_id: str, attempt: int) -> bool:
+    """Whether an attempt is in flight."""
+    state = run.steps.get(step_id)
+    return state is not None and state.status in IN_FLIGHT and state.attempt == attempt and not state.retry_at_ns
 
 
 def _note(limits: Leaf[TaskLimited] | Leaf[WorkflowLimited], name: str, said: TaskLimited | WorkflowLimited) -> None:

@@ -50,7 +50,3 @@ class Line(Generic[K]):
                 return heap[0]
             heappop(heap)
         return None
-
-    def sorted(self) -> list[K]:
-        """All keys, the first one first."""
-        return sorted(self._order, key=lambda key: (self._order[key], key))

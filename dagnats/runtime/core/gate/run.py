@@ -136,13 +136,13 @@ class RunGates:
         if lock.successor:
             refusals.append(self._replaced(lock.successor, ticket.run_id))
         else:
-            refusals.append(Refusal(lock.holder, _replaced_by(ticket.run_id)))
+            refusals.append(Refusal(lock.holder, replaced_by(ticket.run_id)))
         lock.successor = ticket.run_id
         return msgspec.structs.replace(ticket, state="next")
 
     def _replaced(self, run_id: str, by: str) -> Refusal:
         """A run that was to follow, and that a newer one takes the place of."""
-        refusal = Refusal(run_id, _replaced_by(by))
+        refusal = Refusal(run_id, replaced_by(by))
         ticket = self._tickets.entries[run_id]
         self._tickets.put(run_id, msgspec.structs.replace(ticket, state="refused", singleton="", why=refusal.why))
         return refusal
@@ -251,5 +251,6 @@ def _group(ticket: RunTicket) -> int:
     return -1 if ticket.free else ticket.max_runs
 
 
-def _replaced_by(run_id: str) -> str:
+def replaced_by(run_id: str) -> str:
+    """Why a run with a singleton, or one that was to follow it, is cancelled."""
     return f"singleton cancel: run {run_id} takes its place"

@@ -194,17 +194,14 @@ class TaskGates:
         gate.out.discard(name)
         return ticket.task
 
-    def go(self, name: str, now_ns: int) -> bool:
-        """The history says that a task may go, whoever said so. False when it has gone already."""
+    def go(self, name: str, now_ns: int) -> None:
+        """The history says that a task may go, whoever said so."""
         ticket = self._tickets.entries.get(name)
-        if ticket is None:
-            return True
-        if ticket.state == "out":
-            return False
+        if ticket is None or ticket.state == "out":
+            return
         if ticket.state == "waiting":  # said by hand: it goes, and counts
             self._take(name, ticket, now_ns)
         self.out(name)
-        return True
 
     def out(self, name: str) -> None:
         """A task that has what it needs is handed out; what counts for nothing is forgotten."""
@@ -339,15 +336,6 @@ class TaskGates:
         while (first := self._full.first()) is not None and first[0][0] <= now_ns:
             self._full.drop(first[1])
             self._buckets.drop(first[1])
-
-    # -- for those who look ----------------------------------------------------------------------------------
-
-    def waiting(self, task: str) -> list[TaskTicket]:
-        """Who waits for a type, in order."""
-        gate = self._gates.get(task)
-        names = [name for line in gate.lanes.values() for name in line.sorted()] if gate is not None else []
-        tickets = [self._tickets.entries[name] for name in names]
-        return sorted(tickets, key=lambda ticket: (-ticket.priority, ticket.seq, ticket.at))
 
 
 def _lane(ticket: TaskTicket) -> _Lane:
