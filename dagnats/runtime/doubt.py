@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import DecodeError
+from dagnats.model.event import TerminalEvent
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
 from dagnats.model.task import decode_task
 from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
@@ -111,13 +112,18 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
                 return False
             return state.status in IN_FLIGHT and (action.step_id, action.attempt) not in known.queued
         case EndRun():
-            return not run.ended
+            return not run.ended and not _has_ended(known, decided_by(action))
         case SetTimer():
             return run.wake_seq == action.seq
         case AppendEvent():
             return not any(_is_same(record, action) for record in known.later)
         case _:
             return True
+
+
+def _has_ended(known: _Known, after: int) -> bool:
+    """Whether the run has ended since an event: it may have been opened again, and goes on for other reasons."""
+    return any(record.seq > after and isinstance(record.event, TerminalEvent) for record in known.later)
 
 
 def _is_same(record: Record, action: AppendEvent) -> bool:

@@ -132,6 +132,13 @@ def _never_losing(_: Any) -> Any:
     return lambda self: None
 
 
+def _never_giving_in(_: Any) -> Any:
+    async def settle(self: Leadership) -> None:
+        """Whoever has the lease: we go on."""
+
+    return settle
+
+
 def _overwriting(sound: Any) -> Any:
     async def write(self: PositionKeeper, position: Any) -> None:
         while True:
@@ -170,7 +177,11 @@ MUTATIONS = (
     Mutation("skip propagated", ((completion, "skipped", _skipping_on),)),
     Mutation(
         "stale leader acts",
-        ((PositionKeeper, "_write", _overwriting), (Leadership, "check", _never_losing)),
+        (
+            (PositionKeeper, "_write", _overwriting),
+            (Leadership, "check", _never_losing),
+            (Leadership, "_settle", _never_giving_in),
+        ),
     ),
     Mutation("wait matched twice", ((advance, "_current", _matching_again),)),
 )

@@ -73,7 +73,7 @@ class Trouble:
         self._rest_s = rest_s
         self.tail_was_lost = self.clock_was_set = False
         self._incidents = [
-            *[self._kill, self._doom] * 3, self._freeze, self._stop, self._restart, self._cut_off, self._redeliver,
+            *[self._kill, self._doom] * 3, self._freeze, self._freeze, self._stop, self._stop, self._restart, self._cut_off, self._redeliver,
             self._set_process_clock,
         ]  # fmt: skip
         self._loses_tails = loses_tails
@@ -112,7 +112,7 @@ class Trouble:
         self._world.network.dying[kind, boundary] = before
 
     def _freeze(self) -> None:
-        name = self._any()
+        name = self._any(self._random.choice(["engine", "engine", "worker"]))
         process = self._world.machines[name].process
         if process is None:
             return

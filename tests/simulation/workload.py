@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CARRIED = frozenset({"normal", "agent", "map", "planner", "sleep", "wait_for_event", "approval", "respond"})
 """The types of steps that the shell runs so far, or that an operator can answer for."""
 
-TASKS = ("do", "list", "plan", "item", "undo")
+TASKS = ("do", "list", "plan", "item", "undo", "hang")
 _QUICK = ("do", "do", "do", "agent", "sleep", "wait_for_event", "approval", "map", "planner", "respond")
 
 
@@ -190,6 +190,8 @@ class Workshop:
         return Handler(task, work, {"TaskContext": TaskContext, "Any": Any})
 
     async def _work(self, task: str, context: TaskContext) -> Any:
+        if task == "hang":
+            await asyncio.sleep(3_600)
         begun_after = self._last()
         where = (context.run_id, context.step_id, context.attempt, begun_after)
         self.effects.append(Effect(*where, done=False))
