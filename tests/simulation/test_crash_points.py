@@ -15,7 +15,7 @@ from tests.simulation.hand import Hand
 from tests.simulation.network import Boundary, Network, name_of
 from tests.simulation.tracing import Trace
 from tests.simulation.workload import Temper, Workshop
-from tests.simulation.world import Settings, World
+from tests.simulation.world import OneOfEach, World
 
 if TYPE_CHECKING:
     from dagnats.model.definition import WorkflowDef
@@ -49,17 +49,6 @@ WORKFLOWS: dict[str, dict[str, Any]] = {
 }
 
 
-class _Calm(Settings):
-    """One of each, and nothing left to chance."""
-
-    def __init__(self) -> None:
-        self.engines = self.workers = 1
-        self.save_after_s = 0.0
-        self.concurrency = 4
-        self.ack_wait_s = 2.0
-        self.window_s = 30.0
-
-
 class _Ended:
     """How a run came out, and what was passed on the way."""
 
@@ -81,7 +70,7 @@ def run(definition: WorkflowDef, doom: tuple[str, Boundary, int] | None = None) 
 async def _run(loop: VirtualLoop, definition: WorkflowDef, doom: tuple[str, Boundary, int] | None) -> _Ended:
     passed: Counter[tuple[str, Boundary]] = Counter()
     network = _Counting(passed)
-    world = World(loop, _Calm(), network, network.trace)
+    world = World(loop, OneOfEach(), network, network.trace)
     temper = Temper(0, 0, 0, 0, 0)
     world.handlers = Workshop(7, temper, [definition], lambda: world.server.history.last_seq).handlers()
     client = world.client()

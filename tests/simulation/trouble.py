@@ -125,7 +125,6 @@ class Trouble:
         name = self._any()
         self._note("asked to stop", name)
         self._world.machines[name].stop()
-        self._world.later(self._random.choice([0.5, 3.0]), self._world.machines[name].start)
 
     def _restart(self) -> None:
         if self._world.network.down:
