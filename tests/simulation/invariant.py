@@ -256,9 +256,12 @@ def _skips(outcome: Outcome, story: Story) -> Iterator[str]:
         if any(run.steps[one].status == "recovered" for one in above if one in run.steps):
             continue
         condition: Any = graph.nodes[step_id].skip_if
-        output = run.steps[condition.step_id].output if condition is not None else b""
-        if not output or not msgspec.json.decode(bytes(output)).get("n", 99) < condition.value:
+        if condition is None:
             yield f"step {step_id} is skipped, and nothing says so"
+            continue
+        output = run.steps[condition.step_id].output
+        if not output or not msgspec.json.decode(bytes(output)).get("n", 99) < condition.value:
+            yield f"step {step_id} is skipped against its condition"
 
 
 def _above(graph: Graph, step_id: str) -> set[str]:

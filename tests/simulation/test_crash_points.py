@@ -81,7 +81,8 @@ async def _run(loop: VirtualLoop, definition: WorkflowDef, doom: tuple[str, Boun
     handle = await client.start(definition.name, {"n": 1}, run_id="r")
     await asyncio.sleep(0.5)
     hand = Hand(client, Random(1))
-    while not await hand.order("approve", "r") and definition.name == "approval":
+    for _ in range(5):  # as soon as it is asked
+        await hand.order("approve", "r")
         await asyncio.sleep(0.2)
     view = await handle.wait(timeout="120s")
     await asyncio.sleep(10.0)

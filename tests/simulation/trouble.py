@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.simulation.network import STORED, Boundary, Weather
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     from tests.simulation.world import World
@@ -72,10 +73,9 @@ class Trouble:
         self._random = random
         self._rest_s = rest_s
         self.tail_was_lost = self.clock_was_set = False
-        self._incidents = [
-            *[self._kill, self._doom] * 3, self._freeze, self._freeze, self._stop, self._stop, self._restart, self._cut_off, self._redeliver,
-            self._set_process_clock,
-        ]  # fmt: skip
+        twice = [self._freeze, self._stop]
+        once = [self._restart, self._cut_off, self._redeliver, self._set_process_clock]
+        self._incidents: list[Callable[[], None]] = [*[self._kill, self._doom] * 3, *twice * 2, *once]
         self._loses_tails = loses_tails
         if sets_clock:
             self._incidents += [self._set_server_clock] * 2
@@ -85,6 +85,8 @@ class Trouble:
         random, loop = self._random, self._world.loop
         for _ in range(3):
             self._doom()
+        if self._world.settings.engines > 1 and random.random() < 0.5:
+            self._world.later(2 + 6 * random.random(), self._freeze_leader)
         while True:
             await asyncio.sleep(random.expovariate(1 / self._rest_s))
             if loop.time() >= end:
@@ -111,15 +113,20 @@ class Trouble:
         before = 0 if boundary[0] in RARE else self._random.choice([0, 1, 4, 10])
         self._world.network.dying[kind, boundary] = before
 
-    def _freeze(self) -> None:
-        name = self._any(self._random.choice(["engine", "engine", "worker"]))
+    def _freeze(self, name: str = "", seconds: float = 0.0) -> None:
+        name = name or self._any(self._random.choice(["engine", "worker"]))
         process = self._world.machines[name].process
         if process is None:
             return
-        seconds = self._random.choice([1.0, 6.0, 12.0])
+        seconds = seconds or self._random.choice([1.0, 6.0, 12.0])
         self._note("frozen", name, f"for {seconds:g} s")
         process.freeze()
         self._world.later(seconds, process.thaw)
+
+    def _freeze_leader(self) -> None:
+        """So long that another engine leads when it goes on."""
+        if self._world.network.leader in self._world.machines:
+            self._freeze(self._world.network.leader, 12.0)
 
     def _stop(self) -> None:
         name = self._any()

@@ -74,7 +74,7 @@ def workflow(random: Random, name: str, types: frozenset[str] = CARRIED) -> Work
             steps.append({"id": f"l{at}", "task": "list", "depends_on": needs, **_limits(random)})
             outputs[f"l{at}"] = "list"
             needs = [f"l{at}"]
-        made = {"id": f"s{at}", "depends_on": needs, **_typed(random, kind)}
+        made: dict[str, Any] = {"id": f"s{at}", "depends_on": needs, **_typed(random, kind)}
         if "task" in made:
             made |= _limits(random)
             _serve(random, made, used)
