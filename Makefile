@@ -51,6 +51,10 @@ test: $(DEV) ## Run all tests
 chaos: $(DEV) ## Kill every process twenty times under load (half an hour)
 	@$(BIN)/python -m tests.e2e.chaos $(ARGS)
 
+.PHONY: simulate
+simulate: $(DEV) ## Run seeds of the simulation: ARGS="--seeds 2000", or ARGS="--seed 7 --trace" for one
+	@$(BIN)/python -m tests.simulation $(ARGS)
+
 .PHONY: check
 check: format lint types layers docs ## Format, lint, types, layers and docs: all that CI checks besides the tests
 

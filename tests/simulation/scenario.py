@@ -273,6 +273,8 @@ class Scenario:
         for machine in world.machines.values():
             if machine.process is not None:
                 machine.process.thaw()
+        world.start()
+        await asyncio.sleep(2.0)
         self._stand_down()
         world.start()
         self.trace.say("faults have ended")

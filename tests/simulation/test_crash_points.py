@@ -108,6 +108,7 @@ class _Counting(Network):
         super().cross(process, call, where)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_death_at_any_boundary_leaves_the_same_end(name: str) -> None:
     definition = load_definition({"name": name, **WORKFLOWS[name]})

@@ -75,7 +75,7 @@ class Machine:
             self._world.handlers,
             concurrency=settings.concurrency,
             ack_wait=timedelta(seconds=settings.ack_wait_s),
-            grace=timedelta(seconds=1),
+            grace=timedelta(seconds=0.05),
             cancel_grace=timedelta(seconds=1),
         )
         await self._worker.run()
