@@ -67,6 +67,10 @@ coverage: $(DEV) ## Measure the branches of model, dsl and core; fails below 100
 chaos: $(DEV) ## Kill every process twenty times under load (half an hour)
 	@$(BIN)/python -m tests.e2e.chaos $(ARGS)
 
+.PHONY: simulate
+simulate: $(DEV) ## Run seeds of the simulation: ARGS="--seeds 2000", or ARGS="--seed 7 --trace" for one
+	@$(BIN)/python -m tests.simulation $(ARGS)
+
 .PHONY: check
 check: format lint types layers docs ## Format, lint, types, layers and docs: all that CI checks besides the tests
 

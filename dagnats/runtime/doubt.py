@@ -167,7 +167,7 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
                 return False
             return state.status in IN_FLIGHT and (action.step_id, action.attempt) not in known.queued
         case EndRun():
-            return not run.ended
+            return not run.ended and not _has_ended(known, decided_by(action))
         case AddWaiter() if action.step_id.startswith(PREFIX):
             return not run.ended
         case AddWaiter() | AskApproval():
@@ -181,6 +181,11 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
             return not any(_is_same(record, action) for record in known.later)
         case _:
             return True
+
+
+def _has_ended(known: _Known, after: int) -> bool:
+    """Whether the run has ended since an event: it may have been opened again, and goes on for other reasons."""
+    return any(record.seq > after and isinstance(record.event, TerminalEvent) for record in known.later)
 
 
 def _is_same(record: Record, action: AppendEvent) -> bool:

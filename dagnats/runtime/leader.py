@@ -311,10 +311,14 @@ class Leader:
         if seat is None or seat.armed == seat.run.wake_seq:
             return
         run = seat.run
-        age_ns = 0
+        now_ns = run.clock_ns
         if record.seq < self._decider.live_from:  # it waited in the log
-            age_ns = max(self._leadership.server_now_ns() - record.time_ns, 0)
-        self._arm(seat, run.wake_ns - run.clock_ns - age_ns)
+            server_ns = self._leadership.server_now_ns()
+            if run.seq == record.seq:
+                now_ns += max(server_ns - record.time_ns, 0)
+            else:  # the snapshot was ahead of it
+                now_ns = max(server_ns, now_ns)
+        self._arm(seat, run.wake_ns - now_ns)
 
     def _arm_gates(self, now_ns: int) -> None:
         """Count down to the gates' wake-up. It needs no durable one: who leads has all gates in memory."""

@@ -133,8 +133,11 @@ class Outbox:
         await self._stored(flight.under_way)
         if flight.ends:
             await self._stored(self._sent(flight.ends))
-        for action, stored in flight.under_way:
-            if stored is None:
+        opened: set[str] = set()  # runs that were opened again in the same batch: what they queued is not to go
+        for action, stored in reversed(flight.under_way):
+            if isinstance(action, EnqueueTask):
+                opened.add(action.run_id)
+            elif stored is None and not (isinstance(action, CancelTasks) and action.run_id in opened):
                 self._clear_away(action)
 
     def _sent(self, actions: Iterable[AnyAction]) -> UnderWay:

@@ -77,7 +77,7 @@ class Hand:
             recalled = await recall(self._ports, run_id)
             run = await self._folded(recalled)
             event = made(run) if run is not None else None
-            if not event:
+            if event is None or isinstance(event, bool):
                 return False
             data = encode_event(event)
             try:

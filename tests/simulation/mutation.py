@@ -54,7 +54,10 @@ def caught(mutation: Mutation, seeds: Iterable[int], execute: Callable[[int], Re
 
 
 def _any_attempt(_: Any) -> Any:
-    return lambda state, event: state.status in ("queued", "running") and not state.retry_at_ns
+    def is_current(state: Any, event: Any) -> bool:
+        return event.step_id != "" and state.status in ("queued", "running") and not state.retry_at_ns
+
+    return is_current
 
 
 def _in_definition_order(_: Any) -> Any:
@@ -77,7 +80,10 @@ def _acknowledging_first(sound: Any) -> Any:
 
 
 def _early(sound: Any) -> Any:
-    return lambda self, seat, delay_ns: sound(self, seat, delay_ns - 300_000_000)
+    def arm(self: Leader, seat: Any, delay_ns: int) -> None:
+        sound(self, seat, delay_ns - 300_000_000)
+
+    return arm
 
 
 def _holding_on(sound: Any) -> Any:
@@ -129,7 +135,17 @@ def _skipping_on(sound: Any) -> Any:
 
 
 def _never_losing(_: Any) -> Any:
-    return lambda self: None
+    def check(self: Leadership) -> None:
+        """Whatever the clock says: we lead."""
+
+    return check
+
+
+def _never_giving_in(_: Any) -> Any:
+    async def settle(self: Leadership) -> None:
+        """Whoever has the lease: we go on."""
+
+    return settle
 
 
 def _overwriting(sound: Any) -> Any:
@@ -170,7 +186,11 @@ MUTATIONS = (
     Mutation("skip propagated", ((completion, "skipped", _skipping_on),)),
     Mutation(
         "stale leader acts",
-        ((PositionKeeper, "_write", _overwriting), (Leadership, "check", _never_losing)),
+        (
+            (PositionKeeper, "_write", _overwriting),
+            (Leadership, "check", _never_losing),
+            (Leadership, "_settle", _never_giving_in),
+        ),
     ),
     Mutation("wait matched twice", ((advance, "_current", _matching_again),)),
 )

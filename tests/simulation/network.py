@@ -67,6 +67,7 @@ class Network:
     Attributes:
         weather: Now.
         down: Whether the server is: nothing passes.
+        leader: Who has, as far as is known, the lease.
         faults: How often what happened.
         passed: How often each boundary was passed.
         dying: Where processes die, by their kind and the boundary: how often it is passed before.
@@ -80,6 +81,7 @@ class Network:
         self.passed = passed
         self.weather = CALM
         self.down = False
+        self.leader = ""
         self.dying: dict[tuple[str, Boundary], int] = {}
         self.killed: Callable[[str, Boundary], None] = lambda _, __: None
 
@@ -96,6 +98,8 @@ class Network:
         """A process comes to a boundary, and may die there."""
         boundary = (name_of(call), where)
         self.passed[boundary] += 1
+        if boundary == ("engine.lease", "answered"):
+            self.leader = process
         if not self.dying:
             return
         doom = (process.rstrip("0123456789"), boundary)

@@ -124,6 +124,8 @@ class Scenario:
         self._deaths: Counter[Boundary] = Counter()
         self._began_anew = False
         self._holder = self._writer = b""
+        self._taken: dict[bytes, int] = {}
+        self._position = 0
         self._asked: dict[str, list[str]] = {}
 
     def report(self) -> Report:
@@ -133,7 +135,7 @@ class Scenario:
     def unhandled(self, context: dict[str, Any]) -> None:
         """What the event loop has to say. Who was stopped just when no answer came has not heard that."""
         message, error = str(context.get("message")), context.get("exception")
-        if not (isinstance(error, UnavailableError) and message.startswith("Future exception was never")):
+        if not (isinstance(error, DagnatsError) and message.startswith("Future exception was never")):
             self.wrong.append(f"unhandled: {message} {error!r}")
 
     async def live(self) -> None:
@@ -191,16 +193,19 @@ class Scenario:
             self._open.add(run_id)
 
     def _record(self, message: Message) -> None:
-        """An engine that was relieved writes no position: who writes after another has the lease."""
+        """An engine that was relieved writes no position: who writes after another has taken the lease after it."""
         if message.subject == "engine.lease":
-            self._holder = message.data or self._holder
+            if message.data != self._holder:
+                self._holder = message.data
+                self._taken[message.data] = message.seq
             return
-        self._began_anew = self._began_anew or b'"anew":true' in message.data
         position = decode_position(message.data)
+        self._began_anew = self._began_anew or (position is not None and position.anew and position.seq > 0)
         by = position.by.encode() if position is not None else b""
-        if by not in (self._writer, self._holder):
-            self.wrong.append(f"{by!r} has moved the position after {self._writer!r}, without the lease")
+        if self._taken.get(by, 0) < self._taken.get(self._writer, 0):
+            self.wrong.append(f"{by!r} has moved the position after {self._writer!r}, which had relieved it")
         self._writer = by
+        self._position = min(position.seq, position.low - 1) if position is not None else 0
 
     # -- what people do ----------------------------------------------------------------------------------------
 
@@ -268,12 +273,16 @@ class Scenario:
         for machine in world.machines.values():
             if machine.process is not None:
                 machine.process.thaw()
+        world.start()
+        await asyncio.sleep(2.0)
         self._stand_down()
         world.start()
         self.trace.say("faults have ended")
         await self._until(self._ended, _LONGEST_SETTLING_S)
         await self._until(lambda: not world.server.tasks.subjects(), 30.0)
-        await asyncio.sleep(3.0)  # snapshots and positions are written behind
+        # Snapshots and positions are written behind.
+        await self._until(lambda: self._position == world.server.history.last_seq, 60.0)
+        await asyncio.sleep(2.0)
         # What far wake-ups are left find their runs ended.
         world.server.clock.jump(400 * _DAY_NS)
         await self._until(lambda: not world.server.timers.subjects(), 40.0)

@@ -25,6 +25,7 @@ def test_every_execution_keeps_what_is_promised() -> None:
     assert not crowd.failed, "\n".join(line for report in crowd.failed for line in failure(report))
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [3, 129])
 def test_a_seed_is_one_execution_whatever_the_process(seed: int) -> None:
     code = f"from tests.simulation.scenario import execute; print(execute({seed}).hash)"
@@ -38,6 +39,7 @@ def test_a_seed_is_one_execution_whatever_the_process(seed: int) -> None:
     assert len(set(hashes)) == 1, hashes
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_a_mistake_put_into_the_code_is_found(mutation: Mutation) -> None:
     seed, _ = caught(mutation, range(MOST), bounded)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.simulation.network import STORED, Boundary, Weather
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from random import Random
 
     from tests.simulation.world import World
@@ -36,6 +37,9 @@ def boundaries(calls: tuple[str, ...]) -> list[Boundary]:
 ENGINE_BOUNDARIES = boundaries(ENGINE_CALLS)
 WORKER_BOUNDARIES = boundaries(WORKER_CALLS)
 RARE = frozenset({"letters.put", "timers.drop", "tasks.drop", "tasks.cancel", "wakeups.acknowledge"})
+LIKELIER = {"timers.drop": 5, "tasks.drop": 3, "letters.put": 2, "snapshots.save": 2, "wakeups.acknowledge": 2}
+"""Calls that are made so seldom, or so late, that a process rarely comes to die at them."""
+
 assert {"log.append", "tasks.put"} <= STORED
 
 
@@ -72,10 +76,9 @@ class Trouble:
         self._random = random
         self._rest_s = rest_s
         self.tail_was_lost = self.clock_was_set = False
-        self._incidents = [
-            *[self._kill, self._doom] * 3, self._freeze, self._stop, self._restart, self._cut_off, self._redeliver,
-            self._set_process_clock,
-        ]  # fmt: skip
+        twice = [self._freeze, self._stop]
+        once = [self._restart, self._cut_off, self._redeliver, self._set_process_clock]
+        self._incidents: list[Callable[[], None]] = [*[self._kill, self._doom] * 3, *twice * 2, *once]
         self._loses_tails = loses_tails
         if sets_clock:
             self._incidents += [self._set_server_clock] * 2
@@ -85,6 +88,10 @@ class Trouble:
         random, loop = self._random, self._world.loop
         for _ in range(3):
             self._doom()
+        if self._loses_tails:
+            self._world.later(8 * random.random(), self._restart)
+        if self._world.settings.engines > 1 and random.random() < 0.5:
+            self._world.later(1 + 4 * random.random(), self._freeze_leader)
         while True:
             await asyncio.sleep(random.expovariate(1 / self._rest_s))
             if loop.time() >= end:
@@ -107,25 +114,29 @@ class Trouble:
     def _doom(self) -> None:
         """Have the next engine, or worker, die that makes some call."""
         kind, points = ("engine", ENGINE_BOUNDARIES) if self._random.random() < 0.85 else ("worker", WORKER_BOUNDARIES)
-        boundary = self._random.choice(points)
+        (boundary,) = self._random.choices(points, [LIKELIER.get(call, 1) for call, _ in points])
         before = 0 if boundary[0] in RARE else self._random.choice([0, 1, 4, 10])
         self._world.network.dying[kind, boundary] = before
 
-    def _freeze(self) -> None:
-        name = self._any()
+    def _freeze(self, name: str = "", seconds: float = 0.0) -> None:
+        name = name or self._any(self._random.choice(["engine", "worker"]))
         process = self._world.machines[name].process
         if process is None:
             return
-        seconds = self._random.choice([1.0, 6.0, 12.0])
+        seconds = seconds or self._random.choice([1.0, 6.0, 12.0])
         self._note("frozen", name, f"for {seconds:g} s")
         process.freeze()
         self._world.later(seconds, process.thaw)
+
+    def _freeze_leader(self) -> None:
+        """So long that another engine leads when it goes on."""
+        if self._world.network.leader in self._world.machines:
+            self._freeze(self._world.network.leader, 7.0)
 
     def _stop(self) -> None:
         name = self._any()
         self._note("asked to stop", name)
         self._world.machines[name].stop()
-        self._world.later(self._random.choice([0.5, 3.0]), self._world.machines[name].start)
 
     def _restart(self) -> None:
         if self._world.network.down:
@@ -142,10 +153,9 @@ class Trouble:
         self._world.network.down = False
         lost = [0, 0]
         if self._loses_tails:
-            lost = [self._random.choice([0, 1, 3, 8]), self._random.choice([0, 0, 1, 3])]
-            self.tail_was_lost = self.tail_was_lost or any(lost)
-            if any(lost):
-                self._note("tail lost", about=f"{lost[0]} events, {lost[1]} tasks")
+            lost = [self._random.choice([1, 3, 8]), self._random.choice([0, 0, 1, 3])]
+            self.tail_was_lost = True
+            self._note("tail lost", about=f"{lost[0]} events, {lost[1]} tasks")
         self._world.server.restart(lost_events=lost[0], lost_tasks=lost[1])
 
     def _cut_off(self) -> None:

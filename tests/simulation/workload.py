@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CARRIED = frozenset({"normal", "agent", "map", "planner", "sleep", "wait_for_event", "approval", "respond"})
 """The types of steps that the shell runs so far, or that an operator can answer for."""
 
-TASKS = ("do", "list", "plan", "item", "undo")
+TASKS = ("do", "list", "plan", "item", "undo", "hang")
 _QUICK = ("do", "do", "do", "agent", "sleep", "wait_for_event", "approval", "map", "planner", "respond")
 
 
@@ -74,7 +74,7 @@ def workflow(random: Random, name: str, types: frozenset[str] = CARRIED) -> Work
             steps.append({"id": f"l{at}", "task": "list", "depends_on": needs, **_limits(random)})
             outputs[f"l{at}"] = "list"
             needs = [f"l{at}"]
-        made = {"id": f"s{at}", "depends_on": needs, **_typed(random, kind)}
+        made: dict[str, Any] = {"id": f"s{at}", "depends_on": needs, **_typed(random, kind)}
         if "task" in made:
             made |= _limits(random)
             _serve(random, made, used)
@@ -190,6 +190,8 @@ class Workshop:
         return Handler(task, work, {"TaskContext": TaskContext, "Any": Any})
 
     async def _work(self, task: str, context: TaskContext) -> Any:
+        if task == "hang":
+            await asyncio.sleep(3_600)
         begun_after = self._last()
         where = (context.run_id, context.step_id, context.attempt, begun_after)
         self.effects.append(Effect(*where, done=False))

@@ -75,7 +75,7 @@ class Machine:
             self._world.handlers,
             concurrency=settings.concurrency,
             ack_wait=timedelta(seconds=settings.ack_wait_s),
-            grace=timedelta(seconds=1),
+            grace=timedelta(seconds=0.05),
             cancel_grace=timedelta(seconds=1),
         )
         await self._worker.run()
@@ -87,7 +87,7 @@ class Machine:
             self.process = None
 
     def stop(self) -> None:
-        """Ask it to end, as SIGTERM does."""
+        """Ask it to end, as SIGTERM does. It is started again when it has ended."""
         if self.process is not None and self._task is not None:
             self.process.run(self._worker.stop if self._worker is not None else self._task.cancel)
             self._task.add_done_callback(self._stopped, context=Context())
@@ -95,6 +95,7 @@ class Machine:
     def _stopped(self, task: asyncio.Task[None]) -> None:
         if task is self._task:
             self.kill()
+            self._world.later(0.5, self.start)
 
 
 class Settings:
@@ -107,6 +108,17 @@ class Settings:
         self.concurrency = random.choice([2, 6, 16])
         self.ack_wait_s = random.choice([1.5, 3.0])
         self.window_s = random.choice([30.0, 30.0, 6.0])
+
+
+class OneOfEach(Settings):
+    """One engine and one worker, and nothing left to chance."""
+
+    def __init__(self) -> None:
+        self.engines = self.workers = 1
+        self.save_after_s = 0.0
+        self.concurrency = 4
+        self.ack_wait_s = 2.0
+        self.window_s = 30.0
 
 
 class World:

@@ -1,0 +1,114 @@
+"""What engines must not do to runs when they take over, each found by the simulation, made small."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from dagnats.model.check import load_definition
+from dagnats.model.event import (
+    Failure,
+    SignalReceived,
+    StepFailed,
+    TimerFired,
+    WorkflowCancelled,
+    WorkflowFailed,
+    WorkflowReopened,
+    decode_event,
+    encode_event,
+    event_type,
+)
+from dagnats.model.json import encode
+from dagnats.runtime.memory.loop import VirtualLoop
+from tests.simulation.network import Network
+from tests.simulation.tracing import Trace
+from tests.simulation.world import OneOfEach, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from dagnats.client.client import AsyncClient
+    from dagnats.model.event import AnyEvent
+
+ONE = {"steps": [{"id": "s", "task": "do"}]}
+SLEEPS = {"steps": [{"id": "s", "type": "sleep", "config": {"duration": "12s"}}]}
+
+
+def simulated(work: Callable[[World], Coroutine[Any, Any, None]]) -> None:
+    """Run it in a world with an engine that was not started yet."""
+
+    async def run() -> None:
+        network = Network(Random(1), Trace(), Counter(), Counter())
+        world = World(loop, OneOfEach(), network, network.trace)
+        del world.machines["worker0"]
+        await work(world)
+
+    loop = VirtualLoop()
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+
+
+async def begun(world: World, definition: dict[str, Any]) -> AsyncClient:
+    """A client; an engine has led, and is gone; a run has begun since."""
+    client = world.client()
+    await client.register(load_definition({"name": "w", **definition}))
+    world.start()
+    await asyncio.sleep(1)
+    world.machines["engine0"].kill()
+    await client.start("w", run_id="r")
+    return client
+
+
+async def say(client: AsyncClient, *events: AnyEvent) -> None:
+    for at, event in enumerate(events):
+        await client.connection.ports.log.append("r", encode_event(event), id=f"said.{event_type(event)}.{at}")
+
+
+def kinds(world: World) -> list[str]:
+    return [event_type(decode_event(message.data)) for message in world.server.history.of("history.r")]
+
+
+def test_a_run_that_was_opened_again_is_not_ended_by_its_old_end() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        failure = encode(Failure(error="boom", failure_type="non_retriable"))
+        failed = StepFailed(run_id="r", step_id="s", attempt_number=1, payload=failure)
+        await say(client, failed, WorkflowFailed(run_id="r"), WorkflowReopened(run_id="r"))
+        world.start()
+        await asyncio.sleep(10)
+        assert kinds(world) == ["workflow.started", "step.failed", "workflow.failed", "workflow.reopened"]
+        assert world.server.tasks.subjects() == ["task.do.r"]
+
+    simulated(work)
+
+
+def test_the_tasks_of_a_run_that_was_opened_again_are_not_dropped_with_those_before() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        await say(client, WorkflowCancelled(run_id="r"), WorkflowReopened(run_id="r"))
+        world.start()
+        await asyncio.sleep(10)
+        assert world.server.tasks.subjects() == ["task.do.r"]
+
+    simulated(work)
+
+
+def test_a_wake_up_is_not_early_when_the_snapshot_is_ahead_of_the_event_that_is_read_again() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, SLEEPS)
+        await asyncio.sleep(1)
+        await say(client, SignalReceived(run_id="r", name="go"))
+        world.network.dying["engine", ("engine.position", "unsent")] = 1  # behind its snapshot
+        world.start()
+        await asyncio.sleep(20)
+        assert world.deaths
+        fired = [m for m in world.server.history.of("history.r") if isinstance(decode_event(m.data), TimerFired)]
+        event = decode_event(fired[0].data)
+        assert isinstance(event, TimerFired)
+        assert fired[0].time_ns >= event.due_ns
+
+    simulated(work)
