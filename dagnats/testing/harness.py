@@ -162,7 +162,7 @@ class Harness:
     def _start_engine(self) -> None:
         self._engine = Process(self._running(), "engine")
         connection = self._engine.run(self._server.connect)
-        engine = Engine(connection.ports, connection.feeds, pace=_PACE)
+        engine = Engine(connection.ports, connection.feeds, pace=_PACE, keep=None)
         self._engine.spawn(self._watched(engine.run(alone=True)))
 
     async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
