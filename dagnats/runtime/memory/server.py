@@ -121,7 +121,7 @@ class MemoryServer:
         self.generation += 1
         for stream, lost in ((self.history, lost_events), (self.tasks, lost_tasks)):
             if lost:
-                stream.cut(stream.last_seq - lost)
+                stream.cut(max(stream.last_seq - lost, 0))
         for stream in self.streams:
             stream.forget_ids()
         for consumer in (self.wakeups, *self.queues.values()):
