@@ -12,7 +12,7 @@ from dagnats.client import AsyncClient
 from dagnats.errors import ConflictError, UnavailableError
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.link import Link
-from dagnats.runtime.memory.loop import VirtualLoop
+from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
 from dagnats.runtime.memory.stream import matches
@@ -82,7 +82,7 @@ def test_a_write_whose_answer_is_lost_is_repeated_and_stored_once() -> None:
 
 def test_what_is_under_way_takes_its_time_and_arrives_though_its_sender_is_dead() -> None:
     async def story() -> None:
-        server, process = MemoryServer(), Process(asyncio.get_running_loop())
+        server, process = MemoryServer(), Process(virtual_loop())
         link = process.run(Faulty)
         memory, other = server.connect(link), server.connect()
         link.delay_s = 1.5
@@ -173,7 +173,7 @@ def test_a_task_that_comes_again_goes_before_new_ones() -> None:
 def test_what_a_dead_process_sends_vanishes_and_what_it_awaits_never_comes() -> None:
     async def story() -> None:
         server = MemoryServer()
-        process = Process(asyncio.get_running_loop())
+        process = Process(virtual_loop())
         memory, other = process.run(server.connect), server.connect()
         before = process.spawn(forever(memory))
         feed = await other.feeds.tasks("a", ack_wait_s=60.0, most=1)
@@ -283,7 +283,7 @@ class Plant:
     """Engines and workers on one server, each a process."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop = virtual_loop()
         self.server = MemoryServer()
         self.client = AsyncClient(self.server.connect())
         self.workflow = Workflow("memory", timeout="30d")
@@ -345,7 +345,7 @@ def test_the_same_story_takes_the_same_steps() -> None:
         plant.engine()
         plant.worker("one")
         await (await plant.client.start(plant.workflow, 1, run_id="r1")).wait()
-        loop = asyncio.get_running_loop()
+        loop = virtual_loop()
         assert isinstance(loop, VirtualLoop)
         steps.append(loop.steps)
 

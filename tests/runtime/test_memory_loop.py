@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from dagnats.runtime.memory.clock import MemoryClock
-from dagnats.runtime.memory.loop import Deadlock, VirtualLoop
+from dagnats.runtime.memory.loop import Deadlock, VirtualLoop, virtual_loop
 from dagnats.runtime.memory.process import Process, current_process
 from dagnats.runtime.memory.timetable import Timetable
 
@@ -30,7 +30,7 @@ def run(work: Coroutine[Any, Any, T], loop: VirtualLoop | None = None) -> T:
 
 def test_a_year_passes_at_once_and_to_the_second() -> None:
     async def sleep() -> float:
-        loop = asyncio.get_running_loop()
+        loop = virtual_loop()
         await asyncio.sleep(YEAR_S)
         for _ in range(100):
             await asyncio.sleep(0.1)
@@ -43,7 +43,7 @@ def test_a_year_passes_at_once_and_to_the_second() -> None:
 
 def test_what_is_due_first_runs_first_and_nothing_runs_early() -> None:
     async def ring() -> list[int]:
-        loop = asyncio.get_running_loop()
+        loop = virtual_loop()
         rung: list[int] = []
         for n in (30, 10, 20, 11, 10_000_000):
             loop.call_later(n, lambda n=n: (rung.append(n), early.append(loop.time() < n)))
@@ -156,7 +156,7 @@ class Life:
 
     def __init__(self) -> None:
         self.said: list[str] = []
-        self.process = Process(asyncio.get_running_loop(), "life")
+        self.process = Process(virtual_loop(), "life")
         self.task = self.process.spawn(self.live())
 
     async def live(self) -> None:

@@ -83,13 +83,14 @@ class JetStream:
     def __init__(self, link: Link, policy: Policy) -> None:
         self.link = link
         self.feeds = JetStreamFeeds(link)
+        clock = SystemClock()
         self.ports = Ports(
             server=JetStreamServer(link, policy),
             log=JetStreamLog(link, GroupCommit(link, policy)),
             # One full queue must not hold up the runs that need it not: their tasks wait in the same line.
             tasks=JetStreamTaskQueue(link, GroupCommit(link, policy, refused_when_full=True)),
             snapshots=JetStreamSnapshots(link, GroupCommit(link, policy)),
-            definitions=JetStreamDefinitions(link),
+            definitions=JetStreamDefinitions(link, clock),
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
             blobs=BlobCache(JetStreamBlobs(link)),
@@ -102,7 +103,7 @@ class JetStream:
             position=JetStreamCell(link, "engine.position"),
             correlated=JetStreamCell(link, "engine.correlated"),
             dial=JetStreamDial(link),
-            clock=SystemClock(),
+            clock=clock,
         )
 
     @classmethod

@@ -6,7 +6,6 @@ Buckets are read and written as the streams they are: nats-py's key-value layer 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from dagnats.model.identifier import is_run_id
@@ -18,6 +17,7 @@ from dagnats.runtime.ports import Stored
 if TYPE_CHECKING:
     from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
+    from dagnats.runtime.ports import Clock
 
 _PREFIX = f"$KV.{DEFINITIONS}."
 _SINCE = "Dagnats-Registered"  # on a version that was renewed: when it was stored first, in nanoseconds since 1970
@@ -37,8 +37,9 @@ async def entry_of(link: Link, bucket: str, key: str) -> Message | None:
 class JetStreamDefinitions:
     """`ports.Definitions`, under `<name>` and `<name>.<hash>`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, clock: Clock) -> None:
         self._link = link
+        self._clock = clock
 
     async def newest(self, name: str) -> Stored | None:
         message = await entry_of(self._link, DEFINITIONS, name)
@@ -65,7 +66,7 @@ class JetStreamDefinitions:
         entry = await entry_of(self._link, DEFINITIONS, f"{name}.{identity}")
         if entry is None:
             await self._link.publish(f"{_PREFIX}{name}.{identity}", data)
-        elif time.time_ns() - time_ns_of(entry) > RENEWED_NS:
+        elif self._clock.now_ns() - time_ns_of(entry) > RENEWED_NS:
             since = {_SINCE: str(_version(entry).time_ns)}
             await self._link.publish(f"{_PREFIX}{name}.{identity}", entry.data, since)
 

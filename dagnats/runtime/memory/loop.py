@@ -175,3 +175,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._scheduled[:] = [handle for handle in self._scheduled if not handle.cancelled()]
             heapq.heapify(self._scheduled)
             self._timer_cancelled_count = 0
+
+
+def virtual_loop() -> VirtualLoop:
+    """The loop that runs, which has to be a virtual one."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop), "started with `asyncio.Runner(loop_factory=VirtualLoop)`"
+    return loop
