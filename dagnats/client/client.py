@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -239,7 +238,7 @@ class AsyncClient:
         trace = _trace()
         event = WorkflowStarted(
             run_id=run_id,
-            timestamp=rfc3339(time.time_ns()),
+            timestamp=rfc3339(self._ports.clock.now_ns()),
             trace_parent=trace.get("traceparent", ""),
             trace_state=trace.get("tracestate", ""),
             payload=Start(

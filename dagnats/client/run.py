@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -63,7 +62,7 @@ class RunHandle:
         self.run_id = run_id
         self._ports = ports
         self._begun = begun  # the sequence of its start, when we started it
-        self._made_s = time.monotonic()
+        self._made_s = asyncio.get_running_loop().time() if begun else 0.0
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}>"
@@ -127,8 +126,8 @@ class RunHandle:
             ConflictError: It has ended already, or is being undone, which is not cut off half-way.
             NotFoundError: There is no such run.
         """
-        event_id = f"{self.run_id}.cancel.{time.time_ns()}"
-        event = WorkflowCancelled(run_id=self.run_id, timestamp=rfc3339(time.time_ns()))
+        event_id = f"{self.run_id}.cancel.{self._ports.clock.now_ns()}"
+        event = WorkflowCancelled(run_id=self.run_id, timestamp=rfc3339(self._ports.clock.now_ns()))
         data = encode_event(event)
         while True:
             recalled = await recall(self._ports, self.run_id)
@@ -213,7 +212,8 @@ class RunHandle:
                 if not self._begun and not await self._ports.log.first(self.run_id):
                     raise NotFoundError("run", self.run_id)
                 # Whoever waits from the start on hears the end; later it may have been said already.
-                after = self._begun if time.monotonic() - self._made_s < _AT_ONCE_S else 0
+                soon = asyncio.get_running_loop().time() - self._made_s < _AT_ONCE_S
+                after = self._begun if soon else 0
                 while True:
                     entry = await self._ports.log.wait_for(self.run_id, TERMINAL_PREFIXES, after=after)
                     event = decode_event(entry.data)

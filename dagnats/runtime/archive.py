@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,16 +49,23 @@ class Archive:
         self._covered = covered
         self._next = 0.0
         self._storing = False
+        self._unsaved = asyncio.Event()
+        self._unsaved.set()
 
     async def keep(self) -> None:
-        """Sweep from time to time."""
+        """Sweep from time to time, while something is not saved."""
         while True:
+            await self._unsaved.wait()
             await asyncio.sleep(_EVERY_S)
             self.sweep()
 
     def sweep(self) -> None:
         """Send the snapshots that are due, of runs that rest."""
-        now = time.monotonic()
+        if self._roster.all_saved:
+            self._unsaved.clear()
+            return
+        self._unsaved.set()
+        now = asyncio.get_running_loop().time()
         if now < self._next or self._storing:
             return
         self._next = now + _EVERY_S
@@ -70,9 +76,9 @@ class Archive:
             self._aside.spawn(self._store(under_way))
 
     def _send(self, seat: Seat) -> tuple[Seat, bytes, float, Awaitable[int]]:
-        begun = time.monotonic()
+        begun = asyncio.get_running_loop().time()
         data = encode_run(seat.run)
-        took_s = time.monotonic() - begun
+        took_s = asyncio.get_running_loop().time() - begun
         return seat, data, took_s, self._snapshots.save(seat.run.run_id, data, revision=seat.revision)
 
     async def _store(self, under_way: list[tuple[Seat, bytes, float, Awaitable[int]]]) -> None:

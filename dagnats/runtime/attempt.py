@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -94,11 +93,11 @@ class Attempt:
         self.beating: asyncio.Task[None] | None = None
         self.announce_at = self.beat_at = self.ends_at = self.due = NEVER
 
-    def enter(self, task: Task, now: float) -> None:
-        """The handler begins."""
+    def enter(self, task: Task, now: float, now_ns: int) -> None:
+        """The handler begins: `now` by the event loop, `now_ns` by the wall clock."""
         self.phase = "handler"
         if not self.announced:
-            self.started_ns = time.time_ns()
+            self.started_ns = now_ns
             self.due = self.announce_at = now + START_AFTER_S
         if task.timeout_ms:
             self.ends_at = now + task.timeout_ms / 1_000
@@ -159,9 +158,9 @@ def announces_at_once(task: Task) -> bool:
     return task.heartbeat_ms > 0 or 0 < task.timeout_ms < SHORT_TIMEOUT_MS
 
 
-def expired(task: Task, deliveries: int) -> bool:
+def expired(task: Task, deliveries: int, now_ns: int) -> bool:
     """Whether a task came so late that the engine has given the attempt up.
 
     Only a first delivery can be late: of later ones, another worker may have begun in time.
     """
-    return 0 < task.expires < time.time_ns() // 1_000_000 - _CLOCKS_DIFFER_MS and deliveries == 1
+    return 0 < task.expires < now_ns // 1_000_000 - _CLOCKS_DIFFER_MS and deliveries == 1

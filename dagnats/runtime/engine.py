@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -12,7 +13,7 @@ from dagnats.runtime.archive import SAVE_AFTER_S
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.follower import Follower
-from dagnats.runtime.leader import Leader
+from dagnats.runtime.leader import LOOK_S, Leader
 from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
@@ -33,16 +34,24 @@ class Engine:
 
     Args:
         save_after: How long a run that goes on may be without a snapshot of its newest events.
+        pace: How many times rarer than usual it does what nothing asks for: renews its lease, looks for what the
+            server owes. Under a virtual clock, years of waiting are made of nothing else.
     """
 
     def __init__(
-        self, ports: Ports, feeds: EngineFeeds, *, save_after: timedelta = timedelta(seconds=SAVE_AFTER_S)
+        self,
+        ports: Ports,
+        feeds: EngineFeeds,
+        *,
+        save_after: timedelta = timedelta(seconds=SAVE_AFTER_S),
+        pace: float = 1.0,
     ) -> None:
         self._ports = ports
         self._feeds = feeds
         self._save_after_s = save_after.total_seconds()
         self._holder = f"engine-{secrets.token_hex(4)}-{os.getpid()}"
-        self._leadership = Leadership(ports.lease, self._holder)
+        self._leadership = Leadership(ports.lease, self._holder, pace=pace)
+        self._pace = pace
 
     async def run(self, *, alone: bool = False) -> None:
         """Lead when nobody else does, until cancelled; stand by in between.
@@ -54,7 +63,7 @@ class Engine:
             EngineBroken: Deciding fails at run after run.
         """
         while True:
-            term = _Term(self._ports, self._feeds, self._leadership, self._holder, self._save_after_s)
+            term = _Term(self._ports, self._feeds, self._leadership, self._holder, self._save_after_s, self._pace)
             try:
                 await term.serve(alone=alone)
             except LeaseLost as lost:
@@ -71,13 +80,20 @@ class _Term:
     """One stretch of standing by and leading, with a memory of its own."""
 
     def __init__(
-        self, ports: Ports, feeds: EngineFeeds, leadership: Leadership, holder: str, save_after_s: float
+        self,
+        ports: Ports,
+        feeds: EngineFeeds,
+        leadership: Leadership,
+        holder: str,
+        save_after_s: float,
+        pace: float,
     ) -> None:
+        self._pace = pace
         self._save_after_s = save_after_s
         self._ports = ports
         self._feeds = feeds
         self._leadership = leadership
-        self._roster = Roster()
+        self._roster = Roster(now=asyncio.get_running_loop().time)
         self._decider = Decider(ports, self._roster)
         self._keeper = PositionKeeper(ports.position, ports.dial, holder=holder)
         self._follower = Follower(ports, feeds, self._keeper, self._roster, self._decider)
@@ -114,6 +130,7 @@ class _Term:
             outbox=outbox,
             aside=aside,
             save_after_s=self._save_after_s,
+            look_s=LOOK_S * self._pace,
         )
         await leader.lead(doubtful, takeover.unsettled)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,7 +51,7 @@ _MOST_PARKED = 100  # in a minute: more than that is no odd run but a broken eng
 _MOST_FLIGHTS = 4
 _LONGEST_UNSAVED_S = 5.0  # a run that every batch touches is saved this late at the latest
 _OVERDUE_S = 5.0
-_LOOK_S = 30.0
+LOOK_S = 30.0
 
 
 class EngineBroken(DagnatsError):
@@ -86,7 +85,9 @@ class Leader:
         outbox: Outbox,
         aside: Aside,
         save_after_s: float,
+        look_s: float = LOOK_S,
     ) -> None:
+        self._look_s = look_s
         self._ports = ports
         self._feeds = feeds
         self._leadership = leadership
@@ -246,7 +247,7 @@ class Leader:
         run_id = record.event.run_id
         log.error("run %s is parked: event %d cannot be decided", run_id, record.seq, exc_info=error)
         await self._bury(Entry(record.seq, record.time_ns, run_id, encode_event(record.event)), error, PARKED)
-        now = time.monotonic()
+        now = self._loop.time()
         if len(self._parked) == _MOST_PARKED and now - self._parked[0] < 60.0:
             raise EngineBroken(
                 f"{_MOST_PARKED} runs could not be decided within a minute, the last one because of "
@@ -299,7 +300,7 @@ class Leader:
     async def _look_after(self) -> None:
         """Bring wake-ups that have come near into the alarm, and fire what the server owes us. Raises LogCut."""
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(self._look_s)
             await self._outbox.check_tasks()
             now = self._loop.time()
             for seat in self._roster:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -32,9 +31,14 @@ class LeaseLost(Exception):
 
 
 class Leadership:
-    """The lease, as one engine sees it."""
+    """The lease, as one engine sees it.
 
-    def __init__(self, lease: Cell, holder: str) -> None:
+    Args:
+        pace: How many times as long as usual it is renewed, and runs out, after; the same for all engines.
+    """
+
+    def __init__(self, lease: Cell, holder: str, *, pace: float = 1.0) -> None:
+        self._pace = pace
         self._lease = lease
         self._holder = holder.encode()
         self._revision = 0
@@ -49,13 +53,13 @@ class Leadership:
             at_once: Nobody else can be leading (the server has just been started for us): do not wait for a dead
                 leader's lease to run out.
         """
-        seen, since, told = -1, time.monotonic(), False
+        seen, since, told = -1, _now(), False
         while True:
             stored = await persist(self._lease.read)
             revision, holder = (stored.revision, stored.data) if stored is not None else (0, _FREE)
             if revision != seen:
-                seen, since = revision, time.monotonic()
-            if at_once or holder == _FREE or time.monotonic() - since >= EXPIRES_S:
+                seen, since = revision, _now()
+            if at_once or holder == _FREE or _now() - since >= EXPIRES_S * self._pace:
                 with suppress(ConflictError, UnavailableError):  # somebody else was quicker
                     await self._write(self._holder, revision)
                     await self._read_clock()
@@ -68,16 +72,16 @@ class Leadership:
     async def _read_clock(self) -> None:
         """The server's time of what we have just written is its time now."""
         stored = await persist(self._lease.read)
-        self._server_ns, self._read_at = stored.time_ns if stored is not None else 0, time.monotonic()
+        self._server_ns, self._read_at = stored.time_ns if stored is not None else 0, _now()
 
     def server_now_ns(self) -> int:
         """The server's time, as it was when the lease was taken and has gone on since."""
-        return self._server_ns + int((time.monotonic() - self._read_at) * 1e9)
+        return self._server_ns + int((_now() - self._read_at) * 1e9)
 
     async def keep(self) -> None:
         """Renew until it is lost. Raises LeaseLost."""
         while True:
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(RENEW_S * self._pace)
             try:
                 await self._write(self._holder, self._revision)
             except ConflictError:
@@ -96,8 +100,8 @@ class Leadership:
 
     def check(self) -> None:
         """Raise LeaseLost when this engine cannot prove that it still leads."""
-        silent_s = time.monotonic() - self._proven
-        if silent_s > PROVEN_S:
+        silent_s = _now() - self._proven
+        if silent_s > PROVEN_S * self._pace:
             raise LeaseLost(f"the lease was not renewed for {silent_s:.1f} s")
 
     async def release(self) -> None:
@@ -108,6 +112,10 @@ class Leadership:
         self._proven = 0.0
 
     async def _write(self, data: bytes, revision: int) -> None:
-        before = time.monotonic()  # the lease counts from when we asked, not from when the answer came
+        before = _now()  # the lease counts from when we asked, not from when the answer came
         self._revision = await self._lease.write(data, revision=revision)
         self._proven = before
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

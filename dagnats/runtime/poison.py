@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from dagnats.model.event import Poison, WorkflowPoisoned, encode_event
@@ -37,5 +36,5 @@ async def bury_task(ports: Ports, task_type: str, delivery: TaskDelivery, error:
     # A run that nobody started gets no history by this.
     if is_run_id(run_id) and await persist(lambda: ports.log.first(run_id)):
         why = Poison(error=f"a task of {task_type} cannot be read, see dead letter dead.{subject}: {error}")
-        event = WorkflowPoisoned(run_id=run_id, timestamp=rfc3339(time.time_ns()), payload=why)
+        event = WorkflowPoisoned(run_id=run_id, timestamp=rfc3339(ports.clock.now_ns()), payload=why)
         await ports.log.append(run_id, encode_event(event), id=f"{run_id}.poisoned.{digest}")

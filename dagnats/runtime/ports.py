@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 
+class Clock(Protocol):
+    """The wall clock of the machine. It may be wrong, and be set; durations are measured by the event loop's time."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        ...
+
+
 class Entry(NamedTuple):
     """A message of the log.
 
@@ -378,6 +386,7 @@ class Ports:
     lease: Cell
     position: Cell
     dial: Dial
+    clock: Clock
 
 
 class EngineFeeds(Protocol):

@@ -78,6 +78,7 @@ class PositionKeeper:
         self._now = Position()
         self._moved = asyncio.Event()
         self._written = asyncio.Event()
+        self._unshown = asyncio.Event()
 
     @property
     def now(self) -> Position:
@@ -123,6 +124,8 @@ class PositionKeeper:
         """Keep the operators' dial near the position."""
         shown = -1
         while True:
+            await self._unshown.wait()
+            self._unshown.clear()
             if self._stored.seq != shown:
                 shown = self._stored.seq
                 with suppress(DagnatsError):
@@ -140,3 +143,4 @@ class PositionKeeper:
                 raise LeaseLost("another engine has moved the position") from None
             self._revision = stored.revision
         self._stored = position
+        self._unshown.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -28,14 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from dagnats.model.task import Task
-    from dagnats.runtime.ports import Log, Receipt
+    from dagnats.runtime.ports import Clock, Log, Receipt
 
 
 class Reporter:
     """One worker's voice."""
 
-    def __init__(self, log: Log, worker_id: str) -> None:
+    def __init__(self, log: Log, clock: Clock, worker_id: str) -> None:
         self._log = log
+        self._clock = clock
         self._worker_id = worker_id
 
     async def begun(self, task: Task) -> None:
@@ -61,7 +61,7 @@ class Reporter:
             step_id=task.step_id,
             attempt_number=task.attempt,
             worker_id=self._worker_id,
-            timestamp=_now(),
+            timestamp=self._now(),
             trace_parent=task.traceparent,
             payload=msgspec.Raw(output),
             started_at=rfc3339(started_ns) if started_ns else "",
@@ -96,7 +96,7 @@ class Reporter:
             step_id=task.step_id,
             attempt_number=task.attempt,
             worker_id=self._worker_id,
-            timestamp=_now(),
+            timestamp=self._now(),
             trace_parent=task.traceparent,
             payload=encode(failure),
             started_at=rfc3339(started_ns) if started_ns else "",
@@ -109,20 +109,19 @@ class Reporter:
             step_id=task.step_id,
             attempt_number=task.attempt,
             worker_id=self._worker_id,
-            timestamp=_now(),
+            timestamp=self._now(),
             trace_parent=task.traceparent,
         )
         # Every delivery that runs begins, beats and may go back on its own.
         event_id = f"{_id(task, str(kind.__struct_config__.tag))}.{secrets.token_hex(4)}"
         return self._log.append(task.run_id, encode_event(event), id=event_id)
 
+    def _now(self) -> str:
+        """This machine's time, as events carry it."""
+        return rfc3339(self._clock.now_ns())
+
 
 def _id(task: Task, event_type: str) -> str:
     """The id that Go workers use: one result of each type per attempt."""
     plain = f"{task.run_id}.{task.step_id}.{event_type}.{task.attempt}"
     return f"{plain}.{task.epoch}" if task.epoch else plain
-
-
-def _now() -> str:
-    """This machine's time, as events carry it."""
-    return rfc3339(time.time_ns())

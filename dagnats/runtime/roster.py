@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dagnats.model.run import Run
 
@@ -51,9 +51,15 @@ class Roster:
     """Runs by id. `fold` notes what a batch changes; `commit` says that all its actions are stored.
 
     Several batches may be under way, committed in the order in which they were closed.
+
+    Args:
+        now: The monotonic clock by which runs are due.
     """
 
-    def __init__(self, *, most_runs: int = MOST_RUNS, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self, *, most_runs: int = MOST_RUNS, most_bytes: int = MOST_BYTES, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = now
         self._most_runs = most_runs
         self._most_bytes = most_bytes
         self._seats: dict[str, Seat] = {}
@@ -113,7 +119,7 @@ class Roster:
 
     def commit(self, *, after_s: float) -> None:
         """All actions of the first closed batch are stored: what it touched may be saved, `after_s` from now."""
-        due = time.monotonic() + after_s
+        due = self._clock() + after_s
         pending = self._pending
         for run_id, seq in self._closed.popleft().items():
             left = pending[run_id] - 1
@@ -135,10 +141,15 @@ class Roster:
         """Whether a batch that touched the run is under way: it must not be saved, nor forgotten."""
         return run_id in self._touched or run_id in self._pending
 
+    @property
+    def all_saved(self) -> bool:
+        """Whether every change is covered by a snapshot, or by one that is on its way."""
+        return not self._unsaved
+
     def is_waiting(self, longest_s: float) -> bool:
         """Whether a run that never rests should have been saved `longest_s` ago."""
         first = next(iter(self._unsaved.values()), None)
-        return first is not None and first.due + longest_s < time.monotonic()
+        return first is not None and first.due + longest_s < self._clock()
 
     def low(self, default: int) -> int:
         """The first event that no snapshot covers; `default` when snapshots have all."""
@@ -166,7 +177,7 @@ class Roster:
 
     def take(self, most: int) -> list[Seat]:
         """Up to `most` runs that are due to be saved; each is to be given to `saved`."""
-        now = time.monotonic()
+        now = self._clock()
         ready = (seat for seat in self._unsaved.values() if seat.due <= now and not self._is_moving(seat.run.run_id))
         taken = list(islice(ready, most))
         for seat in taken:
@@ -184,7 +195,7 @@ class Roster:
             return
         self._bytes += size - seat.size
         seat.revision, seat.size = revision, size
-        seat.due = time.monotonic() + rest_s
+        seat.due = self._clock() + rest_s
         if seat.run.ended and not seat.since and not self._is_moving(run_id):
             self.dismiss(run_id)
 

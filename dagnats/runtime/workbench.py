@@ -51,10 +51,11 @@ class Workbench:
 
     def __init__(self, ports: Ports, worker_id: str, threads: ThreadPoolExecutor, cancel_grace_s: float) -> None:
         self._ports = ports
+        self._clock = ports.clock
         self._worker_id = worker_id
         self._threads = threads
         self._cancel_grace_s = cancel_grace_s
-        self._report = Reporter(ports.log, worker_id)
+        self._report = Reporter(ports.log, ports.clock, worker_id)
         self._loop = asyncio.get_running_loop()
         self._sweep = Sweep(self._look)
         self._cancelled = Cancelled()
@@ -138,7 +139,7 @@ class Workbench:
             await bury_task(self._ports, attempt.handler.task, attempt.delivery, task)
             return
         deliveries = attempt.delivery.deliveries
-        if attempt.dropped or self._cancelled.has(task) or expired(task, deliveries):
+        if attempt.dropped or self._cancelled.has(task) or expired(task, deliveries, self._clock.now_ns()):
             return
         if deliveries >= MOST_DELIVERIES and (lost := await self._report.lost_workers(task)) >= MOST_DELIVERIES - 1:
             given_up = f"given up: {lost} workers were lost while they ran this attempt"
@@ -164,7 +165,7 @@ class Workbench:
             attempt.announced = at_once
             if at_once:
                 await self._report.begun(task)
-            attempt.enter(task, self._loop.time())
+            attempt.enter(task, self._loop.time(), self._clock.now_ns())
             self._sweep.expect(attempt.due)
             output = await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads)
         except AttemptFailed as failed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.publish import StreamFull, error_of
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.jetstream.resources import prepare
-from dagnats.runtime.ports import Entry, Receipt
 from tests.support.nats import prepared, restarted
 from tests.support.processes import until
 from tests.support.system import running
@@ -27,73 +25,6 @@ if TYPE_CHECKING:
 
     from dagnats.runtime.embedded import EmbeddedServer
     from dagnats.runtime.jetstream.channel import Channel, Message
-
-
-async def test_an_event_is_appended_once_however_often_its_id_is_sent(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        log = jetstream.ports.log
-        first = (await log.append("r1", b"1", id="a")).seq
-        assert await log.append("r1", b"1", id="a") == Receipt(first, duplicate=True)
-        second = (await log.append("r1", b"2", id="b")).seq
-        assert [(entry.seq, entry.run_id, entry.data) for entry in await log.read("r1")] == [
-            (first, "r1", b"1"),
-            (second, "r1", b"2"),
-        ]
-        assert [entry.data for entry in await log.read("r1", after=first)] == [b"2"]
-        assert (await log.first("r1"), await log.first("r2")) == (first, 0)
-
-
-async def test_an_append_that_expects_another_last_event_is_a_conflict(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        log = jetstream.ports.log
-        seq = (await log.append_after("r1", b"1", id="a", last=0)).seq
-        for wrong in (0, seq + 1):
-            with pytest.raises(ConflictError):
-                await log.append_after("r1", b"2", id="b", last=wrong)
-        assert (await log.append_after("r1", b"2", id="b", last=seq)).seq == seq + 1
-
-
-async def test_a_history_longer_than_a_page_is_read_whole_and_in_order(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        log = jetstream.ports.log
-        await asyncio.gather(*(log.append("long", b"%d" % n, id=f"l{n}") for n in range(2_500)))
-        await log.append("short", b"x", id="s")
-        entries = await log.read("long")
-        assert len(entries) == 2_500
-        assert [entry.seq for entry in entries] == sorted(entry.seq for entry in entries)
-        assert {entry.data for entry in entries} == {b"%d" % n for n in range(2_500)}
-        tail = await log.tail(count=10)
-        assert tail[-1].run_id == "short"
-        assert len(tail) == 10
-        assert [entry.seq for entry in await log.tail(before=tail[0].seq, count=3)][-1] == tail[0].seq - 1
-
-
-async def test_the_end_of_the_log_and_each_place_in_it_can_be_read(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        log = jetstream.ports.log
-        assert (await log.last(), await log.at(1)) == (0, None)
-        before_ns = time.time_ns()
-        await log.append("r1", b"1", id="a")
-        await log.append("r2", b"2", id="b")
-        assert await log.last() == 2
-        entry = await log.at(1)
-        assert entry is not None
-        assert entry == Entry(1, entry.time_ns, "r1", b"1")
-        assert before_ns <= entry.time_ns <= time.time_ns()
-        assert await log.at(3) is None
-        await jetstream.link.api("STREAM.PURGE.WORKFLOW_HISTORY", {"filter": "history.r1"})
-        assert (await log.last(), await log.at(1)) == (2, None)
-
-
-async def test_a_watcher_sees_what_was_there_and_what_comes(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        log = jetstream.ports.log
-        await log.append("r1", b"0", id="0")
-        watching = log.watch("r1")
-        assert (await anext(watching)).data == b"0"
-        for n in range(1, 4):
-            await log.append("r1", b"%d" % n, id=str(n))
-            assert (await anext(watching)).data == b"%d" % n
 
 
 class CountingLink(Link):
@@ -136,12 +67,6 @@ async def test_those_who_wait_for_many_runs_share_a_subscription_and_hear_their_
                 assert await ear.hear(0) is None
         assert not link.subjects
         await link.close()
-
-
-async def test_a_message_that_is_too_large_is_refused_with_both_sizes(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        with pytest.raises(RefusedError, match=r"has 9000000 bytes; the server takes at most \d+, headers included"):
-            await jetstream.ports.log.append("r1", b"x" * 9_000_000, id="big")
 
 
 async def test_a_request_that_is_not_answered_is_unavailable_not_a_hang(nats_server: EmbeddedServer) -> None:
@@ -269,65 +194,6 @@ async def test_a_queue_that_shares_subjects_with_another_is_refused(nats_server:
             await jetstream.feeds.tasks("a.b", ack_wait_s=2, most=1)
 
 
-async def test_a_second_worker_takes_over_the_queues_ack_wait(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        await (await jetstream.feeds.tasks("a", ack_wait_s=2, most=1)).close()
-        second = await jetstream.feeds.tasks("a", ack_wait_s=60, most=1)
-        assert second.ack_wait_s == 2
-        await second.close()
-
-
-async def test_a_runs_tasks_wait_until_they_are_acknowledged(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        tasks = jetstream.ports.tasks
-        assert (await tasks.waiting("a", "r1"), await tasks.last()) == ([], 0)
-        for n in (1, 2):
-            await tasks.put("a", "r1", b"%d" % n, id=f"r1.{n}")
-        await tasks.put("a", "r2", b"other", id="r2")
-        await tasks.put("a.b", "r1", b"other", id="r1.b")
-        assert await tasks.waiting("a", "r1") == [b"1", b"2"]
-        assert await tasks.last() == 4
-        feed = await jetstream.feeds.tasks("a", ack_wait_s=30, most=1)
-        (delivery,) = await feed.take(1)
-        assert await tasks.waiting("a", "r1") == [b"1", b"2"]  # in a worker's hands
-        delivery.acknowledge()
-
-        async def acknowledged() -> bool:
-            return await tasks.waiting("a", "r1") == [b"2"]
-
-        await until(acknowledged)
-        await tasks.drop("a", "r1")
-        assert (await tasks.waiting("a", "r1"), await tasks.waiting("a", "r2")) == ([], [b"other"])
-        assert await tasks.last() == 4
-        await feed.close()
-
-
-async def test_every_worker_that_listens_hears_of_a_cancellation(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as engine, prepared(nats_server) as one, prepared(nats_server) as other:
-        heard: dict[JetStream, list[tuple[str, bytes]]] = {one: [], other: []}
-        ends = {
-            worker: worker.feeds.cancellations(lambda run_id, data, worker=worker: heard[worker].append((run_id, data)))
-            for worker in heard
-        }
-        for worker in heard:
-            await worker.link.api("INFO")  # the server knows of the subscription
-        engine.ports.tasks.cancel("r1", b"why")
-
-        async def both() -> bool:
-            return list(heard.values()) == [[("r1", b"why")]] * 2
-
-        await until(both)
-        ends[other]()
-        engine.ports.tasks.cancel("r2", b"")
-
-        async def one_more() -> bool:
-            return len(heard[one]) == 2
-
-        await until(one_more)
-        await other.link.api("INFO")
-        assert heard[other] == [("r1", b"why")]
-
-
 def test_task_types_that_look_alike_as_consumer_names_get_different_ones() -> None:
     names = {durable_name(task_type) for task_type in ("a.b", "a-b", "a_b")}
     assert len(names) == 3
@@ -357,82 +223,6 @@ async def test_everything_is_kept_in_files_and_may_have_many_consumers(nats_serv
         for name in names:
             config = (await jetstream.link.api(f"STREAM.INFO.{name}"))["config"]
             assert (config["storage"], config["max_consumers"]) == ("file", 100_000), name
-
-
-async def test_the_store_is_found_again_by_name(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        definitions = jetstream.ports.definitions
-        assert await definitions.newest("a") is None
-        await definitions.add_version("a", "h1", b"1")
-        await definitions.add_version("a", "h1", b"other")
-        assert await definitions.version("a", "h1") == b"1"
-        await definitions.add_version("a", "h2", b"2")
-        await definitions.add_version("aa", "h3", b"3")
-        versions = await definitions.versions("a")
-        assert {identity: stored.data for identity, stored in versions.items()} == {"h1": b"1", "h2": b"2"}
-        assert versions["h2"].revision > versions["h1"].revision
-        assert versions["h2"].time_ns > versions["h1"].time_ns
-        assert await definitions.versions("*") == {}
-        await definitions.set_newest("a", b"1", revision=0)
-        with pytest.raises(ConflictError):
-            await definitions.set_newest("a", b"2", revision=0)
-        stored = await definitions.newest("a")
-        assert stored is not None
-        await definitions.set_newest("a", b"2", revision=stored.revision)
-        assert await definitions.names() == ["a"]
-
-
-async def test_dead_letters_are_found_by_subject_and_removed(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        letters = jetstream.ports.dead_letters
-        data = bytes(range(256))
-        await letters.put("a.r1.s1", data, headers={"Why": "because\nof it", "Run": "r1"}, id="1")
-        await letters.put("a.r2.s1", b"2", headers={}, id="2")
-        await letters.put("b.r1.s1", b"3", headers={}, id="3")
-        assert await letters.find("nothing.>") == []
-        assert [letter.data for letter in await letters.find("a.*.s1")] == [data, b"2"]
-        assert [letter.data for letter in await letters.find("*.r1.>")] == [data, b"3"]
-        letter = (await letters.find("a.r1.s1"))[0]
-        assert (letter.subject, letter.headers) == ("a.r1.s1", {"Why": "because of it", "Run": "r1"})
-        await letters.remove(letter.seq)
-        await letters.remove(letter.seq)
-        await letters.remove(99)
-        assert [letter.data for letter in await letters.find(">")] == [b"2", b"3"]
-
-
-async def test_a_cell_has_one_winner_and_tells_the_others(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as one, prepared(nats_server) as other:
-        assert await other.ports.lease.read() is None
-        revision = await one.ports.lease.write(b"1", revision=0)
-        for cell in (one.ports.lease, other.ports.lease):
-            with pytest.raises(ConflictError):
-                await cell.write(b"2", revision=0)
-        await other.link.api("INFO")  # what was sent to it before is there
-        async with asyncio.timeout(2):
-            await other.ports.lease.changed(60)  # it was, since it was read
-        stored = await other.ports.lease.read()
-        assert stored is not None
-        assert (stored.revision, stored.data) == (revision, b"1")
-        assert abs(stored.time_ns - time.time_ns()) < 60_000_000_000
-        assert await one.ports.position.read() is None  # another cell
-        await other.ports.lease.changed(0)
-        waiting = asyncio.create_task(other.ports.lease.changed(60))
-        done, _ = await asyncio.wait([waiting], timeout=0.2)
-        assert not done
-        await one.ports.lease.write(b"2", revision=revision)
-        async with asyncio.timeout(2):
-            await waiting
-
-
-async def test_a_cell_may_have_changed_when_the_connection_was_lost(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        await jetstream.ports.lease.read()
-        waiting = asyncio.create_task(jetstream.ports.lease.changed(60))
-        again = await restarted(nats_server)
-        async with asyncio.timeout(5):
-            await waiting
-        await jetstream.close()
-        await again.stop()
 
 
 @pytest.mark.parametrize("url", ["foo:bar", "localhost:4222", "http://127.0.0.1:4222", "nats://", "nats://host:port"])

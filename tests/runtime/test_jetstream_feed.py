@@ -54,23 +54,6 @@ async def consumers(jetstream: JetStream) -> list[str]:
     return [name for name in names if name.startswith("engine-")]
 
 
-async def test_a_feed_gives_what_is_behind_its_start_in_order_and_then_what_comes(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        log = jetstream.ports.log
-        for n in range(1, 6):
-            await append(log, n)
-        async with reading(jetstream, 2) as feed:
-            entries = await read(feed, 3)
-            assert [(entry.seq, entry.run_id, entry.data) for entry in entries] == [
-                (3, "r3", b"3"),
-                (4, "r4", b"4"),
-                (5, "r5", b"5"),
-            ]
-            await append(log, 6)
-            (entry,) = await read(feed, 1)
-            assert entry == await log.at(6)
-
-
 async def test_a_feed_gives_everything_that_is_there_at_once(nats_server: EmbeddedServer) -> None:
     async with prepared(nats_server) as jetstream:
         await append(jetstream.ports.log, *range(2_000))
@@ -118,31 +101,6 @@ async def test_a_feed_of_large_events_asks_for_no_more_bytes_than_it_can_hold(na
             # Without a pause, which would be a second each time.
             entries += await read(feed, 32 - len(entries), within_s=1.5)
             assert [int(entry.data.split()[0]) for entry in entries] == list(range(32))
-
-
-async def test_two_feeds_read_independently(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        await append(jetstream.ports.log, *range(100))
-        async with reading(jetstream) as one, reading(jetstream, 50) as other:
-            assert [entry.seq for entry in await read(one, 100)] == list(range(1, 101))
-            assert [entry.seq for entry in await read(other, 50)] == list(range(51, 101))
-
-
-async def test_only_an_event_that_came_after_the_opening_can_be_known_as_the_first(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        log = jetstream.ports.log
-        await log.append_after("old", b"1", id="1", last=0)
-        async with reading(jetstream) as feed:
-            await log.append_after("new", b"2", id="2", last=0)
-            await log.append_after("new", b"3", id="3", last=2)
-            await log.append("unchecked", b"4", id="4")
-            entries = await read(feed, 4)
-            assert [(entry.data, entry.first) for entry in entries] == [
-                (b"1", False),
-                (b"2", True),
-                (b"3", False),
-                (b"4", False),
-            ]
 
 
 async def test_a_feed_leaves_no_consumer_behind(nats_server: EmbeddedServer) -> None:
@@ -230,14 +188,6 @@ async def test_a_feed_that_meets_a_gap_reads_it_again(nats_server: EmbeddedServe
             async with asyncio.timeout(5):
                 await stolen.wait()
             assert numbers(await waiting) == list(range(2, 602))
-
-
-async def test_a_feed_cannot_be_opened_behind_the_end_of_the_log(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        await append(jetstream.ports.log, 1, 2)
-        await (await jetstream.feeds.history(2)).close()
-        with pytest.raises(LogCut, match="ends at event 2; it was read up to 3"):
-            await jetstream.feeds.history(3)
 
 
 class CutLog:

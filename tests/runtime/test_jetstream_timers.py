@@ -90,59 +90,6 @@ async def test_a_wake_up_comes_when_it_is_due_and_is_gone_when_acknowledged(nats
         await until(gone)
 
 
-async def test_a_wake_up_that_is_due_already_comes_at_once(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream, listening(jetstream) as heard:
-        await jetstream.ports.timers.set("r1", due_ns=time.time_ns() - 1_000 * MS, seq=7, replaces=0, id="r1.7.0")
-        await heard.have(["r1"], 7)
-
-
-async def test_a_wake_up_replaces_another_in_one_step(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream, listening(jetstream) as heard:
-        timers = jetstream.ports.timers
-        far_ns = time.time_ns() + 3_600_000 * MS
-        await timers.set("r1", due_ns=far_ns, seq=1, replaces=0, id="r1.1")
-        await timers.set("r2", due_ns=far_ns, seq=1, replaces=0, id="r2.1")
-        await timers.set("r1", due_ns=far_ns, seq=2, replaces=1, id="r1.2")
-        assert await pending(jetstream) == {"sleep.r1.2": 1, "sleep.r2.1": 1}
-        await timers.set("r1", due_ns=time.time_ns(), seq=3, replaces=2, id="r1.3")
-        await heard.have(["r1"], 3)
-        assert heard.seqs("r1") == [3]
-
-
-async def test_a_wake_up_may_replace_one_that_has_come_or_never_was(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream, listening(jetstream) as heard:
-        timers = jetstream.ports.timers
-        await timers.set("r1", due_ns=time.time_ns(), seq=1, replaces=0, id="r1.1")
-        await heard.have(["r1"], 1)
-        await timers.set("r1", due_ns=time.time_ns(), seq=2, replaces=1, id="r1.2")
-        await timers.set("r2", due_ns=time.time_ns(), seq=9, replaces=4, id="r2.9")
-        await heard.have(["r1"], 2)
-        await heard.have(["r2"], 9)
-
-
-async def test_replacing_again_under_the_same_id_changes_nothing(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream:
-        timers = jetstream.ports.timers
-        far_ns = time.time_ns() + 3_600_000 * MS
-        await timers.set("r1", due_ns=far_ns, seq=1, replaces=0, id="r1.1")
-        await timers.set("r1", due_ns=far_ns, seq=2, replaces=1, id="r1.2")
-        await timers.set("r1", due_ns=far_ns, seq=3, replaces=2, id="r1.3")
-        await timers.set("r1", due_ns=far_ns, seq=2, replaces=1, id="r1.2")
-        assert await pending(jetstream) == {"sleep.r1.3": 1}
-
-
-async def test_a_wake_up_that_is_dropped_does_not_come(nats_server: EmbeddedServer) -> None:
-    async with prepared(nats_server) as jetstream, listening(jetstream) as heard:
-        timers = jetstream.ports.timers
-        due_ns = time.time_ns() + 400 * MS
-        for seq in (1, 2):
-            await timers.set("r1", due_ns=due_ns, seq=seq, replaces=0, id=f"r1.{seq}")
-        await timers.drop("r1", 1)
-        await timers.drop("r1", 99)  # one that is not there is fine
-        await heard.have(["r1"], 2)
-        assert heard.seqs("r1") == [2]
-
-
 async def test_ten_thousand_wake_ups_replaced_by_earlier_ones_as_they_fall_due_all_come(
     nats_server: EmbeddedServer,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.cell import JetStreamCell
 from dagnats.runtime.jetstream.dial import JetStreamDial
@@ -84,6 +85,7 @@ class JetStream:
             lease=JetStreamCell(link, "engine.lease"),
             position=JetStreamCell(link, "engine.position"),
             dial=JetStreamDial(link),
+            clock=SystemClock(),
         )
 
     @classmethod

@@ -1,0 +1,100 @@
+"""Everything behind one connection to a server in memory, as the ports the shell asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.runtime.memory.cell import MemoryCell
+from dagnats.runtime.memory.dial import MemoryDial
+from dagnats.runtime.memory.feed import MemoryLogFeed
+from dagnats.runtime.memory.history import MemoryLog
+from dagnats.runtime.memory.letter import MemoryDeadLetters
+from dagnats.runtime.memory.link import Call
+from dagnats.runtime.memory.queue import MemoryTaskFeed, MemoryTaskQueue
+from dagnats.runtime.memory.snapshot import MemorySnapshots
+from dagnats.runtime.memory.store import MemoryDefinitions
+from dagnats.runtime.memory.timers import MemoryTimers, MemoryWakeupFeed
+from dagnats.runtime.ports import LogFeed, Overview, Ports, TaskFeed, WakeupFeed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from dagnats.runtime.memory.link import Link
+    from dagnats.runtime.memory.server import MemoryServer
+    from dagnats.runtime.ports import Clock, Sync
+
+
+class MemoryServerPort:
+    """`ports.Server`."""
+
+    def __init__(self, server: MemoryServer, link: Link) -> None:
+        self._server = server
+        self._link = link
+
+    async def overview(self) -> Overview:
+        def look() -> Overview:
+            return Overview(True, len(self._server.streams), len(self._server.history.subjects()))
+
+        return await self._link.request(Call("server.overview", "server", look))
+
+    async def prepare(self, *, sync: Sync | None = None) -> None:
+        """Everything is there from the beginning."""
+
+    async def close(self) -> None:
+        self._link.close()
+
+
+class MemoryFeeds:
+    """`ports.EngineFeeds` and `ports.WorkerFeeds`."""
+
+    def __init__(self, server: MemoryServer, link: Link) -> None:
+        self._server = server
+        self._link = link
+
+    async def history(self, after: int) -> LogFeed:
+        return await MemoryLogFeed.open(self._server, self._link, after)
+
+    async def wakeups(self) -> WakeupFeed:
+        return MemoryWakeupFeed(self._server, self._link)
+
+    async def tasks(self, task_type: str, *, ack_wait_s: float, most: int) -> TaskFeed:
+        return await MemoryTaskFeed.open(self._server, self._link, task_type, ack_wait_s=ack_wait_s, most=most)
+
+    def cancellations(self, told: Callable[[str, bytes], None]) -> Callable[[], None]:
+        hearer = (told, self._link)
+        self._server.cancellations.append(hearer)
+        return lambda: self._server.cancellations.remove(hearer)
+
+
+class Memory:
+    """An open connection: its ports, and the feeds engines and workers read. Closes with `async with`."""
+
+    def __init__(self, server: MemoryServer, link: Link, clock: Clock) -> None:
+        self.server = server
+        self.link = link
+        self.feeds = MemoryFeeds(server, link)
+        self.ports = Ports(
+            server=MemoryServerPort(server, link),
+            log=MemoryLog(server, link),
+            tasks=MemoryTaskQueue(server, link),
+            snapshots=MemorySnapshots(server, link),
+            definitions=MemoryDefinitions(server, link),
+            timers=MemoryTimers(server, link),
+            dead_letters=MemoryDeadLetters(server, link),
+            lease=MemoryCell(server, link, "engine.lease"),
+            position=MemoryCell(server, link, "engine.position"),
+            dial=MemoryDial(server, link),
+            clock=clock,
+        )
+
+    async def close(self) -> None:
+        self.link.close()
+
+    async def __aenter__(self) -> Memory:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

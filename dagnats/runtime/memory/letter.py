@@ -1,0 +1,45 @@
+"""Dead letters, on `dead.>`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.runtime.memory.link import Call
+from dagnats.runtime.ports import Letter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+    from dagnats.runtime.memory.link import Link
+    from dagnats.runtime.memory.server import MemoryServer
+
+_PREFIX = "dead."
+_LONGEST_HEADER = 1_000
+
+
+class MemoryDeadLetters:
+    """`ports.DeadLetters`."""
+
+    def __init__(self, server: MemoryServer, link: Link) -> None:
+        self._stream = server.letters
+        self._link = link
+
+    def put(self, subject: str, data: bytes, *, headers: Mapping[str, str], id: str) -> Awaitable[object]:
+        subject = _PREFIX + subject
+        safe = {key: _one_line(value) for key, value in headers.items()}
+        return self._link.surely(
+            Call("letters.put", subject, lambda: self._stream.put(subject, data, id=id, headers=safe))
+        )
+
+    async def find(self, subject: str) -> list[Letter]:
+        pattern = _PREFIX + subject
+        found = await self._link.request(Call("letters.find", pattern, lambda: self._stream.fitting(pattern)))
+        return [Letter(each.seq, each.subject[len(_PREFIX) :], dict(each.headers), each.data) for each in found]
+
+    async def remove(self, seq: int) -> None:
+        await self._link.request(Call("letters.remove", f"{_PREFIX}>", lambda: self._stream.remove(seq)))
+
+
+def _one_line(text: str) -> str:
+    """As a header on NATS would have it: one line of plain text."""
+    return " ".join(text.split()).encode("ascii", "replace").decode()[:_LONGEST_HEADER]

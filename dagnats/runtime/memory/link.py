@@ -1,0 +1,256 @@
+"""One connection's way to the server and back: the only place where a simulation has to interfere.
+
+Everything passes through three methods. `carry` brings a call to the server, `answer` brings back what came of it,
+`deliver` brings what the server sends unasked. Each is given what happens on arrival: calling it later is delay, not
+calling it is loss, calling it twice is duplication, and calling several in another order is reordering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from dagnats.errors import DagnatsError, UnavailableError
+from dagnats.runtime.memory.process import current_process
+from dagnats.runtime.ports import LogCut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+TIMEOUT_S = 5.0
+LOST = "the connection was lost before the answer came"
+_CLOSED = "the connection was closed"
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+
+
+class Call(NamedTuple, Generic[T]):
+    """What a client asks of the server.
+
+    Attributes:
+        kind: The port and its method: `log.append`.
+        subject: What it is about: `history.<run>`, `task.<type>.<run>`, `engine.lease`, …
+        perform: What the server does, at once and whole. May raise a DagnatsError, or LogCut: that is the answer.
+    """
+
+    kind: str
+    subject: str
+    perform: Callable[[], T]
+
+
+class Link:
+    """A connection that works. Made where its owner runs: what it brings back runs as that process.
+
+    Attributes:
+        watchdog_s: How long whoever waits for news trusts that it would have come; None: for ever. A link that loses
+            deliveries has to set it.
+        dead: Whether its process was killed: nothing passes any more, and nobody is told.
+        closed: Whether it was closed: every call fails.
+    """
+
+    watchdog_s: float | None = None
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.closed = self.dead = False
+        self._context = copy_context()
+        self._waiting: dict[_Waiting[Any], None] = {}
+        self._when_lost: dict[Callable[[], None], None] = {}
+        process = current_process()
+        if process is not None:
+            process.at_end(self.kill)
+
+    # -- the way there and back ------------------------------------------------------------------------------
+
+    def carry(self, call: Call[Any], arrive: Callable[[], None]) -> None:
+        """Bring a call to the server."""
+        arrive()
+
+    def answer(self, call: Call[Any], arrive: Callable[[], None]) -> None:
+        """Bring the answer to a call back."""
+        self.soon(arrive)
+
+    def deliver(self, subject: str, arrive: Callable[[], None]) -> None:
+        """Bring what the server sends unasked."""
+        self.soon(arrive)
+
+    def soon(self, arrive: Callable[[], None], delay_s: float = 0.0) -> None:
+        """Let something arrive here, in the next turn or later."""
+        if self.dead or self.loop.is_closed():
+            return
+        if delay_s > 0:
+            self.loop.call_later(delay_s, self._arrive, arrive, context=self._context)
+        else:
+            self.loop.call_soon(self._arrive, arrive, context=self._context)
+
+    def _arrive(self, arrive: Callable[[], None]) -> None:
+        if not self.dead:
+            arrive()
+
+    # -- asking ----------------------------------------------------------------------------------------------
+
+    def send(self, call: Call[Any]) -> None:
+        """Ask without waiting for an answer: acknowledgements, cancellations."""
+        if not (self.dead or self.closed):
+
+            def arrive() -> None:
+                _performed(call)
+
+            self.carry(call, arrive)
+
+    def ask(self, call: Call[T], told: Callable[[T | Exception], None]) -> None:
+        """One call; `told` hears the answer, once, or UnavailableError. It may hear it before this returns."""
+        if self.dead:
+            return
+        if self.closed:
+            told(UnavailableError(_CLOSED))
+            return
+        waiting = _Waiting(self, told)
+        self._waiting[waiting] = None
+
+        def arrive() -> None:
+            result = _performed(call)
+            self.answer(call, lambda: waiting.tell(result))
+
+        self.carry(call, arrive)
+
+    def forget(self, waiting: _Waiting[Any]) -> None:
+        """An answer has come, or is waited for no longer."""
+        self._waiting.pop(waiting, None)
+
+    async def request(self, call: Call[T]) -> T:
+        """One call and its answer. Raises UnavailableError when there is none: the outcome is unknown."""
+        answered: asyncio.Future[T] = self.loop.create_future()
+
+        def told(result: T | Exception) -> None:
+            if answered.done():
+                return
+            if isinstance(result, Exception):
+                answered.set_exception(result)
+            else:
+                answered.set_result(result)
+
+        self.ask(call, told)
+        return await answered
+
+    def surely(self, call: Call[T], *, within_s: float | None = None) -> asyncio.Future[T]:
+        """`request`, on its way when this returns, and again for as long as there is no answer.
+
+        Args:
+            within_s: Give up with UnavailableError, outcome unknown, when that long has passed. None: never.
+        """
+        return _Persistent(self, call, within_s).send()
+
+    # -- the connection itself -------------------------------------------------------------------------------
+
+    def on_lost(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Call this when the connection was lost and is there again, until what is returned is called."""
+        self._when_lost[call] = None
+        return lambda: self._when_lost.pop(call, None)
+
+    def lose(self) -> None:
+        """Break the connection; it is there again at once. What is under way gets no answer."""
+        if self.dead:
+            return
+        self._fail_all(LOST)
+        for call in list(self._when_lost):
+            self.soon(call)
+
+    def close(self) -> None:
+        """Close it for good: what waits for an answer fails."""
+        self.closed = True
+        self._fail_all(_CLOSED)
+
+    def kill(self) -> None:
+        """Its process is dead: what it sends vanishes, what it awaits never comes, and nobody is told."""
+        self.dead = True
+        for waiting in list(self._waiting):
+            waiting.stop()
+        self._waiting.clear()
+        self._when_lost.clear()
+
+    def _fail_all(self, why: str) -> None:
+        for waiting in list(self._waiting):
+            waiting.tell(UnavailableError(why))
+
+
+class _Waiting(Generic[T]):
+    """Somebody who waits for an answer, for so long."""
+
+    def __init__(self, link: Link, told: Callable[[T | Exception], None]) -> None:
+        self._link = link
+        self._told = told
+        self._timer = link.loop.call_later(TIMEOUT_S, self._give_up)
+
+    def tell(self, result: T | Exception) -> None:
+        """The first answer counts."""
+        told, self._told = self._told, _deaf
+        self.stop()
+        self._link.forget(self)
+        told(result)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _give_up(self) -> None:
+        self.tell(UnavailableError(f"the server did not answer within {TIMEOUT_S:g} s"))
+
+
+class _Persistent(Generic[T]):
+    """A call that is repeated until it is answered."""
+
+    def __init__(self, link: Link, call: Call[T], within_s: float | None) -> None:
+        self._link = link
+        self._call = call
+        self._ends = None if within_s is None else link.loop.time() + within_s
+        self._pause_s = _FIRST_PAUSE_S
+        self._within_s = within_s
+        self._result: asyncio.Future[T] = link.loop.create_future()
+
+    def send(self) -> asyncio.Future[T]:
+        self._send()
+        if self._within_s is not None and self._within_s < TIMEOUT_S and not self._result.done():
+            timer = self._link.loop.call_later(self._within_s, self._give_up)
+            self._result.add_done_callback(lambda _: timer.cancel())
+        return self._result
+
+    def _send(self) -> None:
+        if self._result.done():
+            return
+        if self._ends is not None and self._link.loop.time() >= self._ends:
+            self._give_up()
+        else:
+            self._link.ask(self._call, self._told)
+
+    def _told(self, result: T | Exception) -> None:
+        if self._result.done():
+            return
+        if isinstance(result, UnavailableError) and not self._link.closed:
+            self._link.loop.call_later(self._pause_s, self._send)
+            self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+        elif isinstance(result, Exception):
+            self._result.set_exception(result)
+            if self._link.closed:
+                self._result.exception()  # who closed the connection may have stopped waiting
+        else:
+            self._result.set_result(result)
+
+    def _give_up(self) -> None:
+        if not self._result.done():
+            within = f"{self._within_s:g} s"
+            self._result.set_exception(UnavailableError(f"no answer within {within}; outcome unknown"))
+
+
+def _performed(call: Call[T]) -> T | Exception:
+    """What the server answers."""
+    try:
+        return call.perform()
+    except (DagnatsError, LogCut) as error:
+        return error
+
+
+def _deaf(_: object) -> None:
+    """Told twice."""

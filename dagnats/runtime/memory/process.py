@@ -1,0 +1,81 @@
+"""Processes that can be killed, all in one event loop: every callback knows which one it runs for.
+
+A killed process ends as `kill -9` ends a real one: between two callbacks, with no `finally` and no farewell.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from contextvars import Context, ContextVar, copy_context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
+
+_CURRENT: ContextVar[Process | None] = ContextVar("dagnats_process", default=None)
+
+
+def current_process() -> Process | None:
+    """The process that the running code belongs to; None outside of all."""
+    return _CURRENT.get()
+
+
+def process_of(context: Context) -> Process | None:
+    """The process that a callback with this context belongs to."""
+    return context.get(_CURRENT)
+
+
+class Process:
+    """What belongs together and dies together: tasks, timers, callbacks, connections. Needs a `VirtualLoop`.
+
+    Attributes:
+        name: For people.
+        alive: Whether its callbacks still run.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str = "process") -> None:
+        self.name = name
+        self.alive = True
+        self._loop = loop
+        self._context = copy_context()
+        self._context.run(_CURRENT.set, self)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._at_end: list[Callable[[], None]] = []
+
+    def __repr__(self) -> str:
+        return f"<process {self.name}{'' if self.alive else ', dead'}>"
+
+    def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function as this process: what it opens, and starts, is the process's."""
+        return self._context.copy().run(function, *arguments)
+
+    def spawn(self, work: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+        """Run a coroutine as this process."""
+        return self._loop.create_task(work, name=name, context=self._context.copy())
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call this when it is killed."""
+        self._at_end.append(call)
+
+    def kill(self) -> None:
+        """End it now. Nothing of it runs again, and what awaits its tasks waits for ever. May be called again."""
+        if self.alive:
+            self.alive = False
+            for call in self._at_end:
+                call()
+
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task of this process: a dead one must not be collected, which would run its `finally` blocks."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard, context=Context())
+
+    def bury(self) -> None:
+        """Dispose of what a dead process has left, when the loop is closed: now its `finally` blocks may run."""
+        for task in list(self._tasks):
+            task._log_destroy_pending = False  # pyright: ignore[reportAttributeAccessIssue]  # it says nothing by being collected
+            with suppress(BaseException):
+                task.get_coro().close()
+        self._tasks.clear()

@@ -1,0 +1,170 @@
+"""Task queues: `task.<type>.<run>` on one stream, a consumer for each task type."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dagnats.runtime.memory.consumer import Consumer, Puller
+from dagnats.runtime.memory.link import Call
+from dagnats.runtime.ports import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dagnats.runtime.memory.link import Link
+    from dagnats.runtime.memory.server import MemoryServer
+    from dagnats.runtime.memory.stream import Message
+    from dagnats.runtime.ports import TaskDelivery
+
+
+class MemoryTaskQueue:
+    """`ports.TaskQueue`."""
+
+    def __init__(self, server: MemoryServer, link: Link) -> None:
+        self._server = server
+        self._stream = server.tasks
+        self._link = link
+
+    def put(
+        self, task_type: str, run_id: str, data: bytes, *, id: str, within_s: float | None = None
+    ) -> Awaitable[Receipt]:
+        subject = f"task.{task_type}.{run_id}"
+        call = Call("tasks.put", subject, lambda: self._stream.put(subject, data, id=id))
+        return self._link.surely(call, within_s=within_s)
+
+    async def drop(self, task_type: str, run_id: str) -> None:
+        subject = f"task.{task_type}.{run_id}"
+        await self._link.request(Call("tasks.drop", subject, lambda: self._stream.purge(subject)))
+
+    async def waiting(self, task_type: str, run_id: str) -> list[bytes]:
+        subject = f"task.{task_type}.{run_id}"
+        found = await self._link.request(Call("tasks.waiting", subject, lambda: self._stream.of(subject)))
+        return [message.data for message in found]
+
+    async def last(self) -> int:
+        return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))
+
+    def cancel(self, run_id: str, data: bytes) -> None:
+        subject = f"dagnats.cancel.{run_id}"
+
+        def tell() -> None:
+            for told, link in self._server.cancellations:
+                link.deliver(subject, lambda told=told: told(run_id, data))
+
+        self._link.send(Call("tasks.cancel", subject, tell))
+
+
+class Pull:
+    """Messages of one consumer, as one client takes them: tasks, or wake-ups."""
+
+    def __init__(self, link: Link, consumer: Consumer, kind: str) -> None:
+        self._link = link
+        self._consumer = consumer
+        self._kind = kind
+        self._buffer: deque[tuple[Message, int]] = deque()
+        self._news = asyncio.Event()
+        self._puller = Puller(self._deliver, lambda: link.dead or link.closed)
+        self._forget = link.on_lost(self._news.set)  # who waited is not known there any more
+
+    async def take(self, room: int) -> list[tuple[Message, int]]:
+        """Up to `room` messages with their deliveries, at least one; waits for them."""
+        while not self._buffer:
+            self.say("pull", "", lambda: self._consumer.pull(self._puller, room))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._link.watchdog_s):
+                    await self._news.wait()
+            self._news.clear()
+        return [self._buffer.popleft() for _ in range(min(room, len(self._buffer)))]
+
+    def buffered(self) -> list[Message]:
+        """Take everything that arrived and was not taken."""
+        left = [message for message, _ in self._buffer]
+        self._buffer.clear()
+        return left
+
+    def close(self) -> None:
+        """Pull no more."""
+        self._forget()
+        self.say("leave", "", lambda: self._consumer.leave(self._puller))
+
+    def acknowledge(self, message: Message) -> None:
+        self.say("acknowledge", message.subject, lambda: self._consumer.acknowledge(message.seq))
+
+    def keep(self, message: Message) -> None:
+        self.say("keep", message.subject, lambda: self._consumer.keep(message.seq))
+
+    def hand_back(self, message: Message, delay_s: float = 0.0) -> None:
+        self.say("hand_back", message.subject, lambda: self._consumer.hand_back(message.seq, delay_s))
+
+    def say(self, what: str, subject: str, perform: Callable[[], None]) -> None:
+        """Tell the server something; nobody waits for an answer."""
+        self._link.send(Call(f"{self._kind}.{what}", subject or f"{self._kind}.>", perform))
+
+    def _deliver(self, message: Message, deliveries: int) -> None:
+        """The server hands a message to us. To a process that is dead it is lost on the way."""
+
+        def arrive() -> None:
+            self._buffer.append((message, deliveries))
+            self._news.set()
+
+        self._link.deliver(message.subject, arrive)
+
+
+class MemoryTaskDelivery:
+    """`ports.TaskDelivery`."""
+
+    __slots__ = ("_message", "_pull", "deliveries")
+
+    def __init__(self, pull: Pull, message: Message, deliveries: int) -> None:
+        self._pull = pull
+        self._message = message
+        self.deliveries = deliveries
+
+    @property
+    def run_id(self) -> str:
+        return self._message.subject.rpartition(".")[2]
+
+    @property
+    def data(self) -> bytes:
+        return self._message.data
+
+    def acknowledge(self) -> None:
+        self._pull.acknowledge(self._message)
+
+    def keep(self) -> None:
+        self._pull.keep(self._message)
+
+    def hand_back(self, delay_s: float = 0.0) -> None:
+        self._pull.hand_back(self._message, delay_s)
+
+
+class MemoryTaskFeed:
+    """`ports.TaskFeed`."""
+
+    def __init__(self, pull: Pull, ack_wait_s: float, most: int) -> None:
+        self.ack_wait_s = ack_wait_s
+        self._pull = pull
+        self._most = most
+
+    @classmethod
+    async def open(
+        cls, server: MemoryServer, link: Link, task_type: str, *, ack_wait_s: float, most: int
+    ) -> MemoryTaskFeed:
+        call = Call("tasks.open", f"task.{task_type}.*", lambda: server.queue(task_type, ack_wait_s))
+        consumer = await link.request(call)
+        return cls(Pull(link, consumer, "tasks"), consumer.ack_wait_s, most)
+
+    async def take(self, room: int) -> list[TaskDelivery]:
+        taken = await self._pull.take(min(room, self._most))
+        return [MemoryTaskDelivery(self._pull, message, deliveries) for message, deliveries in taken]
+
+    def hand_back(self) -> None:
+        for message in self._pull.buffered():
+            self._pull.hand_back(message)
+
+    async def close(self) -> None:
+        self._pull.close()
+        self.hand_back()

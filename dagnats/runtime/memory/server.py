@@ -1,0 +1,97 @@
+"""What outlives every process: streams, consumers, clock. `connect` gives what a connection to NATS gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.runtime.memory.adapter import Memory
+from dagnats.runtime.memory.clock import MemoryClock
+from dagnats.runtime.memory.consumer import Consumer
+from dagnats.runtime.memory.link import Link
+from dagnats.runtime.memory.stream import MAX_PAYLOAD_BYTES, WINDOW_S, Stream
+from dagnats.runtime.memory.timetable import Timetable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagnats.runtime.ports import Clock
+
+_DAY_S = 24 * 3600.0
+_WAKEUP_ACK_WAIT_S = 5.0
+
+
+class MemoryServer:
+    """A server in memory. Make it inside a running event loop; it lives as long as that.
+
+    Args:
+        window_s: How long the log and the queues remember ids.
+        max_payload_bytes: The largest message it takes.
+
+    Attributes:
+        clock: Its clock, and its clients' unless they have their own.
+        timetable: Its timers.
+        shown: How far the engine is, as operators see it.
+    """
+
+    def __init__(self, *, window_s: float = WINDOW_S, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+        self.clock = MemoryClock()
+        self.timetable = Timetable(self.clock)
+
+        def stream(*, window_s: float = WINDOW_S, newest_only: bool = False, largest: int | None = max_payload_bytes):
+            return Stream(self.clock, window_s=window_s, newest_only=newest_only, max_payload_bytes=largest)
+
+        self.history = stream(window_s=window_s)
+        self.tasks = stream(window_s=window_s)
+        self.timers = stream()
+        self.letters = stream(window_s=_DAY_S)
+        self.engine = stream(newest_only=True)
+        self.runs = stream(newest_only=True, largest=None)
+        self.definitions = stream(newest_only=True)
+        self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
+        self.queues: dict[str, Consumer] = {}
+        self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
+        self.generation = 0
+        """How often it was restarted."""
+        self.shown = 0
+        self._links: list[Link] = []
+
+    def connect(self, link: Link | None = None, *, clock: Clock | None = None) -> Memory:
+        """Open a connection; one that is opened in a `Process` dies with it.
+
+        Args:
+            link: The way here and back; one that works unless said.
+            clock: The client's own clock.
+        """
+        link = link or Link()
+        self._links.append(link)
+        return Memory(self, link, clock or self.clock)
+
+    def queue(self, task_type: str, ack_wait_s: float) -> Consumer:
+        """The consumer of a task type; whoever asks first sets its ack wait."""
+        if task_type not in self.queues:
+            self.queues[task_type] = Consumer(self.tasks, self.timetable, f"task.{task_type}.*", ack_wait_s)
+        return self.queues[task_type]
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """All of them."""
+        return (self.history, self.tasks, self.timers, self.letters, self.engine, self.runs, self.definitions)
+
+    def restart(self, *, lost_events: int = 0, lost_tasks: int = 0) -> None:
+        """Stop and start: connections are lost, ids of messages that are gone are forgotten.
+
+        Args:
+            lost_events: How many of the newest events the disk did not get; nothing knows of them any more.
+            lost_tasks: The same of the task queue.
+        """
+        self.generation += 1
+        for stream, lost in ((self.history, lost_events), (self.tasks, lost_tasks)):
+            if lost:
+                stream.cut(stream.last_seq - lost)
+        for stream in self.streams:
+            stream.forget_ids(behind=stream.last_seq)
+        for consumer in (self.wakeups, *self.queues.values()):
+            consumer.restart()
+        self._links = [link for link in self._links if not (link.dead or link.closed)]
+        for link in self._links:
+            link.lose()

@@ -1,0 +1,56 @@
+"""Registered workflows: the newest under its name, every version under `<name>.<hash>`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.model.identifier import is_run_id
+from dagnats.runtime.memory.link import Call
+from dagnats.runtime.memory.snapshot import stored_of
+
+if TYPE_CHECKING:
+    from dagnats.runtime.memory.link import Link
+    from dagnats.runtime.memory.server import MemoryServer
+    from dagnats.runtime.memory.stream import Message
+    from dagnats.runtime.ports import Stored
+
+
+class MemoryDefinitions:
+    """`ports.Definitions`."""
+
+    def __init__(self, server: MemoryServer, link: Link) -> None:
+        self._stream = server.definitions
+        self._link = link
+
+    async def newest(self, name: str) -> Stored | None:
+        return stored_of(await self._last(name))
+
+    async def version(self, name: str, identity: str) -> bytes | None:
+        message = await self._last(f"{name}.{identity}")
+        return message.data if message is not None else None
+
+    async def versions(self, name: str) -> dict[str, Stored]:
+        if not is_run_id(name):  # what cannot be a key has no value
+            return {}
+        pattern = f"{name}.*"
+        found = await self._link.request(Call("definitions.versions", pattern, lambda: self._stream.fitting(pattern)))
+        return {each.subject.rpartition(".")[2]: stored for each in found if (stored := stored_of(each)) is not None}
+
+    async def add_version(self, name: str, identity: str, data: bytes) -> None:
+        key = f"{name}.{identity}"
+
+        def add() -> None:
+            if self._stream.last(key) is None:
+                self._stream.put(key, data)
+
+        await self._link.request(Call("definitions.add_version", key, add))
+
+    async def set_newest(self, name: str, data: bytes, *, revision: int) -> None:
+        call = Call("definitions.set_newest", name, lambda: self._stream.put(name, data, last=revision))
+        await self._link.request(call)
+
+    async def names(self) -> list[str]:
+        return sorted(await self._link.request(Call("definitions.names", "*", lambda: self._stream.subjects("*"))))
+
+    async def _last(self, key: str) -> Message | None:
+        return await self._link.request(Call("definitions.get", key, lambda: self._stream.last(key)))

@@ -1,0 +1,217 @@
+"""A stream: messages in one order, each on a subject, as JetStream keeps them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from dagnats.errors import ConflictError, RefusedError
+from dagnats.runtime.ports import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dagnats.runtime.ports import Clock
+
+MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
+WINDOW_S = 30.0
+_MARGIN = 512  # for headers, as on NATS
+_NOTHING: Mapping[str, str] = {}
+
+
+class Message(NamedTuple):
+    """A stored message.
+
+    Attributes:
+        seq: Its place in the stream.
+        time_ns: The server's time when it was stored.
+        subject: What it was put on.
+        data: Its bytes.
+        headers: Those of whoever put it.
+        alone: Whether the server has checked that nothing was on its subject before.
+    """
+
+    seq: int
+    time_ns: int
+    subject: str
+    data: bytes
+    headers: Mapping[str, str] = _NOTHING
+    alone: bool = False
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subject fits a pattern: `*` is one word, a last `>` one or more."""
+    words, parts = subject.split("."), pattern.split(".")
+    if parts[-1] == ">":
+        parts.pop()
+        if len(words) <= len(parts):
+            return False
+        words = words[: len(parts)]
+    return len(words) == len(parts) and all(part in ("*", word) for part, word in zip(parts, words, strict=True))
+
+
+def _is_pattern(subject: str) -> bool:
+    return "*" in subject or subject.endswith(">")
+
+
+class Stream:
+    """Messages, and the ids of those that came lately.
+
+    Args:
+        window_s: How long an id is remembered.
+        newest_only: Keep one message of each subject.
+        max_payload_bytes: The largest message it takes; None: any.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        window_s: float = WINDOW_S,
+        newest_only: bool = False,
+        max_payload_bytes: int | None = MAX_PAYLOAD_BYTES,
+    ) -> None:
+        self.window_s = window_s
+        self.last_seq = 0
+        self.max_payload_bytes = max_payload_bytes
+        self._clock = clock
+        self._newest_only = newest_only
+        self._messages: dict[int, Message] = {}
+        self._subjects: dict[str, list[int]] = {}
+        self._ids: dict[str, int] = {}
+        self._forgetting: deque[tuple[int, str]] = deque()  # when each id is forgotten
+        self._listeners: list[Callable[[Message], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    # -- writing ---------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        id: str = "",
+        last: int | None = None,
+        headers: Mapping[str, str] = _NOTHING,
+    ) -> Receipt:
+        """Store a message.
+
+        Args:
+            id: A repeated one stores nothing and gives the first one's place.
+            last: What must be the sequence of the subject's last message; 0 when there must be none.
+
+        Raises:
+            ConflictError: Another message is the last of the subject. This is looked at before the id, as NATS does.
+            RefusedError: It is too large, or the subject is none.
+        """
+        self._refuse(subject, data, headers)
+        if last is not None and last != self._last_seq(subject):
+            raise ConflictError(f"wrong last sequence: {self._last_seq(subject)}")
+        now_ns = self._clock.now_ns()
+        self._forget_ids(now_ns)
+        if id and id in self._ids:
+            return Receipt(self._ids[id], duplicate=True)
+        self.last_seq += 1
+        if id:
+            self._ids[id] = self.last_seq
+            self._forgetting.append((now_ns + int(self.window_s * 1e9), id))
+        self._add(Message(self.last_seq, now_ns, subject, data, headers, last == 0))
+        return Receipt(self.last_seq, duplicate=False)
+
+    def _refuse(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
+        size = len(data) + sum(len(name) + len(value) + 4 for name, value in headers.items())
+        if self.max_payload_bytes is not None and size + _MARGIN > self.max_payload_bytes:
+            raise RefusedError(
+                f"the message has {len(data)} bytes; the server takes at most {self.max_payload_bytes}, "
+                "headers included"
+            )
+        if " " in subject or ".." in f".{subject}." or not subject.isprintable():
+            raise RefusedError(f"{subject!r} cannot be the subject of a message")
+
+    def _add(self, message: Message) -> None:
+        if self._newest_only:
+            self._remove(self._subjects.get(message.subject, ()))
+        self._messages[message.seq] = message
+        self._subjects.setdefault(message.subject, []).append(message.seq)
+        for told in list(self._listeners):
+            told(message)
+
+    def _forget_ids(self, now_ns: int) -> None:
+        while self._forgetting and self._forgetting[0][0] <= now_ns:
+            del self._ids[self._forgetting.popleft()[1]]
+
+    def remove(self, seq: int) -> None:
+        """Forget one message; one that is not there is fine."""
+        self._remove([seq])
+
+    def purge(self, pattern: str) -> None:
+        """Forget all whose subject fits."""
+        for subject in self.subjects(pattern):
+            self._remove(self._subjects[subject])
+
+    def _remove(self, seqs: Iterable[int]) -> None:
+        for seq in list(seqs):
+            message = self._messages.pop(seq, None)
+            if message is not None:
+                left = self._subjects[message.subject]
+                left.remove(seq)
+                if not left:
+                    del self._subjects[message.subject]
+
+    def cut(self, last_seq: int) -> None:
+        """Lose everything behind a sequence, and know nothing of it: a power cut before the disk was written."""
+        self._remove([seq for seq in self._messages if seq > last_seq])
+        self.last_seq = min(self.last_seq, last_seq)
+        self.forget_ids(behind=last_seq)
+
+    def forget_ids(self, *, behind: int = 0) -> None:
+        """Forget the ids of all messages behind a sequence, and of those that are gone, as a restart does."""
+        self._ids = {id: seq for id, seq in self._ids.items() if seq <= behind and seq in self._messages}
+        self._forgetting = deque(pair for pair in self._forgetting if pair[1] in self._ids)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def _last_seq(self, subject: str) -> int:
+        seqs = self._subjects.get(subject)
+        return seqs[-1] if seqs else 0
+
+    def last(self, subject: str) -> Message | None:
+        """The newest message of a subject."""
+        return self._messages.get(self._last_seq(subject))
+
+    def at(self, seq: int) -> Message | None:
+        """The message at a sequence."""
+        return self._messages.get(seq)
+
+    def of(self, subject: str, *, after: int = 0) -> list[Message]:
+        """A subject's messages behind a sequence."""
+        return [self._messages[seq] for seq in self._subjects.get(subject, ()) if seq > after]
+
+    def fitting(self, pattern: str) -> list[Message]:
+        """All messages whose subject fits, in order."""
+        seqs = sorted(seq for subject in self.subjects(pattern) for seq in self._subjects[subject])
+        return [self._messages[seq] for seq in seqs]
+
+    def behind(self, seq: int, most: int) -> list[Message]:
+        """The next messages behind a sequence, whatever their subject."""
+        found: list[Message] = []
+        while seq < self.last_seq and len(found) < most:
+            seq += 1
+            message = self._messages.get(seq)
+            if message is not None:
+                found.append(message)
+        return found
+
+    def subjects(self, pattern: str = ">") -> list[str]:
+        """The subjects that have messages."""
+        if not _is_pattern(pattern):
+            return [pattern] if pattern in self._subjects else []
+        return [subject for subject in self._subjects if matches(pattern, subject)]
+
+    def listen(self, told: Callable[[Message], None]) -> Callable[[], None]:
+        """Call `told` for each message that is stored, until what is returned is called."""
+        self._listeners.append(told)
+        return lambda: self._listeners.remove(told)

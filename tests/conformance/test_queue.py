@@ -1,0 +1,229 @@
+"""Task queues: each task to one worker at a time, until it is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dagnats.errors import RefusedError
+from tests.support.processes import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from dagnats.runtime.ports import TaskDelivery, TaskFeed
+    from tests.conformance.backend import Backend, Connected
+
+SHORT_S = 0.4
+
+
+@asynccontextmanager
+async def pulling(
+    connection: Connected, task_type: str = "a", *, ack_wait_s: float = 30.0, most: int = 8
+) -> AsyncGenerator[TaskFeed]:
+    feed = await connection.feeds.tasks(task_type, ack_wait_s=ack_wait_s, most=most)
+    try:
+        yield feed
+    finally:
+        await feed.close()
+
+
+async def put(connection: Connected, *numbers: int) -> None:
+    for n in numbers:
+        await connection.ports.tasks.put("a", f"r{n}", b"%d" % n, id=str(n))
+
+
+async def take(feed: TaskFeed, count: int = 1) -> list[TaskDelivery]:
+    taken: list[TaskDelivery] = []
+    async with asyncio.timeout(20):
+        while len(taken) < count:
+            taken += await feed.take(count - len(taken))
+    return taken
+
+
+async def emptied(connection: Connected, run_id: str) -> None:
+    async def none_waits() -> bool:
+        return not await connection.ports.tasks.waiting("a", run_id)
+
+    await until(none_waits)
+
+
+async def test_tasks_of_one_type_come_in_order_each_once(backend: Backend) -> None:
+    async with backend.connected() as connection, pulling(connection) as feed:
+        await put(connection, 1, 2, 3)
+        await connection.ports.tasks.put("b", "r4", b"other", id="4")
+        duplicate = await connection.ports.tasks.put("a", "r1", b"1", id="1")
+        assert duplicate.duplicate
+        taken = await take(feed, 3)
+        assert [(task.run_id, task.data, task.deliveries) for task in taken] == [
+            ("r1", b"1", 1),
+            ("r2", b"2", 1),
+            ("r3", b"3", 1),
+        ]
+        for task in taken:
+            task.acknowledge()
+        await emptied(connection, "r3")
+        await put(connection, 5)
+        assert [task.data for task in await take(feed)] == [b"5"]
+
+
+async def test_no_more_tasks_are_taken_than_there_is_room_for(backend: Backend) -> None:
+    async with backend.connected() as connection, pulling(connection) as feed, pulling(connection) as other:
+        await put(connection, *range(10))
+        first = await feed.take(3)
+        assert 1 <= len(first) <= 3
+        rest = await take(other, 10 - 3)
+        assert len({task.run_id for task in [*first, *rest]}) == len(first) + len(rest)
+
+
+async def test_a_task_whose_worker_is_silent_for_the_ack_wait_comes_again(backend: Backend) -> None:
+    async with backend.connected() as one, backend.connected() as other:
+        async with pulling(one, ack_wait_s=SHORT_S) as silent, pulling(other, ack_wait_s=SHORT_S) as heir:
+            await put(one, 1)
+            (task,) = await take(silent)
+            (again,) = await take(heir)
+            assert (task.deliveries, again.deliveries, again.data) == (1, 2, b"1")
+            task.acknowledge()  # late, and still an answer
+            await emptied(one, "r1")
+
+
+async def test_a_task_that_is_kept_does_not_come_again(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        async with pulling(connection, ack_wait_s=SHORT_S) as feed, pulling(connection) as other:
+            await put(connection, 1)
+            (task,) = await take(feed)
+            waiting = asyncio.create_task(take(other))
+            for _ in range(6):
+                task.keep()
+                done, _ = await asyncio.wait([waiting], timeout=SHORT_S / 3)
+                assert not done
+            (again,) = await waiting  # nobody keeps it any more
+            assert again.deliveries == 2
+
+
+async def test_a_task_that_is_handed_back_comes_at_once_or_after_the_delay(backend: Backend) -> None:
+    async with backend.connected() as connection, pulling(connection) as feed:
+        loop = asyncio.get_running_loop()
+        await put(connection, 1)
+        (task,) = await take(feed)
+        begun = loop.time()
+        task.hand_back()
+        (again,) = await take(feed)
+        assert loop.time() - begun < 5
+        begun = loop.time()
+        again.hand_back(SHORT_S)
+        (third,) = await take(feed)
+        assert SHORT_S <= loop.time() - begun < SHORT_S + 5
+        assert [each.deliveries for each in (task, again, third)] == [1, 2, 3]
+
+
+async def test_a_task_that_comes_again_goes_before_new_ones(backend: Backend) -> None:
+    async with backend.connected() as connection, pulling(connection) as feed:
+        await put(connection, 1, 2)
+        (task,) = await take(feed)
+        task.hand_back()
+        taken = [*await take(feed), *await take(feed)]
+        assert sorted(each.data for each in taken) == [b"1", b"2"]
+        assert {each.data: each.deliveries for each in taken} == {b"1": 2, b"2": 1}
+
+
+async def test_what_was_pulled_and_not_taken_goes_back_when_a_feed_closes(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        feed = await connection.feeds.tasks("a", ack_wait_s=30.0, most=8)
+        waiting = asyncio.create_task(feed.take(8))
+        await put(connection, *range(8))
+        taken = await waiting
+        await feed.close()
+        async with pulling(connection) as other:
+            rest = await take(other, 8 - len(taken))
+        assert sorted(task.run_id for task in [*taken, *rest]) == [f"r{n}" for n in range(8)]
+
+
+async def test_a_runs_tasks_wait_until_they_are_acknowledged(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        tasks = connection.ports.tasks
+        assert (await tasks.waiting("a", "r1"), await tasks.last()) == ([], 0)
+        for n in (1, 2):
+            await tasks.put("a", "r1", b"%d" % n, id=f"r1.{n}")
+        await tasks.put("a", "r2", b"other", id="r2")
+        await tasks.put("a.b", "r1", b"other", id="r1.b")
+        assert await tasks.waiting("a", "r1") == [b"1", b"2"]
+        assert await tasks.last() == 4
+        async with pulling(connection) as feed:
+            (delivery,) = await feed.take(1)
+            assert await tasks.waiting("a", "r1") == [b"1", b"2"]  # in a worker's hands
+            delivery.acknowledge()
+
+            async def acknowledged() -> bool:
+                return await tasks.waiting("a", "r1") == [b"2"]
+
+            await until(acknowledged)
+            await tasks.drop("a", "r1")
+            assert (await tasks.waiting("a", "r1"), await tasks.waiting("a", "r2")) == ([], [b"other"])
+            assert await tasks.last() == 4
+
+
+async def test_a_dropped_task_is_not_handed_out(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        await put(connection, 1, 2)
+        await connection.ports.tasks.drop("a", "r1")
+        await connection.ports.tasks.drop("a", "nobody")
+        async with pulling(connection) as feed:
+            assert [task.run_id for task in await take(feed)] == ["r2"]
+
+
+async def test_a_second_worker_takes_over_the_queues_ack_wait(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        async with pulling(connection, ack_wait_s=2.0) as first:
+            assert first.ack_wait_s == 2.0
+        async with pulling(connection, ack_wait_s=60.0) as second:
+            assert second.ack_wait_s == 2.0
+
+
+async def test_a_task_that_is_too_large_is_refused(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        with pytest.raises(RefusedError, match="has 9000000 bytes"):
+            await connection.ports.tasks.put("a", "r1", b"x" * 9_000_000, id="1")
+        assert await connection.ports.tasks.last() == 0
+
+
+async def test_every_worker_that_listens_hears_of_a_cancellation(backend: Backend) -> None:
+    async with backend.connected() as engine, backend.connected() as one, backend.connected() as other:
+        heard: dict[Connected, list[tuple[str, bytes]]] = {one: [], other: []}
+        ends = {
+            worker: worker.feeds.cancellations(lambda run_id, data, worker=worker: heard[worker].append((run_id, data)))
+            for worker in heard
+        }
+        for worker in heard:
+            await worker.ports.log.last()  # the server knows of the subscription
+        engine.ports.tasks.cancel("r1", b"why")
+
+        async def told() -> bool:
+            return all(heard.values())
+
+        await until(told)
+        ends[other]()
+        await other.ports.log.last()
+        engine.ports.tasks.cancel("r2", b"why")
+
+        async def one_more() -> bool:
+            return len(heard[one]) == 2
+
+        await until(one_more)
+        await other.ports.log.last()
+        assert heard[other] == [("r1", b"why")]
+
+
+async def test_a_worker_goes_on_after_a_restart_of_the_server(backend: Backend) -> None:
+    async with backend.connected() as connection, pulling(connection) as feed:
+        await put(connection, 1)
+        (task,) = await take(feed)
+        waiting = asyncio.create_task(take(feed))
+        await backend.restart()
+        await put(connection, 2)
+        assert [each.data for each in await waiting] == [b"2"]
+        task.acknowledge()
+        await emptied(connection, "r1")
