@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.cell import JetStreamCell
+from dagnats.runtime.jetstream.claim import JetStreamClaims
 from dagnats.runtime.jetstream.dial import JetStreamDial
 from dagnats.runtime.jetstream.feed import JetStreamLogFeed
 from dagnats.runtime.jetstream.history import JetStreamLog
@@ -82,6 +83,7 @@ class JetStream:
             definitions=JetStreamDefinitions(link),
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
+            claims=JetStreamClaims(link),
             lease=JetStreamCell(link, "engine.lease"),
             position=JetStreamCell(link, "engine.position"),
             dial=JetStreamDial(link),

@@ -21,6 +21,7 @@ DEAD_LETTERS = "DEAD_LETTERS"
 ENGINE = "ENGINE"
 RUNS = "workflow_runs"
 DEFINITIONS = "workflow_defs"
+CLAIMS = "idempotency_keys"
 
 STORED = "stored."
 """Before the subject of an event that is stored, as the server tells those who listen."""
@@ -82,7 +83,12 @@ STREAMS: dict[str, dict[str, Any]] = {
 BUCKETS = {
     RUNS: "Runs as they were at their last event: a cache of the history.",
     DEFINITIONS: "Registered workflows: the newest by name, every version by name and content hash.",
+    CLAIMS: "Idempotency keys of starts, by their hash: the run that each one started.",
 }
+
+
+_AGES = {CLAIMS: _DAY}
+"""How long a bucket keeps a value, where that is not for ever."""
 
 
 def stream_configs() -> Iterator[dict[str, Any]]:
@@ -96,6 +102,7 @@ def stream_configs() -> Iterator[dict[str, Any]]:
             "subjects": [f"$KV.{bucket}.>"],
             "description": description,
             "max_msgs_per_subject": 1,
+            "max_age": _AGES.get(bucket, 0),
             "discard": "new",
             "allow_atomic": True,
             "allow_rollup_hdrs": True,

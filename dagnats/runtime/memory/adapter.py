@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.runtime.memory.cell import MemoryCell
+from dagnats.runtime.memory.claim import MemoryClaims
 from dagnats.runtime.memory.dial import MemoryDial
 from dagnats.runtime.memory.feed import MemoryLogFeed
 from dagnats.runtime.memory.history import MemoryLog
@@ -82,6 +83,7 @@ class Memory:
             definitions=MemoryDefinitions(server, link),
             timers=MemoryTimers(server, link),
             dead_letters=MemoryDeadLetters(server, link),
+            claims=MemoryClaims(server, link),
             lease=MemoryCell(server, link, "engine.lease"),
             position=MemoryCell(server, link, "engine.position"),
             dial=MemoryDial(server, link),

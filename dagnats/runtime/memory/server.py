@@ -49,6 +49,8 @@ class MemoryServer:
         self.definitions = stream(newest_only=True)
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
         self.queues: dict[str, Consumer] = {}
+        self.claims: dict[str, tuple[str, int]] = {}
+        """Who has a name, and until when."""
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
         self.generation = 0
         """How often it was restarted."""
