@@ -52,14 +52,14 @@ _UNTOUCHED = StepState()
 
 def cancel(run: Run, *, by: str = "", reason: str = "") -> WorkflowCancelled:
     """End the run now."""
-    _expect_live(run, "be cancelled")
+    _expect_live(run)
     _expect_no_undoing(run, "be cancelled half-way", hint="wait for it to end as compensated")
     return WorkflowCancelled(run_id=run.run_id, payload=Outcome(error=_said("cancelled", by, reason)))
 
 
 def pause(run: Run, note: Note) -> WorkflowPaused:
     """Hand out nothing more of the run."""
-    _expect_live(run, "be paused")
+    _expect_live(run)
     if run.paused:
         raise ConflictError(f"run {run.run_id} is paused already", hint=f"`dagnats run resume {run.run_id}` lets it go")
     return WorkflowPaused(run_id=run.run_id, payload=note)
@@ -67,7 +67,7 @@ def pause(run: Run, note: Note) -> WorkflowPaused:
 
 def resume(run: Run, note: Note) -> WorkflowResumed:
     """Let a paused run go on."""
-    _expect_live(run, "be resumed")
+    _expect_live(run)
     if not run.paused:
         raise ConflictError(
             f"run {run.run_id} is not paused: it is {run.status}", hint=f"`dagnats run status {run.run_id}` shows it"
@@ -98,7 +98,7 @@ def signal(run: Run, name: str, payload: bytes) -> SignalReceived:
             f"{name!r} cannot name a signal",
             hint=f"use letters, digits, '_' and '-', in parts joined by dots, at most {_SIGNAL_LENGTH} characters",
         )
-    _expect_live(run, "take a signal")
+    _expect_live(run)
     return SignalReceived(run_id=run.run_id, name=name, payload=msgspec.Raw(payload))
 
 
@@ -108,7 +108,7 @@ def signal(run: Run, name: str, payload: bytes) -> SignalReceived:
 def skip(graph: Graph, run: Run, step_id: str, note: Note) -> StepSkipped:
     """Leave a step out: what depends on it goes on."""
     node, state = _step(graph, run, step_id)
-    _expect_live(run, f"skip step {step_id!r}")
+    _expect_live(run)
     _expect_begun(run, f"step {step_id!r} cannot be skipped")
     _expect_no_undoing(run, f"skip step {step_id!r}", hint="wait for its end")
     if node.auxiliary:
@@ -124,7 +124,7 @@ def skip(graph: Graph, run: Run, step_id: str, note: Note) -> StepSkipped:
 def fail(graph: Graph, run: Run, step_id: str, *, by: str = "", reason: str = "") -> StepFailed:
     """Fail a step for good: what its definition says about failures follows."""
     _, state = _step(graph, run, step_id)
-    _expect_live(run, f"fail step {step_id!r}")
+    _expect_live(run)
     if state.status not in IN_FLIGHT:
         raise ConflictError(f"step {step_id!r} cannot be failed: {_doing(state)}", hint=_instead(state, run, step_id))
     if state.retry_at_ns or state.held or state.left:
@@ -180,11 +180,11 @@ def asked(graph: Graph, run: Run) -> str:
 # -- checks ------------------------------------------------------------------------------------------------------
 
 
-def _expect_live(run: Run, what: str) -> None:
+def _expect_live(run: Run) -> None:
     if run.ended:
-        raise ConflictError(f"run {run.run_id} has ended already ({run.status}) and cannot {what}")
+        raise ConflictError(f"run {run.run_id} has ended already: {run.status}")
     if run.ending:
-        raise ConflictError(f"run {run.run_id} is ending ({run.ending}) and cannot {what}")
+        raise ConflictError(f"run {run.run_id} is ending: {run.ending}")
 
 
 def _expect_begun(run: Run, what: str) -> None:

@@ -1,4 +1,4 @@
-"""A handle on one run: look at it, follow it, wait for it, cancel it."""
+"""A handle on one run: look at it, follow it, wait for it, tell it what to do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+import msgspec
+
+from dagnats.client import order
+from dagnats.client.stamp import stamp
 from dagnats.client.view import EventView, RunView, event_view, run_view
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import (
@@ -22,16 +26,19 @@ from dagnats.handling.codec import codec_for
 from dagnats.model.duration import parse_duration
 from dagnats.model.event import (
     TERMINAL_PREFIXES,
+    CompensateCompleted,
+    Note,
+    Outcome,
     Record,
     TerminalEvent,
-    WorkflowCancelled,
+    TimerFired,
     WorkflowCompleted,
+    WorkflowReopened,
     WorkflowStarted,
     decode_event,
     encode_event,
 )
-from dagnats.model.instant import rfc3339
-from dagnats.model.run import Run
+from dagnats.model.run import Run, RunStatus
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph, graph_of
@@ -39,11 +46,13 @@ from dagnats.runtime.recall import Recalled, recall
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from dagnats.model.event import AnyEvent
     from dagnats.runtime.ports import Ports
 
 T = TypeVar("T")
+OrderT = TypeVar("OrderT", bound="AnyEvent")
 
 _AT_ONCE_S = 0.002
 
@@ -108,10 +117,9 @@ class RunHandle:
             CodecError: The output does not fit `type`.
             NotFoundError: There is no such run.
         """
-        end = await self._end(timeout)
-        outcome = end.payload
-        if not isinstance(end, WorkflowCompleted):
-            raise _ERRORS[STATUS[end.__class__]](self.run_id, step=outcome.step_id, error=outcome.error)
+        status, outcome = await self._end(timeout)
+        if status != "completed":
+            raise _ERRORS[status](self.run_id, step=outcome.step_id, error=outcome.error)
         return codec_for(type).decode(bytes(outcome.output))
 
     async def wait(self, *, timeout: timedelta | str | None = None) -> RunView:
@@ -119,28 +127,123 @@ class RunHandle:
         await self._end(timeout)
         return await self.view()
 
-    async def cancel(self) -> None:
+    # -- telling it what to do -------------------------------------------------------------------------------
+    #
+    # All of them raise NotFoundError when there is no such run, and ConflictError when it has ended, or is not in the
+    # state that they need; what was said in between by others counts.
+
+    async def cancel(self, reason: str = "", *, by: str = "") -> None:
         """End the run now. What was completed stays as it is; running handlers' results are dropped.
 
         Raises:
             ConflictError: It has ended already, or is being undone, which is not cut off half-way.
             NotFoundError: There is no such run.
         """
-        event_id = f"{self.run_id}.cancel.{self._ports.clock.now_ns()}"
-        event = WorkflowCancelled(run_id=self.run_id, timestamp=rfc3339(self._ports.clock.now_ns()))
-        data = encode_event(event)
+        await self._tell(lambda _, run: order.cancel(run, by=by, reason=reason))
+
+    async def pause(self, reason: str = "", *, by: str = "") -> None:
+        """Hand out nothing more until it is resumed. What is in flight goes on, and so do all time limits."""
+        await self._tell(lambda _, run: order.pause(run, Note(by=by, reason=reason)))
+
+    async def resume(self, reason: str = "", *, by: str = "") -> None:
+        """Let it go on after a pause."""
+        await self._tell(lambda _, run: order.resume(run, Note(by=by, reason=reason)))
+
+    async def skip(self, step: str, reason: str = "", *, by: str = "") -> None:
+        """Leave a step out: what depends on it goes on without its output.
+
+        Raises:
+            NotFoundError: The run has no such step.
+            ConflictError: The step is done already, or the run has not begun or is being undone.
+        """
+        await self._tell(lambda graph, run: order.skip(graph, run, step, Note(by=by, reason=reason)))
+
+    async def fail_step(self, step: str, reason: str = "", *, by: str = "") -> None:
+        """Fail the current attempt of a step for good: its failure step, the undoing or the run's failure follows.
+
+        Raises:
+            NotFoundError: The run has no such step.
+            ConflictError: The step is not in flight.
+        """
+        await self._tell(lambda graph, run: order.fail(graph, run, step, by=by, reason=reason))
+
+    async def signal(self, name: str, value: Any = None) -> None:
+        """Send it a signal; `value` is anything with a JSON form."""
+        await self.signal_json(name, json_bytes(value))
+
+    async def signal_json(self, name: str, payload: bytes) -> None:
+        """Send it a signal whose value is JSON already."""
+        await self._tell(lambda _, run: order.signal(run, name, payload))
+
+    async def approve(self, step: str = "", answer: Any = None, *, by: str = "") -> str:
+        """Answer an approval with yes, and give the step it was.
+
+        Args:
+            step: The approval; may be left out when the run waits for one only.
+            answer: The answer's members: they become part of the step's output.
+            by: Who answers.
+
+        Raises:
+            ConflictError: The step does not wait for an approval, or not any more.
+            InputError: The answer does not fit the approval's form.
+        """
+        data = json_bytes(answer) if answer is not None else b""
+        event = await self._tell(
+            lambda graph, run: order.approve(graph, run, step or order.asked(graph, run), data, by=by)
+        )
+        return event.step_id
+
+    async def reject(self, step: str = "", answer: Any = None, *, by: str = "") -> str:
+        """Answer an approval with no, which fails its step, and give the step. Raises like `approve`."""
+        data = json_bytes(answer) if answer is not None else b""
+        event = await self._tell(
+            lambda graph, run: order.reject(graph, run, step or order.asked(graph, run), data, by=by)
+        )
+        return event.step_id
+
+    async def complete_wait(self, step: str, body: Any = None) -> None:
+        """Give a step the event that it waits for, by hand. Raises ConflictError when it waits for none."""
+        data = json_bytes(body)
+        await self._tell(lambda graph, run: order.complete_wait(graph, run, step, data))
+
+    async def replay(self, reason: str = "", *, by: str = "") -> None:
+        """Let this run, which failed or was cancelled, go on at the steps that failed, by its own definition.
+
+        Raises:
+            ConflictError: It is not over, or there is nothing in it to go on with.
+        """
+        await self._tell(lambda _, run: order.reopen(run, Note(by=by, reason=reason)))
+
+    async def _tell(self, decide: Callable[[Graph, Run], OrderT]) -> OrderT:
+        """Append what `decide` makes of the run as it is; ask it again whenever another event was first.
+
+        Time passes on the way: when the log's own time for the event has brought a deadline that decides otherwise,
+        such as an approval's, it is asked once more, and raises.
+        """
+        mark = stamp(self._ports.clock)
+        event_id = f"{self.run_id}.order.{mark['trace_parent']}"
         while True:
             recalled = await recall(self._ports, self.run_id)
-            _, run = await self._folded(recalled)
-            _refuse_cancel(run)
+            graph, run = await self._folded(recalled)
+            event = msgspec.structs.replace(decide(graph, run), **mark)
+            data = encode_event(event)
             try:
-                await self._ports.log.append_after(self.run_id, data, id=event_id, last=recalled.last)
+                receipt = await self._ports.log.append_after(self.run_id, data, id=event_id, last=recalled.last)
             except ConflictError:
                 # An event came in between, or it is our own from a try whose answer was lost.
                 if await self._has(data, after=recalled.last):
-                    return
+                    return event
                 continue
-            return
+            if run.deadlines:
+                await self._ask_again(graph, run, receipt.seq, decide)
+            return event
+
+    async def _ask_again(self, graph: Graph, run: Run, seq: int, decide: Callable[[Graph, Run], OrderT]) -> None:
+        """Raise what `decide` says of the run at the instant of event `seq`, with all deadlines up to it applied."""
+        entry = await self._ports.log.at(seq)
+        if entry is not None:
+            tick = TimerFired(run_id=self.run_id, due_ns=0)
+            decide(graph, _moved(graph, run, Record(seq, entry.time_ns, tick)))
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -185,10 +288,11 @@ class RunHandle:
         records = await self._records()
         graph = await self._graph(records[0])
         run: Run | None = None
+        reopened = max((record.seq for record in records if isinstance(record.event, WorkflowReopened)), default=0)
         for record in records:
             run = _moved(graph, run, record)
             yield record, run
-            if run.ended:
+            if run.ended and record.seq > reopened:
                 return
         async for entry in self._ports.log.watch(self.run_id, after=records[-1].seq):
             for record in decoded([entry]):
@@ -197,15 +301,16 @@ class RunHandle:
                 if run.ended:
                     return
 
-    async def _ended(self, event: TerminalEvent) -> bool:
-        """Whether it was this event that ended the run."""
-        if not isinstance(event, WorkflowCancelled):
-            return True
-        _, run = await self._fold()  # a run whose end was decided, or that is being undone, has absorbed it
-        return run.status == "cancelled"
+    async def _ended(self, event: TerminalEvent) -> tuple[RunStatus, Outcome] | None:
+        """How the run ended, if it has: a terminal event need not be the last word."""
+        if isinstance(event, WorkflowCompleted | CompensateCompleted):
+            return STATUS[type(event)], event.payload
+        # One that failed may have been opened again since; an end that was decided, and an undoing, absorb a cancel.
+        _, run = await self._fold()
+        return (run.status, run.outcome) if run.ended else None
 
-    async def _end(self, timeout: timedelta | str | None) -> TerminalEvent:
-        """The run's last event."""
+    async def _end(self, timeout: timedelta | str | None) -> tuple[RunStatus, Outcome]:
+        """How the run ended, once it has."""
         limit = parse_duration(duration_text(timeout)) if timeout is not None else None
         try:
             async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
@@ -217,8 +322,8 @@ class RunHandle:
                 while True:
                     entry = await self._ports.log.wait_for(self.run_id, TERMINAL_PREFIXES, after=after)
                     event = decode_event(entry.data)
-                    if isinstance(event, TerminalEvent) and await self._ended(event):
-                        return event
+                    if isinstance(event, TerminalEvent) and (end := await self._ended(event)) is not None:
+                        return end
                     after = entry.seq
         except TimeoutError:
             assert limit is not None, "only our own limit ends the wait"
@@ -242,14 +347,6 @@ def _parked(run_id: str, error: Exception) -> DagnatsError:
     )
 
 
-def _refuse_cancel(run: Run) -> None:
-    if run.ended:
-        raise ConflictError(f"run {run.run_id} has ended already: {run.status}")
-    if run.ending:
-        raise ConflictError(f"run {run.run_id} is ending: {run.ending}")
-    if run.saga is not None:
-        done = len(run.saga.order) - len(run.saga.queue)
-        raise ConflictError(
-            f"run {run.run_id} is being undone (step {done} of {len(run.saga.order)}) and cannot be cancelled half-way",
-            hint="wait for it to end as compensated",
-        )
+def json_bytes(value: Any) -> bytes:
+    """Any value with a JSON form, as JSON. Raises CodecError when it has none."""
+    return codec_for(type(value)).encode(value)
