@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import msgspec
 
-from dagnats.client import order
+from dagnats.client import order, repeat
 from dagnats.client.stamp import stamp
+from dagnats.client.start import begin, check_input, is_held
 from dagnats.client.view import EventView, RunView, event_view, run_view
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import (
@@ -23,6 +24,7 @@ from dagnats.errors import (
     RunFailed,
 )
 from dagnats.handling.codec import codec_for
+from dagnats.model.check import load_definition
 from dagnats.model.duration import parse_duration
 from dagnats.model.event import (
     TERMINAL_PREFIXES,
@@ -48,7 +50,8 @@ from dagnats.runtime.record import decoded
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from dagnats.model.event import AnyEvent
+    from dagnats.model.definition import WorkflowDef
+    from dagnats.model.event import AnyEvent, Start
     from dagnats.runtime.ports import Ports
 
 T = TypeVar("T")
@@ -72,6 +75,11 @@ class RunHandle:
         self._ports = ports
         self._begun = begun  # the sequence of its start, when we started it
         self._made_s = asyncio.get_running_loop().time() if begun else 0.0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was this very start that began the run; an idempotent one may find it under way."""
+        return self._begun > 0
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}>"
@@ -213,6 +221,72 @@ class RunHandle:
             ConflictError: It is not over, or there is nothing in it to go on with.
         """
         await self._tell(lambda _, run: order.reopen(run, Note(by=by, reason=reason)))
+
+    async def retry(self, mode: Literal["rerun", "replay"] = "rerun", input: Any = None, *, by: str = "") -> RunHandle:
+        """Try again: anew, or where it broke.
+
+        Args:
+            mode: `rerun` starts a new run by the newest definition; `replay` is `replay`, on this run.
+            input: For `rerun`: instead of this run's input.
+            by: Who does it.
+
+        Raises:
+            InputError: The input breaks the newest definition's schema.
+            ConflictError: See `replay`.
+        """
+        if mode == "replay":
+            if input is not None:
+                raise DagnatsError("a replay goes on with the run's own input", hint="mode 'rerun' takes another one")
+            await self.replay(by=by)
+            return self
+        return await self.rerun_json(json_bytes(input) if input is not None else b"", by=by)
+
+    async def rerun_json(self, input: bytes = b"", *, run_id: str = "", by: str = "") -> RunHandle:
+        """Start a new run of the same workflow, by its newest definition, with the same input unless one is given."""
+        old, run = await self._fold()
+        stored = await self._ports.definitions.newest(run.workflow_id)
+        if stored is None:
+            raise NotFoundError("workflow", run.workflow_id, hint="it is not registered any more")
+        definition = load_definition(stored.data)
+        start = repeat.rerun(definition, old, run, msgspec.Raw(input), by=by)
+        return await self._begin(definition, start, run_id=run_id)
+
+    async def fork(self, from_step: str, input: Any = None, *, latest: bool = False, by: str = "") -> RunHandle:
+        """Start a new run at a step; what does not depend on that step and has completed here is taken over.
+
+        Args:
+            from_step: Where it begins.
+            input: Instead of this run's input; what was taken over stays as it is.
+            latest: Follow the newest definition, not this run's.
+            by: Who does it.
+
+        Raises:
+            NotFoundError: The definition has no such step, or is not stored any more.
+            InputError: The input breaks the definition's schema.
+        """
+        data = json_bytes(input) if input is not None else b""
+        return await self.fork_json(from_step, data, latest=latest, by=by)
+
+    async def fork_json(self, from_step: str, input: bytes = b"", *, latest: bool = False, by: str = "") -> RunHandle:
+        """`fork` with input that is JSON already."""
+        old, run = await self._fold()
+        name = run.workflow_id
+        if latest:
+            stored = await self._ports.definitions.newest(name)
+            data = stored.data if stored is not None else None
+        else:
+            data = await self._ports.definitions.version(name, run.def_hash)
+        if data is None:
+            raise NotFoundError("workflow", name, hint="" if latest else "the newest definition is taken with `latest`")
+        definition = load_definition(data)
+        start = repeat.fork(Graph(definition), old, run, from_step, msgspec.Raw(input), by=by)
+        return await self._begin(definition, start)
+
+    async def _begin(self, definition: WorkflowDef, start: Start, *, run_id: str = "") -> RunHandle:
+        check_input(definition, bytes(start.input))
+        held = await is_held(self._ports, definition.name)
+        begun = await begin(self._ports, msgspec.structs.replace(start, held=held), run_id=run_id)
+        return RunHandle(self._ports, begun.run_id, begun=begun.seq)
 
     async def _tell(self, decide: Callable[[Graph, Run], OrderT]) -> OrderT:
         """Append what `decide` makes of the run as it is; ask it again whenever another event was first.
