@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from dagnats.client.moment import Moment, start_instant
+from dagnats.client.operator import Operator
 from dagnats.client.run import RunHandle, json_bytes
 from dagnats.client.start import begin, check_input, is_held, key_of
 from dagnats.dsl.workflow import Workflow
@@ -80,7 +81,7 @@ class ServerStatus:
     active_runs: int
 
 
-class AsyncClient:
+class AsyncClient(Operator):
     """An open client. Get one from `dagnats.connect()`; it is closed by `async with`."""
 
     def __init__(self, connection: Connection) -> None:
