@@ -56,6 +56,10 @@ MAX_EVENTS = 50_000
 """How many events a run's history may have, when its start does not say."""
 
 
+MAX_DEPTH = 8
+"""How many runs may be above a run, when its start does not say."""
+
+
 class Parent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The step that a child run runs for.
 
@@ -91,6 +95,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             an operator has limited it.
         refusal: Why the run cannot work, as its starter found out: it fails at once, visibly.
         max_events: How long its history may become.
+        max_depth: How many runs may be above a child that it, or a child of it, starts.
         retry_of: The run that this one repeats.
         forked_from: The run whose outputs it takes over.
         outputs: Outputs taken over, by step: these steps are done from the start.
@@ -107,6 +112,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     held: bool = False
     refusal: str = ""
     max_events: Annotated[int, msgspec.Meta(ge=1)] = MAX_EVENTS
+    max_depth: Annotated[int, msgspec.Meta(ge=0)] = MAX_DEPTH
     retry_of: str = ""
     forked_from: str = ""
     outputs: dict[str, msgspec.Raw] = {}
@@ -213,10 +219,10 @@ class Due(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Until when something waits.
 
     Attributes:
-        due_ns: The instant.
+        due_ns: The instant. No bound: it may be a year after the last one that anybody can say.
     """
 
-    due_ns: Nanos = 0
+    due_ns: int = 0
 
 
 class SleepStarted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.sleep.started"):
@@ -262,7 +268,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subject: str = ""
     description: str = ""
     metadata: dict[str, str] = {}
-    expires_ns: Nanos = 0
+    expires_ns: int = 0
 
 
 class ApprovalRequested(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="approval.requested"):

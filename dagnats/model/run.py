@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from dagnats.model.event import MAX_EVENTS, NOTHING, Outcome, Parent
+from dagnats.model.event import MAX_DEPTH, MAX_EVENTS, NOTHING, Outcome, Parent
 
 RunStatus = Literal[
     "scheduled", "pending", "running", "completed", "failed", "cancelled", "compensated", "compensate_failed"
@@ -47,6 +47,7 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
         failed_items: Of a map: how many failed.
         child_run_id: Of a child step: the child that runs for the current attempt, or ran.
         held: Whether it is ready, and in the run's line.
+        admitted: Whether the gates, which held the current attempt, have let it through.
         dead: Whether its task is in the dead letters.
     """
 
@@ -76,6 +77,7 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
     failed_items: int = 0
     child_run_id: str = ""
     held: bool = False
+    admitted: bool = False
     dead: bool = False
 
 
@@ -152,6 +154,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         signals: Signals received, oldest first.
         events: How many events its history has.
         max_events: How many it may have.
+        max_depth: How many runs may be above one that it starts, counting from the first.
         labels: Shown with it.
         parent: The step it runs for, if it is an attached child.
         retry_of: The run that it repeats.
@@ -189,6 +192,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     signals: list[Signal] = []
     events: int = 0
     max_events: int = MAX_EVENTS
+    max_depth: int = MAX_DEPTH
     labels: dict[str, str] = {}
     parent: Parent | None = None
     retry_of: str = ""

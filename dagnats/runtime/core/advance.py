@@ -26,6 +26,7 @@ from dagnats.model.event import (
     Result,
     Sign,
     SignalReceived,
+    SleepStarted,
     StepCompleted,
     StepContinued,
     StepEvent,
@@ -101,9 +102,10 @@ def advance(graph: Graph, run: Run | None, record: Record) -> Decision:
         run.seq, run.time_ns = record.seq, record.time_ns
         run.events += 1
         turn = Turn(graph, run, record.seq)
-        _move_clock(turn, record)
-        _apply(turn, event)
-        _limit_history(turn)
+        if graph.unusable:
+            _break_off(turn, record)
+        else:
+            _fold_in(turn, record)
     dispatch.settle(turn)
     return Decision(run, *turn.close())
 
@@ -115,10 +117,29 @@ def fold(graph: Graph, records: Iterable[Record], run: Run | None = None) -> Run
     return run
 
 
-def _limit_history(turn: Turn) -> None:
-    """A history that becomes too long ends its run once; undoing it may take it further."""
+def _fold_in(turn: Turn, record: Record) -> None:
     run = turn.run
-    if run.events == run.max_events and not run.ending and not run.ended and run.saga is None:
+    _move_clock(turn, record)
+    if not run.ending or isinstance(record.event, TerminalEvent):
+        _apply(turn, record.event)
+    if run.events >= run.max_events:
+        _limit_history(turn)
+
+
+def _break_off(turn: Turn, record: Record) -> None:
+    """The definition is gone. The run fails, and can be opened again when the definition is back."""
+    run = turn.run
+    run.clock_ns = max(run.clock_ns, record.time_ns)
+    if isinstance(record.event, TerminalEvent):
+        ending.ended(turn, record.event)
+    elif not run.ending and not run.ended:
+        ending.fail(turn, "", turn.graph.unusable)
+
+
+def _limit_history(turn: Turn) -> None:
+    """A history that becomes too long ends its run; undoing it may take it further."""
+    run = turn.run
+    if not run.ending and not run.ended and run.saga is None:
         why = f"the run's history has reached its limit of {run.max_events} events"
         failure.run_failed(turn, "", why)
 
@@ -133,10 +154,15 @@ def _move_clock(turn: Turn, record: Record) -> None:
         run.clock_ns = max(run.clock_ns, record.event.due_ns)
         if record.event.due_ns >= run.wake_ns:  # this one, or a later one that it replaced
             run.wake_ns = run.wake_seq = 0
+    if run.deadlines:
+        _apply_passed(turn, now)
+
+
+def _apply_passed(turn: Turn, now: int) -> None:
+    """What a deadline decides carries the deadline's own time: what follows is due as if an engine had watched."""
+    run = turn.run
     target = run.clock_ns
     while not run.ending and (deadline := turn.next_deadline()) and deadline[0] <= target:
-        # What a deadline decides carries the deadline's own time, so that what follows is due just as it
-        # would have been with an engine watching.
         run.clock_ns = max(now, deadline[0])
         _apply_deadline(turn, *deadline)
         dispatch.settle(turn)
@@ -166,18 +192,13 @@ def _apply_step_deadline(turn: Turn, due_ns: int, step_id: str, state: StepState
         attempt.overdue(turn, step_id, state, due_ns)
 
 
+_OVER = {"sleep": sleep.over, "wait_for_event": wait.over, "approval": approval.over}
+
+
 def _over(turn: Turn, step_id: str, state: StepState) -> None:
     """What the engine itself waited for has come to its time."""
     state.due_ns = 0
-    match turn.node_of(step_id).type:
-        case "sleep":
-            sleep.over(turn, step_id, state)
-        case "wait_for_event":
-            wait.over(turn, step_id, state)
-        case "approval":
-            approval.over(turn, step_id, state)
-        case other:
-            raise AssertionError(f"a {other} step waits for no time")
+    _OVER[turn.node_of(step_id).type](turn, step_id, state)
 
 
 # -- events ------------------------------------------------------------------------------------------------
@@ -186,14 +207,17 @@ def _over(turn: Turn, step_id: str, state: StepState) -> None:
 def _apply(turn: Turn, event: AnyEvent) -> None:
     run = turn.run
     match event:
-        case StepCompleted() | StepFailed() | StepContinued() | StepStarted() | StepHeartbeat() | StepReleased():
+        case StepCompleted() | StepStarted() | StepFailed() | StepContinued() | StepHeartbeat() | StepReleased():
             _worker_said(turn, event)
         case WaitMatched() | ApprovalGranted() | ApprovalRejected() | ChildCompleted() | ChildFailed():
             _answered(turn, event)
         case SignalReceived():
             _signalled(turn, event)
-        case StepQueued() | StepSkipped():
-            _ordered(turn, event)
+        case StepQueued():
+            if (state := _current(turn, event)) is not None:
+                attempt.let_through(turn, event.step_id, state)
+        case StepSkipped():
+            _skip(turn, event)
         case WorkflowAdmitted():
             if run.status == "pending":
                 start.admitted(turn)
@@ -206,8 +230,11 @@ def _apply(turn: Turn, event: AnyEvent) -> None:
         case WorkflowCancelled():
             _cancelled(turn, event)
         case WorkflowPoisoned():
-            if not run.ending and run.saga is None:
+            if run.saga is None:
                 failure.run_failed(turn, "", event.payload.error)
+        case SleepStarted():
+            if (state := _current(turn, event)) is not None:
+                sleep.recorded(turn, state, event)
         case TimerFired() | WorkflowStarted():
             pass  # a tick whose deadlines are applied, a second start
         case _:
@@ -234,51 +261,67 @@ def _cancelled(turn: Turn, event: WorkflowCancelled) -> None:
 def _current(turn: Turn, event: StepEvent) -> StepState | None:
     """The state of the step an event is about, if what it says still counts."""
     state = turn.run.steps.get(event.step_id)
-    if state is None or turn.run.ending or not attempt.is_current(state, event):
+    if state is None or not attempt.is_current(state, event):
         return None
     return state
 
 
 def _worker_said(turn: Turn, event: Result | Sign) -> None:
+    if isinstance(event, StepFailed):
+        _failed(turn, event)
+        return
     state = _current(turn, event)
     if state is None:
         return
     node = turn.node_of(event.step_id)
-    if state.left:  # a planner that has planned, or a map: their parts answer for them
+    if not node.worker_run or _answers_by_parts(node, state):
         return
     match event:
+        case StepCompleted():
+            _completed(turn, node, state, event)
         case StepStarted():
             attempt.started(turn, node, state, event)
         case StepHeartbeat():
             attempt.heard(turn, node, state, event)
         case StepReleased():
             attempt.released(turn, node, state, event)
-        case StepCompleted() | StepFailed() | StepContinued():
-            _result(turn, node, state, event)
-        case _:
-            assert_never(event)
-
-
-def _result(turn: Turn, node: Node, state: StepState, event: Result) -> None:
-    state.worker_id = event.worker_id
-    attempt.note_start(turn, state, event.started_at)
-    match event:
-        case StepCompleted() if node.type == "planner":
-            planner.planned(turn, node, event.step_id, state, event.payload)
-        case StepCompleted():
-            completion.completed(turn, node, event.step_id, state, event.payload)
         case StepContinued():
+            attempt.note_result(turn, state, event)
             loop.continued(turn, node, state, event)
-        case StepFailed():
-            failure.attempt_failed(turn, node, event.step_id, state, failure_of(event.payload))
         case _:
             assert_never(event)
+
+
+def _answers_by_parts(node: Node, state: StepState) -> bool:
+    """A planner that has planned, and a map: no worker has them in hand."""
+    return state.left > 0 or (node.type == "map" and not state.part_of)
+
+
+def _completed(turn: Turn, node: Node, state: StepState, event: StepCompleted) -> None:
+    attempt.note_result(turn, state, event)
+    if node.type == "planner":
+        planner.planned(turn, node, event.step_id, state, event.payload)
+    else:
+        completion.completed(turn, node, event.step_id, state, event.payload)
+
+
+def _failed(turn: Turn, event: StepFailed) -> None:
+    """A worker says it of what it has in hand, a person of anything in flight, the engine of what cannot be sent."""
+    state = turn.run.steps.get(event.step_id)
+    if state is None or state.status not in IN_FLIGHT or event.attempt_number not in (0, state.attempt):
+        return
+    node, why = turn.node_of(event.step_id), failure_of(event.payload)
+    if why.detail == "by_hand" or not node.worker_run:
+        failure.imposed(turn, node, event.step_id, state, why)
+    elif attempt.is_current(state, event) and not _answers_by_parts(node, state):
+        attempt.note_result(turn, state, event)
+        failure.attempt_failed(turn, node, event.step_id, state, why)
 
 
 def _answered(
     turn: Turn, event: WaitMatched | ApprovalGranted | ApprovalRejected | ChildCompleted | ChildFailed
 ) -> None:
-    """What one of the engine's own steps waits for has come."""
+    """What one of the engine's own steps waits for has come; or an answer to a question that the step did not ask."""
     state = _current(turn, event)
     if state is None:
         return
@@ -295,7 +338,7 @@ def _answered(
         case ChildFailed() if node.type == "sub_workflow":
             child.failed(turn, event)
         case _:
-            pass  # an answer to a question that this step did not ask
+            pass
 
 
 def _signalled(turn: Turn, event: SignalReceived) -> None:
@@ -304,25 +347,23 @@ def _signalled(turn: Turn, event: SignalReceived) -> None:
     turn.act(KeepSignal(id=turn.next_id(), run_id=run.run_id, name=event.name, seq=turn.seq, data=event.payload))
 
 
-def _ordered(turn: Turn, event: StepQueued | StepSkipped) -> None:
-    state = turn.run.steps.get(event.step_id)
-    if turn.run.ending or (turn.run.saga is not None and not (state and state.serves)):
-        return
-    if isinstance(event, StepQueued):
-        if state is not None and state.status == "queued" and attempt.is_current(state, event):
-            attempt.enqueue(turn, turn.node_of(event.step_id), event.step_id, state, admitted=True)
-    else:
-        _skip(turn, event)
-
-
 def _skip(turn: Turn, event: StepSkipped) -> None:
     """Somebody skips a step by hand; the engine's own report finds it skipped already."""
     step_id = event.step_id
     node = turn.graph.node(step_id, turn.run)
-    if node is None or node.auxiliary:
+    if turn.run.saga is not None or node is None or node.auxiliary:
         return
-    state = turn.state_of(step_id)
+    state = turn.state_of(step_id) if step_id in turn.graph.nodes else turn.run.steps.get(step_id)
+    if state is None or state.status not in _SKIPPABLE or not _has_place(node, state):
+        return
     if state.status in IN_FLIGHT:
         release(turn, step_id, state)
-    if state.status in ("pending", *IN_FLIGHT):
-        completion.skipped(turn, node, step_id, state)
+    completion.skipped(turn, node, step_id, state)
+
+
+_SKIPPABLE = frozenset({"pending", *IN_FLIGHT})
+
+
+def _has_place(node: Node, state: StepState) -> bool:
+    """Items of a map that wait are not skipped: others would be handed out in places that are not free."""
+    return state.status != "pending" or not state.part_of or node.type != "map"

@@ -11,6 +11,7 @@ from dagnats.model.event import ApprovalExpired, ApprovalRequested, Failure, Que
 from dagnats.model.json import join_object
 from dagnats.runtime.core.action import AskApproval
 from dagnats.runtime.core.attempt import number
+from dagnats.runtime.core.path import TooDeep, shallow
 
 if TYPE_CHECKING:
     from dagnats.model.config import ApprovalConfig
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _answer = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _APPROVED = msgspec.Raw(b"true")
+_LONGEST_SAID = 2_000
 
 
 def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
@@ -62,15 +64,15 @@ def granted(turn: Turn, event: ApprovalGranted) -> None:
 def _members(payload: msgspec.Raw) -> dict[str, msgspec.Raw]:
     """The members of an answer; one that is no object stands as `answer`."""
     try:
-        return _answer.decode(bytes(payload))
-    except msgspec.DecodeError:
+        return _answer.decode(shallow(bytes(payload)))
+    except (msgspec.DecodeError, UnicodeDecodeError, TooDeep):
         return {"answer": payload}
 
 
 def rejected(turn: Turn, event: ApprovalRejected) -> None:
     """No: the step fails."""
     who = f" by {event.by}" if event.by else ""
-    said = f": {bytes(event.payload).decode(errors='replace')}" if event.payload else ""
+    said = f": {bytes(event.payload)[:_LONGEST_SAID].decode(errors='replace')}" if event.payload else ""
     why = f"approval rejected{who}{said}"
     failure = Failure(error=why, failure_type="non_retriable", detail="approval")
     turn.fail(event.step_id, failure)

@@ -13,11 +13,12 @@ from dagnats.runtime.core.action import EnqueueTask
 from dagnats.runtime.core.inputs import input_of
 from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
 from dagnats.runtime.core.release import release
+from dagnats.runtime.core.turn import rests
 
 if TYPE_CHECKING:
     import msgspec
 
-    from dagnats.model.event import StepEvent, StepHeartbeat, StepReleased, StepStarted
+    from dagnats.model.event import Result, StepEvent, StepHeartbeat, StepReleased, StepStarted
     from dagnats.model.run import StepState
     from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def is_current(state: StepState, event: StepEvent) -> bool:
     """The fence: answers to an older attempt, or to one that waits to be repeated, are too late."""
-    if state.status not in IN_FLIGHT or state.retry_at_ns or state.held:
+    if state.status not in IN_FLIGHT or rests(state):
         return False
     return event.attempt_number in (0, state.attempt)
 
@@ -37,6 +38,7 @@ def number(turn: Turn, state: StepState) -> None:
     state.started_ns = 0
     state.retry_at_ns = 0
     state.worker_id = ""
+    state.admitted = False
 
 
 def hand_out(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
@@ -45,6 +47,12 @@ def hand_out(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     number(turn, state)
     turn.limit_wait(node, step_id, state)
     enqueue(turn, node, step_id, state, admitted=False)
+
+
+def let_through(turn: Turn, step_id: str, state: StepState) -> None:
+    """The gates have room for the current attempt: it goes to the workers, once."""
+    if state.status == "queued" and not state.admitted:
+        enqueue(turn, turn.node_of(step_id), step_id, state, admitted=True)
 
 
 def enqueue(turn: Turn, node: Node, step_id: str, state: StepState, *, admitted: bool) -> None:
@@ -57,12 +65,11 @@ def enqueue(turn: Turn, node: Node, step_id: str, state: StepState, *, admitted:
         why = f"the key of the step's rate limit, {node.limits.key!r}, is not in its input: {missing}"
         turn.fail(step_id, Failure(error=why, failure_type="non_retriable"))
         return
-    turn.act(_task(turn, node, step_id, state, received, key=key, admitted=admitted))
+    state.admitted = admitted
+    turn.act(_task(turn, node, step_id, state, received, key))
 
 
-def _task(
-    turn: Turn, node: Node, step_id: str, state: StepState, received: msgspec.Raw, *, key: str, admitted: bool
-) -> EnqueueTask:
+def _task(turn: Turn, node: Node, step_id: str, state: StepState, received: msgspec.Raw, key: str) -> EnqueueTask:
     run = turn.run
     return EnqueueTask(
         id=turn.next_id(),
@@ -85,7 +92,7 @@ def _task(
         limits=node.limits,
         key=key,
         priority=node.priority,
-        admitted=admitted,
+        admitted=state.admitted,
     )
 
 
@@ -130,13 +137,17 @@ def released(turn: Turn, node: Node, state: StepState, event: StepReleased) -> N
     turn.limit_wait(node, event.step_id, state)
 
 
-def note_start(turn: Turn, state: StepState, started_at: str) -> None:
-    """Take a fast attempt's start from its result; kept between its queueing and now, whatever clock wrote it."""
+def note_result(turn: Turn, state: StepState, result: Result) -> None:
+    """Who had the attempt, and since when: a fast one's start comes with its result.
+
+    It is kept between its queueing and now, whatever clock wrote it.
+    """
+    state.worker_id = result.worker_id
     if state.started_ns:
         return
     try:
-        instant = parse_rfc3339(started_at)
-    except ValueError:
+        instant = parse_rfc3339(result.started_at)
+    except (ValueError, OverflowError):
         instant = turn.run.clock_ns
     state.started_ns = min(max(instant, state.queued_ns), turn.run.clock_ns)
 

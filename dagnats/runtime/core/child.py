@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
 
-MAX_DEPTH = 8
-"""How many runs may be above a run."""
-
 
 def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     """Start the child; a detached one is not waited for."""
@@ -30,8 +27,8 @@ def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     number(turn, state)
     state.started_ns = run.clock_ns
     depth = run.parent.depth if run.parent is not None else 0
-    if depth >= MAX_DEPTH:
-        why = f"the run is {depth} runs deep already: a workflow that runs itself has to end somewhere"
+    if depth >= run.max_depth:
+        why = f"the run has {depth} runs above it, and max_depth is {run.max_depth}: it starts no other one"
         turn.fail(step_id, Failure(error=why, failure_type="non_retriable"))
         return
     state.child_run_id = child_id(run.run_id, step_id, state.attempt)
@@ -61,6 +58,7 @@ def _spawn(turn: Turn, node: Node, config: SubWorkflowConfig, step_id: str, stat
         def_hash="",
         input=input_of(turn.graph, run, node, state) or NULL,
         core_version=run.core_version,
+        max_depth=run.max_depth,
         parent=None if config.detach else _parent(run, step_id, state),
         by=f"run {run.run_id}",
     )

@@ -22,9 +22,8 @@ def completed(turn: Turn, node: Node, step_id: str, state: StepState, output: ms
     state.output = output
     if state.error:
         state.error = state.failure_type = ""
-        if state.dead:
-            state.dead = False
-            turn.drop_dead_letters(step_id)
+    if state.dead:
+        _forget_dead(turn, node, step_id, state)
     if state.part_of:
         _part_done(turn, state.part_of, step_id, state)
     elif run.saga is not None:
@@ -36,6 +35,16 @@ def completed(turn: Turn, node: Node, step_id: str, state: StepState, output: ms
         _recovered(turn, state.serves)
     else:
         done(turn, node)
+
+
+def _forget_dead(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
+    """What failed has succeeded after all; so what its failure step left behind is of no use either."""
+    turn.drop_dead_letters(step_id, state)
+    if node.on_failure:
+        handler = turn.graph.instance(node.on_failure, step_id)
+        handling = turn.run.steps.get(handler)
+        if handling is not None and handling.dead:
+            turn.drop_dead_letters(handler, handling)
 
 
 def _part_done(turn: Turn, whole: str, step_id: str, state: StepState) -> None:
@@ -64,24 +73,30 @@ def done(turn: Turn, node: Node) -> None:
 def skipped(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     """The step is left out. It counts as done, and what depends on it goes on without its output."""
     turn.move(step_id, state, "skipped")
-    state.ended_ns = turn.run.clock_ns
-    turn.append(StepSkipped(run_id=turn.run.run_id, step_id=step_id, timestamp=turn.now))
     if state.part_of:
         _part_done(turn, state.part_of, step_id, state)
     else:
         done(turn, node)
 
 
+def tell_skipped(turn: Turn, step_id: str) -> None:
+    """Say that the engine has left a step out."""
+    turn.append(StepSkipped(run_id=turn.run.run_id, step_id=step_id, timestamp=turn.now))
+
+
 def _recovered(turn: Turn, step_id: str) -> None:
-    """A failure step completed: the failed step counts as done, and what depends on it is skipped."""
-    run = turn.run
-    turn.move(step_id, run.steps[step_id], "recovered")
+    """A failure step completed: the failed step counts as done, and all that depends on it is skipped."""
+    run, nodes = turn.run, turn.graph.nodes
+    state = run.steps[step_id]
+    turn.move(step_id, state, "recovered")
+    if state.items:
+        mapping.forget(turn, step_id, state)
     run.remaining -= 1
-    pending = list(turn.graph.nodes[step_id].dependents)
+    pending = [*nodes[step_id].dependents]
     for dependent in pending:  # grows while it is read
         state = turn.state_of(dependent)
         if state.status == "pending":
             turn.move(dependent, state, "skipped")
-            state.ended_ns = run.clock_ns
+            tell_skipped(turn, dependent)
             run.remaining -= 1
-            pending += turn.graph.nodes[dependent].dependents
+            pending += nodes[dependent].dependents

@@ -5,7 +5,7 @@ Numbers are compared as numbers, texts as texts; values of different kinds are m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never, cast
 
 from dagnats.model.condition import AllOf, AnyOf, Comparison
 from dagnats.runtime.core.path import Missing, decoded, value_at
@@ -97,9 +97,19 @@ def matches(value: Any, op: Operator, right: Any) -> bool:
 
 
 def _same(value: Any, other: Any) -> bool:
-    """Equal as JSON: `true` is no 1, and 1 is 1.0, at any depth."""
-    if isinstance(value, dict) and isinstance(other, dict):
-        return value.keys() == other.keys() and all(_same(value[key], other[key]) for key in value)  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, list) and isinstance(other, list):
-        return len(value) == len(other) and all(map(_same, value, other))  # pyright: ignore[reportUnknownArgumentType]
-    return _kind(value) == _kind(other) and value == other
+    """Equal as JSON: `true` is no 1, and 1 is 1.0, at any depth. No recursion: events may be nested deeply."""
+    todo: list[tuple[Any, Any]] = [(value, other)]
+    for one, two in todo:  # grows while it is read
+        if isinstance(one, dict) and isinstance(two, dict):
+            members, others = cast("dict[str, Any]", one), cast("dict[str, Any]", two)
+            if members.keys() != others.keys():
+                return False
+            todo += [(member, others[key]) for key, member in members.items()]
+        elif isinstance(one, list) and isinstance(two, list):
+            items, more = cast("list[Any]", one), cast("list[Any]", two)
+            if len(items) != len(more):
+                return False
+            todo += zip(items, more, strict=True)
+        elif _kind(one) != _kind(two) or one != two:
+            return False
+    return True

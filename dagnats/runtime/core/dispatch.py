@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from dagnats.model.event import NOTHING
+from dagnats.model.event import NOTHING, Failure
 from dagnats.runtime.core import (
     approval,
     attempt,
@@ -14,6 +14,7 @@ from dagnats.runtime.core import (
     failure,
     loop,
     mapping,
+    planner,
     respond,
     sleep,
     wait,
@@ -33,51 +34,60 @@ if TYPE_CHECKING:
 def settle(turn: Turn) -> None:
     """Come to a fixed point: everything that is ready is handed out, skipped or put in the line, or the run ends."""
     run = turn.run
-    while True:
-        if run.ending or run.ended:
-            return
-        if turn.finished:
-            step_id, output = turn.finished.popleft()
-            completion.completed(turn, turn.node_of(step_id), step_id, run.steps[step_id], output)
-        elif turn.failed:
-            step_id, why = turn.failed.popleft()
-            failure.attempt_failed(turn, turn.node_of(step_id), step_id, run.steps[step_id], why)
+    if run.status != "running":  # what is ready is found when the run begins
+        turn.ready.clear()
+        return
+    while not run.ending:
+        if turn.answers:
+            _take(turn, *turn.answers.pop())
         elif turn.ready:
-            _offer(turn, turn.ready.popleft())
-        elif not _next_in_line(turn):
-            break
+            _offer(turn, turn.ready.pop(0))
+        elif not run.line or not _next_in_line(turn):
+            _conclude(turn)
+            return
+
+
+def _take(turn: Turn, step_id: str, answer: msgspec.Raw | Failure) -> None:
+    """A step's current attempt has come to its end."""
+    node, state = turn.node_of(step_id), turn.run.steps[step_id]
+    if isinstance(answer, Failure):
+        failure.attempt_failed(turn, node, step_id, state, answer)
+    else:
+        completion.completed(turn, node, step_id, state, answer)
+
+
+def _conclude(turn: Turn) -> None:
+    run = turn.run
     if run.saga is None and not run.remaining:
         ending.complete(turn)
-    else:
-        failure.drained(turn)
+    elif run.wreck is not None:
+        failure.drained(turn, run.wreck)
 
 
 def _offer(turn: Turn, step_id: str) -> None:
     """One step whose dependencies are done, or that is to be tried again."""
     run = turn.run
     state = turn.state_of(step_id)
-    node = turn.node_of(step_id)
-    if not _is_wanted(turn, state):
+    if (run.saga is not None or state.part_of) and not _is_wanted(turn, step_id, state):
         return
+    node = turn.node_of(step_id)
     fresh = state.status == "pending"
-    if fresh and node.skip_if is not None and not state.serves and holds(node.skip_if, _outputs(turn, state)):
+    if fresh and node.skip_if is not None and holds(node.skip_if, _outputs(turn, state)):
         completion.skipped(turn, node, step_id, state)
+        completion.tell_skipped(turn, step_id)
     elif run.paused or (fresh and _is_full(turn, state)):
-        state.held = True
-        state.retry_at_ns = 0
-        run.line.append(step_id)
+        turn.hold(step_id, state)
     else:
         _begin(turn, node, step_id, state)
 
 
-def _is_wanted(turn: Turn, state: StepState) -> bool:
-    """While a run is being undone, nothing is handed out but what undoes it, and the rest of a step it waits for."""
-    saga = turn.run.saga
-    return saga is None or state.serves != "" or state.part_of in saga.awaiting or _serves(turn, state.part_of)
-
-
-def _serves(turn: Turn, whole: str) -> bool:
-    return whole != "" and turn.run.steps[whole].serves != ""
+def _is_wanted(turn: Turn, step_id: str, state: StepState) -> bool:
+    """Not a part of what has failed meanwhile; and of a run that is being undone only what undoes it, or is awaited."""
+    run = turn.run
+    whole = run.steps[state.part_of] if state.part_of else state
+    if state.part_of and whole.status != "running":
+        return False
+    return run.saga is None or whole.serves != "" or (state.part_of or step_id) in run.saga.awaiting
 
 
 def _outputs(turn: Turn, state: StepState) -> Callable[[str], msgspec.Raw]:
@@ -98,21 +108,19 @@ def _is_full(turn: Turn, state: StepState) -> bool:
 
 
 def _next_in_line(turn: Turn) -> bool:
-    """Take the first step out of the line, if it may go."""
+    """Take the first step out of the line, if it may go. All that is in the line of a run that goes on is fresh."""
     run = turn.run
-    while run.line and not run.paused:
-        step_id = run.line[0]
-        state = run.steps.get(step_id)
-        if state is None or not state.held:  # given up meanwhile
-            run.line.pop(0)
-            continue
-        if state.status == "pending" and _is_full(turn, state):
-            return False
-        run.line.pop(0)
+    if run.paused:
+        return False
+    step_id = run.line[0]
+    state = run.steps[step_id]
+    if state.held and _is_full(turn, state):
+        return False
+    run.line.pop(0)
+    if state.held:  # not given up meanwhile
         state.held = False
         turn.ready.append(step_id)
-        return True
-    return False
+    return True
 
 
 def _begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
@@ -121,13 +129,16 @@ def _begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
         case "agent_loop":
             loop.limit(turn, node, step_id, state)
             attempt.hand_out(turn, node, step_id, state)
-        case "normal" | "agent" | "planner":
+        case "normal" | "agent":
             attempt.hand_out(turn, node, step_id, state)
+        case "planner" if step_id in turn.run.plans:
+            planner.go_on(turn, step_id, state)
+        case "planner":
+            attempt.hand_out(turn, node, step_id, state)
+        case "map" if not state.part_of:
+            mapping.begin(turn, node, step_id, state)
         case "map":
-            if state.part_of:
-                attempt.hand_out(turn, node, step_id, state)
-            else:
-                mapping.begin(turn, node, step_id, state)
+            attempt.hand_out(turn, node, step_id, state)
         case "sub_workflow":
             child.begin(turn, node, step_id, state)
         case "sleep":

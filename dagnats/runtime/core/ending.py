@@ -16,7 +16,7 @@ from dagnats.model.event import (
     WorkflowCompleted,
     WorkflowFailed,
 )
-from dagnats.runtime.core import cancel
+from dagnats.runtime.core import cancel, transition
 from dagnats.runtime.core.inputs import run_output
 from dagnats.runtime.core.release import cancel_in_flight
 
@@ -48,14 +48,22 @@ def fail(turn: Turn, step_id: str, error: str) -> None:
 
 
 def ended(turn: Turn, event: TerminalEvent) -> None:
-    """The run's terminal event is in the log. The first one counts, whoever wrote it: the log decides."""
+    """The run's terminal event is in the log. The first one counts, whoever wrote it: the log decides.
+
+    Only that a run has completed which has not begun nobody can say.
+    """
     run = turn.run
-    turn.become(STATUS[type(event)])
+    status = STATUS[type(event)]
+    if status not in transition.RUN[run.status]:
+        return
+    turn.become(status)
     run.outcome = event.payload
     run.ended_ns = run.clock_ns
     run.ending = ""
     run.deadline_ns = run.run_at_ns = 0
     run.deadlines = []
+    for step_id in run.line:
+        run.steps[step_id].held = False
     run.line = []
     run.paused = False
     turn.forget_wake()

@@ -31,6 +31,14 @@ def attempt_failed(turn: Turn, node: Node, step_id: str, state: StepState, failu
     _failed_for_good(turn, node, step_id, state, failure)
 
 
+def imposed(turn: Turn, node: Node, step_id: str, state: StepState, failure: Failure) -> None:
+    """An attempt failed by somebody's word who does not have it in hand: whoever has it need not go on."""
+    release.release(turn, step_id, state)
+    state.retry_at_ns = 0
+    state.held = False
+    attempt_failed(turn, node, step_id, state, failure)
+
+
 def _undoes(turn: Turn, state: StepState) -> bool:
     whole = turn.run.steps[state.part_of] if state.part_of else state
     return whole.serves != ""
@@ -74,25 +82,27 @@ def _uncaught(turn: Turn, step_id: str, state: StepState, failure: Failure) -> N
 
 
 def _dead(turn: Turn, step_id: str, state: StepState, failure: Failure) -> None:
-    state.dead = True
-    turn.dead_letter(step_id, failure)
+    """Keep what failed for good; of a map or a planner the part by which it did."""
+    if not state.left:
+        turn.dead_letter(step_id, failure)
+    elif not mapping.collects(turn.node_of(step_id)):
+        for part, found in turn.run.steps.items():
+            if found.part_of == step_id and found.status == "failed":
+                turn.dead_letter(part, Failure(error=found.error, failure_type="non_retriable"))
 
 
 def _part_failed(turn: Turn, step_id: str, state: StepState, failure: Failure) -> None:
     """A part of a map or a planner failed for good: usually the whole has."""
-    run = turn.run
     whole = state.part_of
-    owner, node = run.steps[whole], turn.node_of(whole)
+    owner, node = turn.run.steps[whole], turn.node_of(whole)
+    if mapping.collects(node):
+        mapping.item_done(turn, whole, state)
+        return
     if node.type == "map":
-        if mapping.collects(node):
-            mapping.item_done(turn, whole, state)
-            return
         failure = mapping.item_failure(whole, step_id, failure)
     else:
         failure = planner.part_failure(step_id, failure)
-    if not node.on_failure:
-        _dead(turn, step_id, state, Failure(error=state.error, failure_type="non_retriable"))
-    release.cancel_parts(turn, whole)
+    release.cancel_in_flight(turn, of=whole)
     owner.error, owner.failure_type = failure.error, failure.failure_type
     turn.move(whole, owner, "failed")
     _failed_for_good(turn, node, whole, owner, failure)
@@ -101,17 +111,17 @@ def _part_failed(turn: Turn, step_id: str, state: StepState, failure: Failure) -
 def lost(turn: Turn, step_id: str, error: str) -> None:
     """A step failed and nothing caught it. Without `drain` the run cannot go on; with it, other branches may."""
     run = turn.run
-    if not turn.graph.drains or not step_id:
+    if not turn.graph.drains:
         run_failed(turn, step_id, error)
     elif run.wreck is None:
         run.wreck = Wreck(step_id=step_id, error=error)
 
 
-def drained(turn: Turn) -> None:
-    """End a run that failed and has let its other branches finish."""
+def drained(turn: Turn, wreck: Wreck) -> None:
+    """End a run that failed, as soon as it has let its other branches finish."""
     run = turn.run
-    if run.wreck is not None and run.saga is None and not run.ending and not run.flying and not run.line:
-        run_failed(turn, run.wreck.step_id, run.wreck.error)
+    if run.saga is None and not run.flying and not run.line:
+        run_failed(turn, wreck.step_id, wreck.error)
 
 
 def run_failed(turn: Turn, step_id: str, error: str, *, cause: str = "failure") -> None:

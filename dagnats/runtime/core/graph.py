@@ -62,7 +62,8 @@ class Graph:
         auxiliary = definition.auxiliary
         self._default_retry = definition.default_retry
         self.nodes = {
-            step.id: Node(step, self._default_retry, auxiliary=step.id in auxiliary) for step in definition.steps
+            step.id: Node(step, self._default_retry, place=at, auxiliary=step.id in auxiliary)
+            for at, step in enumerate(definition.steps)
         }
         main = [node for node in self.nodes.values() if not node.auxiliary]
         for node in main:
@@ -73,7 +74,7 @@ class Graph:
         self.size = len(main)
         self._shared = _shared(definition)
         self._read = _read(definition)
-        self._plans: OrderedDict[bytes, dict[str, Node]] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, bytes], dict[str, Node]] = OrderedDict()
         self._rank()
 
     def _rank(self) -> None:
@@ -94,9 +95,13 @@ class Graph:
         return bool(self.singleton or (self.concurrency is not None and self.concurrency.max_runs))
 
     def reads(self, step_id: str) -> bool:
-        """Whether deciding may look into what a step returns: then the value itself has to be there."""
-        node = self.nodes.get(step_id.partition(".")[0])
-        return node is not None and node.id in self._read
+        """Whether deciding may look into what a step returns: then the value itself has to be there.
+
+        The outputs of items and of generated steps become part of the map's and the planner's own.
+        """
+        base, dot, _ = step_id.partition(".")
+        node = self.nodes.get(base)
+        return node is not None and (base in self._read or (dot != "" and node.type in ("map", "planner")))
 
     def instance(self, auxiliary: str, step_id: str) -> str:
         """The id under which `auxiliary` runs for `step_id`: its own, or a derived one when several share it."""
@@ -105,25 +110,30 @@ class Graph:
     def node(self, step_id: str, run: Run) -> Node | None:
         """The node of a step of `run`, as its id came over the wire; None when there is none.
 
-        Besides the definition's own: `{aux}.for.{step}`, `{map}.map.{item}`, `{planner}.{generated step}`.
+        Besides the definition's own: `{aux}.for.{step}`, `{map}.map.{item}`, `{planner}.{generated step}`, where the
+        map and the planner may be a `{aux}.for.{step}` themselves.
         """
         node = self.nodes.get(step_id)
         if node is not None:
             return node
         base, _, rest = step_id.partition(".")
         node = self.nodes.get(base)
-        if node is None or node.type != "planner" or rest.startswith("for."):
+        if node is None or node.type != "planner":
             return node
-        return self.plan(run, base).get(step_id)
+        whole = step_id.rpartition(".")[0]
+        if whole == f"{base}.for" and rest.count(".") == 1:
+            return node
+        return self.plan(run, whole).get(step_id)
 
     def plan(self, run: Run, planner: str) -> dict[str, Node]:
         """The steps that a planner of `run` has generated, by the ids under which they run."""
         data = bytes(run.plans.get(planner, NOTHING))
         if not data:
             return {}
-        nodes = self._plans.get(data)
+        key = (planner, data)
+        nodes = self._plans.get(key)
         if nodes is None:
-            nodes = self._plans[data] = generated(planner, data, self._default_retry)
+            nodes = self._plans[key] = generated(planner, data, self._default_retry)
             if len(self._plans) > _MOST_PLANS:
                 self._plans.popitem(last=False)
         return nodes

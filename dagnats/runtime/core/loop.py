@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from dagnats.model.config import AgentLoopConfig
@@ -33,6 +32,9 @@ def continued(turn: Turn, node: Node, state: StepState, event: StepContinued) ->
         why = f"the handler asked for another turn, which only an agent_loop has; this step is of type {node.type!r}"
         _fail(turn, event.step_id, why)
         return
+    if turn.run.saga is not None and not state.serves:
+        _fail(turn, event.step_id, "the run is being undone: there is no other turn")
+        return
     state.iteration += 1
     if state.iteration >= config.max_iterations:
         why = f"agent loop exceeded max iterations ({config.max_iterations})"
@@ -56,12 +58,8 @@ def overdue(turn: Turn, step_id: str, state: StepState) -> None:
     node = turn.node_of(step_id)
     longest = cast("AgentLoopConfig", node.config).max_duration
     release(turn, step_id, state)
-    _fail(turn, step_id, f"agent loop exceeded max duration ({_text(longest)})")
+    _fail(turn, step_id, f"agent loop exceeded max duration ({format_duration(longest)})")
 
 
 def _fail(turn: Turn, step_id: str, why: str) -> None:
     turn.fail(step_id, Failure(error=why, failure_type="non_retriable", detail="agent_loop"))
-
-
-def _text(longest: timedelta) -> str:
-    return format_duration(longest)

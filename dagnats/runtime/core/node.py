@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.policy import RetryPolicy
+from dagnats.model.step import WORKER_RUN
 
 if TYPE_CHECKING:
     from dagnats.model.condition import AllOf, AnyOf, Comparison
@@ -50,6 +51,8 @@ class Node:
         group: The workers that get its tasks; "" for all of the type.
         config: What only steps of its type have.
         auxiliary: Whether it only runs for another step.
+        worker_run: Whether workers run it. A map's items are; that the map itself is not, its state says.
+        place: Its place in the definition, or in the plan.
         needs: The steps it depends on, in the definition's order.
         dependents: The steps that depend on it, in the definition's order.
         rank: Its place in one topological order; a step's dependencies have lower ranks.
@@ -79,6 +82,7 @@ class Node:
         "metadata",
         "needs",
         "on_failure",
+        "place",
         "priority",
         "queue_timeout_ns",
         "rank",
@@ -87,12 +91,17 @@ class Node:
         "task",
         "timeout_ns",
         "type",
+        "worker_run",
     )
 
-    def __init__(self, step: StepDef, default_retry: RetryPolicy | None, *, auxiliary: bool = False) -> None:
+    def __init__(
+        self, step: StepDef, default_retry: RetryPolicy | None, *, place: int, auxiliary: bool = False
+    ) -> None:
         self.id: str = step.id
         self.type: StepType = step.type
         self.task: str = step.task
+        self.worker_run = step.type in WORKER_RUN
+        self.place = place
         self.group: str = step.worker_group or ""
         self.config: Part | None = step.config
         self.auxiliary = auxiliary

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -17,6 +19,25 @@ _ESCAPED = re.compile(r"\\(.)")
 
 class Missing(Exception):
     """A path that leads nowhere."""
+
+
+class TooDeep(Exception):
+    """A payload nested deeper than anything means. How deep a parser gets by itself depends on who calls it."""
+
+
+DEEPEST = 256
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+def shallow(data: bytes) -> bytes:
+    """`data`, when it is nested no deeper than 256 levels. Raises TooDeep."""
+    if data.count(b"[") + data.count(b"{") > DEEPEST:
+        brackets = _TEXT.sub(b"", data).translate(None, _NOT_BRACKETS)
+        if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > DEEPEST:
+            raise TooDeep(f"it is nested deeper than {DEEPEST} levels")
+    return data
 
 
 @lru_cache(maxsize=4096)
@@ -43,8 +64,8 @@ _decode: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 def decoded(payload: msgspec.Raw) -> Any:
     """The value of a payload. Raises Missing when it has none that can be looked into: no JSON, or an odd number."""
     try:
-        return _decode(bytes(payload) or b"null")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _decode(shallow(bytes(payload)) or b"null")
+    except (msgspec.DecodeError, UnicodeDecodeError, TooDeep) as error:
         raise Missing(f"it cannot be read: {error}") from None
 
 
@@ -55,6 +76,10 @@ _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 def raw_at(payload: msgspec.Raw, path: str) -> msgspec.Raw:
     """The bytes that `path` leads to in a payload, as they stand there. Raises Missing."""
     value = payload
+    try:
+        shallow(bytes(payload))
+    except TooDeep as error:
+        raise Missing(str(error)) from None
     for at, key in enumerate(keys := keys_of(path)):
         member = _member(value, key)
         if member is None:
@@ -70,10 +95,15 @@ def _member(payload: msgspec.Raw, key: str) -> msgspec.Raw | None:
             items = _raw_list.decode(data)
             return items[int(key)] if int(key) < len(items) else None
         return _raw.decode(data).get(key) if data[:1] == b"{" else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
 def text_of(value: Any) -> str:
     """A value as a key: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
+
+
+def shown(value: Any) -> str:
+    """A value from outside, in an error's text: short, however long it is."""
+    return reprlib.repr(value)

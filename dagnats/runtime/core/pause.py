@@ -14,5 +14,12 @@ def paused(turn: Turn) -> None:
 
 
 def resumed(turn: Turn) -> None:
-    """The line moves again, as the turn is settled."""
-    turn.run.paused = False
+    """All that waits is offered again: what has still no room goes back to its place in the line."""
+    run = turn.run
+    run.paused = False
+    line, run.line = run.line, []
+    for step_id in line:
+        state = run.steps.get(step_id)  # the items of a map go when it is done
+        if state is not None and state.held:
+            state.held = False
+            turn.ready.append(step_id)

@@ -10,8 +10,11 @@ from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
 from dagnats.model.json import compact
 from dagnats.runtime.core.node import Node
+from dagnats.runtime.core.path import TooDeep, shallow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dagnats.model.config import PlannerConfig
     from dagnats.model.policy import RetryPolicy
     from dagnats.model.step import StepDef
@@ -50,20 +53,20 @@ def read_plan(payload: msgspec.Raw, config: PlannerConfig, *, room: int) -> msgs
 
 def _steps_of(payload: msgspec.Raw) -> list[Any]:
     try:
-        plan = msgspec.json.decode(bytes(payload) or b"null")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        plan = msgspec.json.decode(shallow(bytes(payload)) or b"null")
+    except (msgspec.DecodeError, UnicodeDecodeError, TooDeep) as error:
         raise UnusablePlan(f"parse planner output: {error}") from None
     if plan is None:
         return []
-    steps = cast("dict[str, Any]", plan).get("steps", []) if isinstance(plan, dict) else None
-    if steps is None and isinstance(plan, dict):
+    steps = cast("dict[str, Any]", plan).get("steps") if isinstance(plan, dict) else plan
+    if steps is None:
         return []
-    if not isinstance(steps, list):
+    if not isinstance(plan, dict) or not isinstance(steps, list):
         raise UnusablePlan('parse planner output: a planner returns {"steps": [...]}')
     return cast("list[Any]", steps)
 
 
-def _beyond(steps: tuple[StepDef, ...], config: PlannerConfig, room: int) -> Any:
+def _beyond(steps: tuple[StepDef, ...], config: PlannerConfig, room: int) -> Iterator[str]:
     """What the planner's configuration, or the engine, does not allow."""
     if len(steps) > config.max_steps:
         yield f"it has {len(steps)} steps, and max_steps is {config.max_steps}"
@@ -104,8 +107,9 @@ def generated(planner: str, data: bytes, default_retry: RetryPolicy | None) -> d
     definition = load_definition(b'{"name":"plan","steps":' + data + b"}")
     nodes: dict[str, Node] = {}
     for step in definition.steps:
-        node = nodes[f"{planner}.{step.id}"] = Node(step, default_retry)
+        node = Node(step, default_retry, place=len(nodes))
         node.id = f"{planner}.{step.id}"
+        nodes[node.id] = node
         node.needs = tuple(f"{planner}.{needed}" for needed in step.depends_on) or (planner,)
     for node in nodes.values():
         for needed in node.needs:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from dagnats.model.event import Failure, Plan, PlannerMaterialized
 from dagnats.model.json import NULL, join_object
+from dagnats.runtime.core.attempt import number
 from dagnats.runtime.core.plan import MOST_GENERATED, UnusablePlan, read_plan
 
 if TYPE_CHECKING:
@@ -40,13 +41,7 @@ def planned(turn: Turn, node: Node, step_id: str, state: StepState, payload: msg
     run.plans[step_id] = plan
     turn.move(step_id, state, "running")
     turn.settle(step_id, state)
-    _materialize(turn, step_id, state)
-
-
-def _materialize(turn: Turn, step_id: str, state: StepState) -> None:
-    run = turn.run
     nodes = turn.graph.plan(run, step_id)
-    state.left = len(nodes)
     turn.append(
         PlannerMaterialized(
             run_id=run.run_id,
@@ -57,11 +52,24 @@ def _materialize(turn: Turn, step_id: str, state: StepState) -> None:
         )
     )
     for part, node in nodes.items():
-        waits_for = sum(needed in nodes for needed in node.needs)
         made = turn.state_of(part)
-        made.part_of, made.waits_for = step_id, waits_for
-        if not waits_for:
-            turn.ready.append(part)
+        made.part_of = step_id
+        made.waits_for = sum(needed in nodes for needed in node.needs)
+    _hand_out(turn, step_id, state)
+
+
+def go_on(turn: Turn, step_id: str, state: StepState) -> None:
+    """The run was opened again, and the planner has planned: what is not done of its steps is taken up."""
+    turn.move(step_id, state, "running")
+    number(turn, state)
+    _hand_out(turn, step_id, state)
+
+
+def _hand_out(turn: Turn, step_id: str, state: StepState) -> None:
+    parts = [(part, turn.run.steps[part]) for part in turn.graph.plan(turn.run, step_id)]
+    pending = [(part, made) for part, made in parts if made.status == "pending"]
+    state.left = len(pending)
+    turn.ready += [part for part, made in pending if not made.waits_for]
 
 
 def part_done(turn: Turn, step_id: str, part: str) -> None:
@@ -71,7 +79,7 @@ def part_done(turn: Turn, step_id: str, part: str) -> None:
     for dependent in nodes[part].dependents:
         state = run.steps[dependent]
         state.waits_for -= 1
-        if not state.waits_for:
+        if not state.waits_for and state.status == "pending":
             turn.ready.append(dependent)
     planner = run.steps[step_id]
     planner.left -= 1

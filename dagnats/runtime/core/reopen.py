@@ -1,10 +1,11 @@
-"""A run that has failed, opened again by hand: it goes on at the steps that failed."""
+"""A run that has not completed, opened again by hand: it goes on at the steps that failed or were cancelled."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagnats.runtime.core.turn import RUN_OVER
+from dagnats.model.event import Outcome
+from dagnats.runtime.core import start
 
 if TYPE_CHECKING:
     from dagnats.model.run import Run, StepState
@@ -14,60 +15,36 @@ OPENABLE = frozenset({"failed", "cancelled", "compensate_failed"})
 """What can be opened again: what has completed is done, what was compensated is undone."""
 
 
+def is_openable(run: Run) -> bool:
+    """Whether the run can go on. One that was refused has nothing to go on with, and stays refused."""
+    return run.status in OPENABLE and run.remaining > 0
+
+
 def reopened(turn: Turn) -> None:
-    """Take up the run where it broke: its failed and cancelled steps are pending again, its time counts anew."""
+    """Take up the run where it broke. Its time, its retries and the length of its history count anew."""
     run = turn.run
-    if run.status not in OPENABLE or turn.graph.unusable:
+    if not is_openable(run):
         return
-    turn.become("running")
-    run.ended_ns = 0
-    run.outcome = type(run.outcome)()
-    run.wreck = None
-    _limit(turn)
-    if run.saga is not None:
-        _undo_on(turn)
-    else:
-        _go_on(turn)
-
-
-def _limit(turn: Turn) -> None:
-    run, graph = turn.run, turn.graph
-    run.deadline_ns = 0
-    if graph.timeout_ns and run.saga is None:
-        run.deadline_ns = run.clock_ns + graph.timeout_ns
-        turn.add_deadline(run.deadline_ns, "", RUN_OVER)
-
-
-def _undo_on(turn: Turn) -> None:
-    """Undoing got stuck: try the compensation that failed again."""
-    run = turn.run
-    assert run.saga is not None, "only a run that is being undone comes here"
     for step_id, state in run.steps.items():
-        if state.serves == run.saga.current and state.status in ("failed", "cancelled"):
-            _afresh(turn, step_id, state)
-            turn.ready.append(step_id)
+        if state.status in ("failed", "cancelled") and _is_taken_up(run, state):
+            turn.move(step_id, state, "pending")
+        if state.status == "pending":
+            _afresh(state)
+    run.outcome = Outcome()
+    run.wreck = None
+    run.ended_ns = 0
+    run.max_events += run.events
+    run.held = turn.graph.is_admitted
+    turn.become("pending")
+    start.begin(turn)
 
 
-def _go_on(turn: Turn) -> None:
-    run = turn.run
-    for step_id, state in list(run.steps.items()):
-        if state.status in ("failed", "cancelled"):
-            _afresh(turn, step_id, state)
-    for step_id, state in list(run.steps.items()):
-        if state.status == "pending" and not state.waits_for and not state.serves and _may_go(run, state):
-            turn.ready.append(step_id)
-    for step_id in turn.graph.roots:  # a run that ended before it began has not touched them
-        if step_id not in run.steps:
-            turn.ready.append(step_id)
+def _is_taken_up(run: Run, state: StepState) -> bool:
+    """Of a run that is being undone, only the compensation that failed, with its parts."""
+    whole = run.steps[state.part_of] if state.part_of else state
+    return run.saga is None or (whole.serves != "" and whole.serves == run.saga.current)
 
 
-def _may_go(run: Run, state: StepState) -> bool:
-    """A map hands out its own items again, a planner that has no plan plans first."""
-    return not state.part_of or state.part_of in run.plans
-
-
-def _afresh(turn: Turn, step_id: str, state: StepState) -> None:
-    turn.move(step_id, state, "pending")
-    state.retries = 0
-    state.ended_ns = 0
-    state.iteration = 0
+def _afresh(state: StepState) -> None:
+    state.retries = state.iteration = 0
+    state.queued_ns = state.ended_ns = 0

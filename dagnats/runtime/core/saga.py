@@ -17,11 +17,15 @@ from dagnats.model.event import (
     Outcome,
 )
 from dagnats.model.run import IN_FLIGHT, Run, Saga, StepState
-from dagnats.runtime.core.release import cancel_in_flight, cancel_step
+from dagnats.runtime.core.release import cancel_in_flight
+from dagnats.runtime.core.turn import rests
 
 if TYPE_CHECKING:
     from dagnats.runtime.core.graph import Graph
     from dagnats.runtime.core.turn import Turn
+
+_WITHOUT_EFFECT = frozenset({"sleep", "wait_for_event", "approval"})
+"""Types that only wait: nothing is lost when they are not waited for."""
 
 
 def has_work(graph: Graph, run: Run) -> bool:
@@ -33,12 +37,12 @@ def _undoable(graph: Graph, step_id: str, state: StepState) -> bool:
     node = graph.nodes.get(step_id)
     if node is None or not node.compensate:
         return False
-    return state.status == "completed" or _awaited(state)
+    return _done_here(state) or (state.status in IN_FLIGHT and not rests(state) and node.type not in _WITHOUT_EFFECT)
 
 
-def _awaited(state: StepState) -> bool:
-    """In flight, and not merely waiting for a retry: its attempt may still have its effect."""
-    return state.status in IN_FLIGHT and not state.retry_at_ns and not state.held
+def _done_here(state: StepState) -> bool:
+    """Completed by an attempt of this run: what was taken over from another one is not this one's to undo."""
+    return state.status == "completed" and state.attempt > 0
 
 
 def begin(turn: Turn, step_id: str, error: str) -> None:
@@ -46,23 +50,26 @@ def begin(turn: Turn, step_id: str, error: str) -> None:
     run = turn.run
     run.saga = Saga(trigger_step=step_id, error=error)
     run.deadline_ns = 0  # undoing takes the time it takes
-    awaiting: list[str] = []
-    for other, state in list(run.steps.items()):
-        if state.status not in IN_FLIGHT or state.part_of:  # parts go, or stay, with the whole
-            continue
-        if _undoable(turn.graph, other, state):
-            awaiting.append(other)
-        else:
-            cancel_step(turn, other, state)
-    run.saga.awaiting = awaiting
-    run.line = [step_id for step_id in run.line if run.steps[step_id].part_of in awaiting]
+    run.saga.awaiting = [
+        other for other, state in run.steps.items() if state.status in IN_FLIGHT and _undoable(turn.graph, other, state)
+    ]
+    cancel_in_flight(turn, but=frozenset(run.saga.awaiting))
     turn.append(
         CompensateStarted(
             run_id=run.run_id, timestamp=turn.now, payload=Compensation(trigger_step=step_id, error=error)
         )
     )
-    if not awaiting:
+    if not run.saga.awaiting:
         _undo_all(turn, run.saga)
+
+
+def go_on(turn: Turn, saga: Saga) -> None:
+    """The run was opened again: what could not be undone is tried again."""
+    if saga.current:
+        _undo(turn, saga.current)
+    else:
+        saga.awaiting = []
+        _undo_all(turn, saga)
 
 
 def settled(turn: Turn, saga: Saga, step_id: str) -> None:
@@ -77,7 +84,7 @@ def _undo_all(turn: Turn, saga: Saga) -> None:
     completed = [
         step_id
         for step_id, state in turn.run.steps.items()
-        if state.status == "completed" and step_id in nodes and nodes[step_id].compensate
+        if _done_here(state) and step_id in nodes and nodes[step_id].compensate
     ]
     saga.order = sorted(completed, key=lambda step_id: nodes[step_id].rank, reverse=True)
     saga.queue = list(saga.order)
@@ -87,13 +94,17 @@ def _undo_all(turn: Turn, saga: Saga) -> None:
 def _undo_next(turn: Turn, saga: Saga) -> None:
     if saga.queue:
         saga.current = saga.queue.pop(0)
-        compensation = turn.graph.nodes[saga.current].compensate
-        turn.serve(turn.graph.instance(compensation, saga.current), saga.current)
+        _undo(turn, saga.current)
         return
     saga.current = ""
     run = turn.run
     outcome = Outcome(step_id=saga.trigger_step, error=saga.error)
     turn.end("compensated", CompensateCompleted(run_id=run.run_id, timestamp=turn.now, payload=outcome))
+
+
+def _undo(turn: Turn, step_id: str) -> None:
+    compensation = turn.graph.nodes[step_id].compensate
+    turn.serve(turn.graph.instance(compensation, step_id), step_id)
 
 
 def undone(turn: Turn, saga: Saga, step_id: str) -> None:

@@ -12,7 +12,7 @@ from dagnats.model.event import Due, Failure, SleepCompleted, SleepStarted
 from dagnats.model.instant import parse_rfc3339
 from dagnats.model.json import NULL
 from dagnats.runtime.core.attempt import number
-from dagnats.runtime.core.path import Missing, decoded, value_at
+from dagnats.runtime.core.path import Missing, decoded, shown, value_at
 
 if TYPE_CHECKING:
     from dagnats.model.run import StepState
@@ -38,12 +38,26 @@ def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     except _Unclear as error:
         turn.fail(step_id, Failure(error=str(error), failure_type="non_retriable"))
         return
-    state.due_ns = max(due_ns, run.clock_ns)
-    turn.add_deadline(state.due_ns, step_id, state.attempt)
-    due = Due(due_ns=state.due_ns)
+    due = Due(due_ns=max(due_ns, run.clock_ns))
     turn.append(
         SleepStarted(run_id=run.run_id, step_id=step_id, attempt_number=state.attempt, timestamp=turn.now, payload=due)
     )
+    if due_ns > run.clock_ns:
+        _until(turn, step_id, state, due_ns)
+    else:
+        over(turn, step_id, state)
+
+
+def _until(turn: Turn, step_id: str, state: StepState, due_ns: int) -> None:
+    state.due_ns = due_ns
+    turn.add_deadline(due_ns, step_id, state.attempt)
+
+
+def recorded(turn: Turn, state: StepState, event: SleepStarted) -> None:
+    """What a sleep's own report says is what counts: another machine may know other rules of a time zone."""
+    due_ns = event.payload.due_ns
+    if state.due_ns and due_ns != state.due_ns:
+        _until(turn, event.step_id, state, max(due_ns, turn.run.clock_ns + 1))
 
 
 def over(turn: Turn, step_id: str, state: StepState) -> None:
@@ -87,7 +101,7 @@ def _instant(turn: Turn, path: str, now_ns: int) -> int:
         raise _Unclear(f"{where}: {missing} in the run's input") from None
     due_ns = _read_instant(where, value, now_ns)
     if due_ns > now_ns + _LONGEST_NS:
-        raise _Unclear(f"{where}: {value!r} is more than 365 days away")
+        raise _Unclear(f"{where}: {shown(value)} is more than 365 days away")
     return due_ns
 
 
@@ -96,7 +110,10 @@ def _read_instant(where: str, value: Any, now_ns: int) -> int:
         try:
             return parse_rfc3339(value)
         except (ValueError, OverflowError):
-            raise _Unclear(f"{where}: {value!r} is no RFC 3339 instant, such as '2026-01-31T09:00:00Z'") from None
+            example = "such as '2026-01-31T09:00:00Z'"
+            raise _Unclear(f"{where}: {shown(value)} is no RFC 3339 instant, {example}") from None
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise _Unclear(f"{where}: {value!r} is neither an RFC 3339 instant nor a number of milliseconds, 0 or more")
+        raise _Unclear(
+            f"{where}: {shown(value)} is neither an RFC 3339 instant nor a number of milliseconds, 0 or more"
+        )
     return now_ns + int(value) * _MILLISECOND

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.model.run import Run
-from dagnats.runtime.core import cancel, completion, ending
+from dagnats.runtime.core import cancel, completion, ending, saga
 from dagnats.runtime.core.action import AskAdmission
 from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
 from dagnats.runtime.core.turn import RUN_BEGINS, RUN_OVER
 
 if TYPE_CHECKING:
     from dagnats.model.event import Record, Start, WorkflowStarted
+    from dagnats.model.run import StepState
     from dagnats.runtime.core.graph import Graph
+    from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
 
 _SECOND = 1_000_000_000
@@ -25,7 +27,7 @@ def new_run(graph: Graph, event: WorkflowStarted, record: Record) -> Run:
         run_id=event.run_id,
         workflow_id=start.workflow,
         def_hash=start.def_hash,
-        status="running",
+        status="scheduled" if start.run_at_ns > record.time_ns else "pending",
         seq=record.seq,
         time_ns=record.time_ns,
         clock_ns=record.time_ns,
@@ -38,6 +40,7 @@ def new_run(graph: Graph, event: WorkflowStarted, record: Record) -> Run:
         retry_of=start.retry_of,
         forked_from=start.forked_from,
         max_events=start.max_events,
+        max_depth=start.max_depth,
         events=1,
     )
 
@@ -52,8 +55,7 @@ def started(turn: Turn, start: Start) -> None:
     run.remaining = graph.size
     _take_over(turn, start)
     run.held = start.held or graph.is_admitted
-    if start.run_at_ns > run.clock_ns:
-        run.status = "scheduled"
+    if run.status == "scheduled":
         run.run_at_ns = start.run_at_ns
         turn.add_deadline(run.run_at_ns, "", RUN_BEGINS)
     else:
@@ -67,24 +69,25 @@ def _take_over(turn: Turn, start: Start) -> None:
         if node is None or node.auxiliary:
             continue
         state = turn.state_of(step_id)
-        turn.move(step_id, state, "running")
         turn.move(step_id, state, "completed")
         state.output = output
-    for step_id in start.outputs:
-        node = turn.graph.nodes.get(step_id)
-        if node is not None and not node.auxiliary:
-            completion.done(turn, node)
-    turn.ready.clear()  # what is ready is found when the run begins
+        completion.done(turn, node)
 
 
 def begin(turn: Turn) -> None:
     """The run's time has come: it goes on at once, or asks the gates."""
-    run, graph = turn.run, turn.graph
+    run = turn.run
     run.run_at_ns = 0
-    if not run.held:
+    if run.status == "scheduled":
+        turn.become("pending")
+    if run.held:
+        _ask(turn)
+    else:
         admitted(turn)
-        return
-    run.status = "pending"
+
+
+def _ask(turn: Turn) -> None:
+    run, graph = turn.run, turn.graph
     singleton, concurrency = graph.singleton, graph.concurrency
     turn.act(
         AskAdmission(
@@ -123,17 +126,27 @@ def _offset_ns(graph: Graph, run: Run) -> int:
 
 
 def admitted(turn: Turn) -> None:
-    """The run begins: its time counts from here."""
+    """The run begins, or goes on with its undoing: its time counts from here."""
     run, graph = turn.run, turn.graph
-    run.status = "running"
+    turn.become("running")
     run.held = False
+    if run.saga is not None:
+        saga.go_on(turn, run.saga)
+        return
     if graph.timeout_ns:
         run.deadline_ns = run.clock_ns + graph.timeout_ns
         turn.add_deadline(run.deadline_ns, "", RUN_OVER)
-    for step_id, node in graph.nodes.items():
-        state = run.steps.get(step_id)
-        if node.auxiliary or (state is not None and (state.status != "pending" or state.waits_for)):
-            continue
-        if state is not None or not node.needs:
-            turn.ready.append(step_id)
+    turn.ready = _ready(turn) if run.steps else [*graph.roots]
     cancel.watch(turn)
+
+
+def _ready(turn: Turn) -> list[str]:
+    """The steps that wait for nothing any more, of a run that some steps of are done already."""
+    steps = turn.run.steps
+    return [
+        node.id for node in turn.graph.nodes.values() if not node.auxiliary and _may_begin(node, steps.get(node.id))
+    ]
+
+
+def _may_begin(node: Node, state: StepState | None) -> bool:
+    return not node.needs if state is None else state.status == "pending" and not state.waits_for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import insort
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ from dagnats.runtime.core import transition
 from dagnats.runtime.core.action import (
     AnyAction,
     AppendEvent,
-    AskAdmission,
     Attempt,
     CancelTasks,
     DropDeadLetters,
@@ -41,24 +40,27 @@ ALL_TURNS = 0
 """In the place of an attempt: a deadline of all turns of a loop together."""
 
 
+def rests(state: StepState) -> bool:
+    """Whether a step in flight only waits to be tried again: nobody has it in hand."""
+    return state.retry_at_ns > 0 or state.held
+
+
 class Turn:
     """Collects what one event decides. Its methods are the only way the core acts, or changes a status.
 
     Attributes:
-        ready: Steps that are to be handed out before the turn ends.
-        finished: Steps whose current attempt is done, with what it gave: to be completed before the turn ends.
-        failed: Steps whose current attempt failed, and why: likewise.
+        ready: Steps that are to be handed out before the turn ends, first one first.
+        answers: Steps whose current attempt has come to its end, with what it gave or why it failed: likewise.
     """
 
-    __slots__ = ("_actions", "_given_up", "_settled", "failed", "finished", "graph", "ready", "run", "seq")
+    __slots__ = ("_actions", "_given_up", "_settled", "answers", "graph", "ready", "run", "seq")
 
     def __init__(self, graph: Graph, run: Run, seq: int) -> None:
         self.graph = graph
         self.run = run
         self.seq = seq
-        self.ready: deque[str] = deque()
-        self.finished: deque[tuple[str, msgspec.Raw]] = deque()
-        self.failed: deque[tuple[str, Failure]] = deque()
+        self.ready: list[str] = []
+        self.answers: list[tuple[str, msgspec.Raw | Failure]] = []
         self._actions: list[AnyAction] = []
         self._settled: list[Settled] = []
         self._given_up: list[Attempt] | None = None
@@ -66,7 +68,7 @@ class Turn:
     def close(self) -> tuple[tuple[AnyAction, ...], tuple[Settled, ...]]:
         """All that the event leads to; last what is said once: whom to stop, and when to look at the run again."""
         run = self.run
-        over = run.ended or run.ending != ""
+        over = run.ending != "" or run.ended
         if self._given_up is not None:
             self._actions.append(
                 CancelTasks(id=self.next_id(), run_id=run.run_id, steps=tuple(self._given_up), ended=over)
@@ -100,14 +102,12 @@ class Turn:
         self.act(EndRun(id=self.next_id(), run_id=self.run.run_id, event=event))
 
     def dead_letter(self, step_id: str, failure: Failure) -> None:
-        """Keep the last attempt's task of a step that failed for good, if workers run it.
-
-        Of a map or a planner that failed by one of its parts, the part's is kept.
-        """
+        """Keep the last attempt's task of a step that failed for good, if workers run it."""
         node = self.node_of(step_id)
         state = self.run.steps[step_id]
-        if not node.task or state.left:
+        if not node.worker_run:
             return
+        state.dead = True
         self.act(
             SendDeadLetter(
                 id=self.next_id(),
@@ -120,30 +120,47 @@ class Turn:
             )
         )
 
-    def drop_dead_letters(self, step_id: str) -> None:
+    def drop_dead_letters(self, step_id: str, state: StepState) -> None:
         """Forget what was kept of a step that has succeeded after all."""
+        state.dead = False
         task = self.node_of(step_id).task
         self.act(DropDeadLetters(id=self.next_id(), run_id=self.run.run_id, step_id=step_id, task=task))
-
-    def ask_admission(self, action: AskAdmission) -> None:
-        """The run waits for the gates."""
-        self.become("pending")
-        self.act(action)
 
     # -- what is to be done before the turn ends -------------------------------------------------------------
 
     def finish(self, step_id: str, output: msgspec.Raw) -> None:
         """A step that no worker answers for is done."""
-        self.finished.append((step_id, output))
+        self.answers.append((step_id, output))
 
     def fail(self, step_id: str, failure: Failure) -> None:
         """A step's current attempt has failed."""
-        self.failed.append((step_id, failure))
+        self.answers.append((step_id, failure))
 
     def again_at(self, step_id: str, state: StepState, due_ns: int) -> None:
         """Hand a step out again at an instant."""
         state.retry_at_ns = due_ns
         self.add_deadline(due_ns, step_id, state.attempt)
+
+    def hold(self, step_id: str, state: StepState) -> None:
+        """Put a step that is ready into the run's line, which is in the definition's order."""
+        line, run = self.run.line, self.run
+        state.held = True
+        state.retry_at_ns = 0
+        if state.status == "pending":
+            state.queued_ns = run.clock_ns
+        if not line or self._place(line[-1]) <= self._place(step_id):
+            line.append(step_id)
+        else:
+            insort(line, step_id, key=self._place)
+
+    def _place(self, step_id: str) -> tuple[int, int]:
+        """Where a step stands in the definition; the parts of a map or a planner stand where the whole does."""
+        node, whole = self.node_of(step_id), self.run.steps[step_id].part_of
+        if not whole:
+            return node.place, 0
+        if node.type == "map":
+            return node.place, int(step_id.rpartition(".")[2])
+        return self.node_of(whole).place, node.place
 
     def serve(self, step_id: str, for_step: str) -> None:
         """Have an auxiliary step run for another one."""
@@ -175,15 +192,19 @@ class Turn:
         before = state.status
         assert status in transition.STEP[before], f"step {step_id} cannot go from {before} to {status}"
         state.status = status
-        flies = status in IN_FLIGHT
-        if flies is (before in IN_FLIGHT):
+        flew = before in IN_FLIGHT
+        if status in IN_FLIGHT:
+            if not flew and not state.part_of:  # a map and a planner count as one, with all their parts
+                self.run.flying += 1
             return
-        if not state.part_of:  # a map and a planner count as one, with all their parts
-            self.run.flying += 1 if flies else -1
-        if not flies:
-            state.ended_ns = self.run.clock_ns
-            state.loop_ends_ns = 0
-            self.settle(step_id, state)
+        if flew:
+            if not state.part_of:
+                self.run.flying -= 1
+            if not rests(state):
+                self.settle(step_id, state)
+        state.ended_ns = self.run.clock_ns
+        state.loop_ends_ns = state.retry_at_ns = 0
+        state.held = False
 
     def settle(self, step_id: str, state: StepState) -> None:
         """The current attempt is in nobody's hands any more: it is over, or waits to be repeated."""
@@ -201,11 +222,8 @@ class Turn:
             state.deadline_ns = self.run.clock_ns + node.queue_timeout_ns
             self.add_deadline(state.deadline_ns, step_id, state.attempt)
 
-    def give_up(self, step_id: str, state: StepState) -> None:
+    def give_up(self, step_id: str, node: Node, state: StepState) -> None:
         """Nobody waits for the current attempt any more, which is queued or running: have it stopped."""
-        node = self.graph.node(step_id, self.run)
-        if node is None or not node.task:  # the definition is gone: the run can still be ended
-            return
         if self._given_up is None:
             self._given_up = []
         self._given_up.append((step_id, node.task, state.attempt))
@@ -216,9 +234,13 @@ class Turn:
         """Keep a deadline that the state has already."""
         deadlines = self.run.deadlines
         heappush(deadlines, (due_ns, step_id, attempt))
-        # Heartbeats, results and retries leave passed-over deadlines behind, and at most two of a step stand.
+        # Heartbeats, results and retries leave passed-over deadlines behind, and at most three of a step stand.
         if len(deadlines) > 4 * len(self.run.steps) + _PASSED_OVER:
-            deadlines[:] = sorted({deadline for deadline in deadlines if self._stands(deadline)})
+            self.forget_passed_over()
+
+    def forget_passed_over(self) -> None:
+        """Keep only deadlines that still match the state."""
+        self.run.deadlines[:] = sorted({deadline for deadline in self.run.deadlines if self._stands(deadline)})
 
     def next_deadline(self) -> Deadline | None:
         """The earliest deadline that still matches the state; passed-over ones are dropped."""

@@ -31,6 +31,7 @@ def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     """Watch for the event, from the instant at which the step became ready."""
     run = turn.run
     config = cast("WaitForEventConfig", node.config)
+    ready_ns = state.queued_ns or run.clock_ns  # it may have stood in the run's line
     turn.move(step_id, state, "running")
     number(turn, state)
     state.started_ns = run.clock_ns
@@ -51,21 +52,19 @@ def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
             payload=Due(due_ns=state.due_ns),
         )
     )
-    turn.act(_waiter(turn, config, step_id, state, right))
-
-
-def _waiter(turn: Turn, config: WaitForEventConfig, step_id: str, state: StepState, right: msgspec.Raw) -> AddWaiter:
-    return AddWaiter(
-        id=turn.next_id(),
-        run_id=turn.run.run_id,
-        step_id=step_id,
-        attempt=state.attempt,
-        event=config.event,
-        left=config.match.left,
-        op=config.match.op,
-        right=right,
-        since_ns=turn.run.clock_ns - duration_nanos(config.lookback),
-        until_ns=state.due_ns,
+    turn.act(
+        AddWaiter(
+            id=turn.next_id(),
+            run_id=run.run_id,
+            step_id=step_id,
+            attempt=state.attempt,
+            event=config.event,
+            left=config.match.left,
+            op=config.match.op,
+            right=right,
+            since_ns=ready_ns - duration_nanos(config.lookback),
+            until_ns=state.due_ns,
+        )
     )
 
 
