@@ -1,0 +1,1 @@
+"""Gates: what crosses runs. Each is a small state, folded from the log after the run, at the same event."""

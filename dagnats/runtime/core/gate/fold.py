@@ -1,0 +1,308 @@
+"""All gates together: one event folded into them, after its run.
+
+    gates.fold(record, decision) -> the decision's actions, without what has to wait, with what the gates answer
+
+Rules that hold for every event:
+* It depends on the log alone. Time is what has passed between the events' timestamps, as far as it went forward.
+* What is over gives back what it had before anybody is let through.
+* What an event hands out and what waits already are one line: nobody overtakes.
+* An answer is an event for the run that waited. What has its answer has its slot, from the event that decided it on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, assert_never
+
+from dagnats.model.event import Outcome, StepQueued, WorkflowAdmitted, WorkflowCancelled
+from dagnats.model.instant import rfc3339
+from dagnats.model.ops import GATES, GateTicked, TaskLimited, WorkflowLimited
+from dagnats.runtime.core.action import AppendEvent, AskAdmission, EnqueueTask, SetTimer
+from dagnats.runtime.core.gate.book import Leaf, Page
+from dagnats.runtime.core.gate.run import Refusal, RunGates
+from dagnats.runtime.core.gate.task import TaskGates, ticket_name
+from dagnats.runtime.core.node import UNLIMITED
+
+if TYPE_CHECKING:
+    from dagnats.model.event import AnyEvent, Record
+    from dagnats.model.ops import FactRecord
+    from dagnats.model.run import Run
+    from dagnats.runtime.core.action import AnyAction, Decision, Settled
+    from dagnats.runtime.core.gate.book import RunTicket, TaskTicket
+    from dagnats.runtime.core.gate.run import Place
+
+
+class _Place(NamedTuple):
+    """Where in the log the gates are: what their answers' ids and timestamps are made of."""
+
+    history: str
+    seq: int
+    time_ns: int
+
+
+class _Turn:
+    """What one event does to the gates.
+
+    Attributes:
+        tasks: Task types where somebody may go now.
+        places: Where runs may begin now.
+        arrived: The tasks that the event hands out, by ticket.
+        answers: What is said to runs.
+    """
+
+    __slots__ = ("answers", "arrived", "at", "places", "tasks")
+
+    def __init__(self, at: _Place) -> None:
+        self.at = at
+        self.tasks: dict[str, None] = {}
+        self.places: dict[Place, None] = {}
+        self.arrived: dict[str, EnqueueTask] = {}
+        self.answers: list[AnyAction] = []
+
+    def next_id(self) -> str:
+        return f"{self.at.history}.{self.at.seq}.g{len(self.answers)}"
+
+    def answer(self, event: AnyEvent) -> None:
+        self.answers.append(AppendEvent(id=self.next_id(), run_id=event.run_id, event=event))
+
+
+class Gates:
+    """What crosses runs.
+
+    Args:
+        page: All entries, as `page` gave them; none for a log that nobody has folded.
+    """
+
+    def __init__(self, page: Page | None = None) -> None:
+        page = page if page is not None else Page()
+        self._task_tickets = Leaf(page.tasks)
+        self._run_tickets = Leaf(page.runs)
+        self._buckets = Leaf(page.buckets)
+        self._task_limits = Leaf(page.task_limits)
+        self._workflow_limits = Leaf(page.workflow_limits)
+        self._clock_ns, self._last_ns = page.clock_ns, page.last_ns
+        self.wake_ns, self.wake_seq = page.wake_ns, page.wake_seq
+        self._tasks = TaskGates(self._task_tickets, self._buckets, self._task_limits)
+        self._runs = RunGates(self._run_tickets, self._workflow_limits)
+        self._due_ns = 0
+        for task in self._tasks.types:  # nobody may go, or would have gone: this finds out when
+            self._tasks.pump(task, self._clock_ns)
+        self._note_due()
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    def fold(self, record: Record, decision: Decision) -> tuple[AnyAction, ...]:
+        """One event of a run, and what `advance` has decided at it; gives what is to be done."""
+        self._pass_time(record.time_ns)
+        run, actions, settled = decision
+        if run is None or not (self._is_due or self._knows(run) or self._concerns(actions)):
+            return actions  # as nearly always: this has to cost next to nothing
+        turn = _Turn(_Place(run.run_id, record.seq, record.time_ns))
+        kept = self._sorted(turn, run, actions)
+        self._release(turn, run, settled)
+        if isinstance(record.event, WorkflowAdmitted) and run.status != "pending" and not run.ended:
+            place = self._runs.began(run.run_id)
+            if place is not None:
+                turn.places[place] = None
+        self._let_go(turn)
+        held = {id(action) for action in turn.arrived.values()}
+        return (*(action for action in kept if id(action) not in held), *turn.answers)
+
+    def tell(self, record: FactRecord) -> tuple[AnyAction, ...]:
+        """What an operator said, or a wake-up; gives what is to be done."""
+        self._pass_time(record.time_ns)
+        turn = _Turn(_Place(GATES, record.seq, record.time_ns))
+        match record.fact:
+            case TaskLimited() as said:
+                _note(self._task_limits, said.task, said)
+                turn.tasks[said.task] = None
+            case WorkflowLimited() as said:
+                _note(self._workflow_limits, said.workflow, said)
+                turn.places.update(dict.fromkeys(self._runs.places(said.workflow)))
+            case GateTicked() as tick:
+                if tick.due_ns >= self.wake_ns:
+                    self.wake_ns = self.wake_seq = 0
+            case _:
+                assert_never(record.fact)
+        self._let_go(turn)
+        return tuple(turn.answers)
+
+    def _pass_time(self, time_ns: int) -> None:
+        """Only forward, and only as far as the log says: a clock that is put back stops nothing."""
+        if self._last_ns and time_ns > self._last_ns:
+            self._clock_ns += time_ns - self._last_ns
+        self._last_ns = time_ns
+
+    @property
+    def _is_due(self) -> bool:
+        return 0 < self._due_ns <= self._clock_ns
+
+    def _knows(self, run: Run) -> bool:
+        return run.run_id in self._run_tickets.entries or run.run_id in self._tasks.of_run
+
+    def _concerns(self, actions: tuple[AnyAction, ...]) -> bool:
+        for action in actions:
+            kind = type(action)
+            if kind is EnqueueTask:
+                assert isinstance(action, EnqueueTask)
+                if action.limits is not UNLIMITED or action.task in self._task_limits.entries:
+                    return True
+            elif kind is AskAdmission:
+                return True
+        return False
+
+    # -- a run's decision ------------------------------------------------------------------------------------
+
+    def _sorted(self, turn: _Turn, run: Run, actions: tuple[AnyAction, ...]) -> list[AnyAction]:
+        """Take in what is about the gates; gives what is to be done by others, tasks that may have to wait included."""
+        kept: list[AnyAction] = []
+        for at, action in enumerate(actions):
+            match action:
+                case AskAdmission():
+                    place, refusals = self._runs.ask(action, turn.at.seq, run.clock_ns)
+                    turn.places[place] = None
+                    for refusal in refusals:
+                        turn.answer(_cancelled(refusal, turn.at.time_ns))
+                case EnqueueTask(admitted=True):
+                    if self._tasks.go(ticket_name(run.run_id, action.step_id, action.attempt), self._clock_ns):
+                        kept.append(action)
+                case EnqueueTask() if self._concerns((action,)):
+                    turn.arrived[self._tasks.arrive(action, turn.at.seq, at, turn.at.time_ns)] = action
+                    turn.tasks[action.task] = None
+                    kept.append(action)
+                case _:
+                    kept.append(action)
+        return kept
+
+    def _release(self, turn: _Turn, run: Run, settled: tuple[Settled, ...]) -> None:
+        """Give back what attempts that are over had, and everything when the run is."""
+        names = [ticket_name(run.run_id, step_id, attempt) for step_id, attempt in settled]
+        if run.ended:
+            names += sorted(self._tasks.of_run.get(run.run_id, ()))
+            turn.places.update(dict.fromkeys(self._runs.release(run.run_id)))
+        for name in names:
+            task = self._tasks.release(name)
+            if task:
+                turn.tasks[task] = None
+
+    # -- who may go ------------------------------------------------------------------------------------------
+
+    def _let_go(self, turn: _Turn) -> None:
+        now_ns = self._clock_ns
+        for task in [task for task, ready_ns in self._tasks.ready_ns.items() if ready_ns <= now_ns]:
+            turn.tasks[task] = None
+        for task in turn.tasks:
+            for name in self._tasks.pump(task, now_ns):
+                if turn.arrived.pop(name, None) is not None:
+                    self._tasks.out(name)
+                else:
+                    turn.answer(_queued(self._task_tickets.entries[name], turn.at.time_ns))
+        for place in turn.places:
+            for run_id in self._runs.pump(place):
+                turn.answer(_admitted(run_id, turn.at.time_ns))
+        self._tasks.forget_full(now_ns)
+        self._note_due()
+        self._set_timer(turn)
+
+    def _note_due(self) -> None:
+        """When time alone changes something."""
+        times = [*self._tasks.ready_ns.values(), *([self._tasks.full_ns] if self._tasks.full_ns else [])]
+        self._due_ns = min(times, default=0)
+
+    def _set_timer(self, turn: _Turn) -> None:
+        """Ask for a wake-up, unless one that is early enough is outstanding: the log may stay silent."""
+        ready_ns = min(self._tasks.ready_ns.values(), default=0)
+        due_ns = self._last_ns + ready_ns - self._clock_ns
+        if not ready_ns or 0 < self.wake_ns <= due_ns:
+            return
+        seq, replaces = turn.at.seq, self.wake_seq
+        turn.answers.append(SetTimer(id=turn.next_id(), run_id=GATES, due_ns=due_ns, seq=seq, replaces=replaces))
+        self.wake_ns, self.wake_seq = due_ns, seq
+
+    # -- what is known ---------------------------------------------------------------------------------------
+
+    def waits(self, run_id: str, step_id: str, attempt: int) -> bool:
+        """Whether an attempt is in no queue, because a gate holds it."""
+        ticket = self._task_tickets.entries.get(ticket_name(run_id, step_id, attempt))
+        return ticket is not None and ticket.state != "out"
+
+    @property
+    def paused(self) -> list[str]:
+        """The task types of which nothing may be handed out."""
+        return sorted(task for task, said in self._task_limits.entries.items() if said.paused)
+
+    def outstanding(self) -> list[AppendEvent]:
+        """All that the gates have answered and the runs' histories do not say yet, for a log that lost its tail."""
+        at = _Place(GATES, self.wake_seq, self._last_ns)
+        turn = _Turn(at)
+        for ticket in self._task_tickets.entries.values():
+            if ticket.state == "granted":
+                turn.answer(_queued(ticket, at.time_ns))
+        for ticket in self._run_tickets.entries.values():
+            self._repeat(turn, ticket)
+        return [action for action in turn.answers if isinstance(action, AppendEvent)]
+
+    def _repeat(self, turn: _Turn, ticket: RunTicket) -> None:
+        time_ns = turn.at.time_ns
+        match ticket.state:
+            case "granted":
+                turn.answer(_admitted(ticket.run_id, time_ns))
+            case "refused":
+                turn.answer(_cancelled(Refusal(ticket.run_id, ticket.why), time_ns))
+            case "next":
+                why = f"singleton cancel: run {ticket.run_id} takes its place"
+                turn.answer(_cancelled(Refusal(self._runs.holder(ticket.singleton), why), time_ns))
+            case "waiting" | "active":
+                pass
+
+    # -- entries ---------------------------------------------------------------------------------------------
+
+    def taken(self) -> Page:
+        """What has changed since this was asked last."""
+        return self._times(
+            Page(
+                tasks=self._task_tickets.taken(),
+                runs=self._run_tickets.taken(),
+                buckets=self._buckets.taken(),
+                task_limits=self._task_limits.taken(),
+                workflow_limits=self._workflow_limits.taken(),
+            )
+        )
+
+    def page(self) -> Page:
+        """All entries."""
+        return self._times(
+            Page(
+                tasks=dict(self._task_tickets.entries),
+                runs=dict(self._run_tickets.entries),
+                buckets=dict(self._buckets.entries),
+                task_limits=dict(self._task_limits.entries),
+                workflow_limits=dict(self._workflow_limits.entries),
+            )
+        )
+
+    def _times(self, page: Page) -> Page:
+        page.clock_ns, page.last_ns = self._clock_ns, self._last_ns
+        page.wake_ns, page.wake_seq = self.wake_ns, self.wake_seq
+        return page
+
+
+def _note(limits: Leaf[TaskLimited] | Leaf[WorkflowLimited], name: str, said: TaskLimited | WorkflowLimited) -> None:
+    """The newest counts; what leaves everything to the definitions is forgotten."""
+    if said.is_idle:
+        limits.drop(name)
+    else:
+        limits.put(name, said)  # pyright: ignore[reportArgumentType]  # the callers pair them
+
+
+def _queued(ticket: TaskTicket, time_ns: int) -> StepQueued:
+    return StepQueued(
+        run_id=ticket.run_id, step_id=ticket.step_id, attempt_number=ticket.attempt, timestamp=rfc3339(time_ns)
+    )
+
+
+def _admitted(run_id: str, time_ns: int) -> WorkflowAdmitted:
+    return WorkflowAdmitted(run_id=run_id, timestamp=rfc3339(time_ns))
+
+
+def _cancelled(refusal: Refusal, time_ns: int) -> WorkflowCancelled:
+    return WorkflowCancelled(run_id=refusal.run_id, timestamp=rfc3339(time_ns), payload=Outcome(error=refusal.why))
