@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from dagnats.model.ops import TaskLimited, WorkflowLimited
     from dagnats.runtime.ports import Ports
 
+_CHUNK = 256
+
 
 class Operator:
     """Calls that concern more than one run."""
@@ -171,11 +173,23 @@ class Operator:
         return await self.start_all_json(definition, data, ids, by=by)
 
     async def start_all_json(
-        self, definition: WorkflowDef, inputs: Sequence[bytes], run_ids: Sequence[str], *, by: str = ""
+        self,
+        definition: WorkflowDef,
+        inputs: Sequence[bytes],
+        run_ids: Sequence[str],
+        *,
+        by: str = "",
+        told: Callable[[int], None] | None = None,
     ) -> list[Done]:
         """`start_all` with inputs that are JSON already, and an id for each; "" for a new one."""
         bulk.check_inputs(definition, inputs)
-        return await bulk.start_all(self._ports, definition, inputs, run_ids, by=by)
+        done: list[Done] = []
+        for at in range(0, len(inputs), _CHUNK):
+            chunk = slice(at, at + _CHUNK)
+            done += await bulk.start_all(self._ports, definition, inputs[chunk], run_ids[chunk], by=by)
+            if told is not None:
+                told(len(done))
+        return done
 
     def _window(self, workflow: str, after: Moment | None, before: Moment | None) -> Window:
         now_ns = self._ports.clock.now_ns()

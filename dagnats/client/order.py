@@ -116,6 +116,10 @@ def skip(graph: Graph, run: Run, step_id: str, note: Note) -> StepSkipped:
             f"step {step_id!r} only runs for another step and cannot be skipped",
             hint="skip that step, or fail this one",
         )
+    if state.status == "pending" and state.part_of and node.type == "map":
+        raise ConflictError(
+            f"item {step_id!r} cannot be skipped: it has not been handed out", hint=f"skip the map, {state.part_of!r}"
+        )
     if state.status != "pending" and state.status not in IN_FLIGHT:
         raise ConflictError(f"step {step_id!r} cannot be skipped: it is {state.status} already")
     return StepSkipped(run_id=run.run_id, step_id=step_id, attempt_number=state.attempt, payload=note)
@@ -126,9 +130,8 @@ def fail(graph: Graph, run: Run, step_id: str, *, by: str = "", reason: str = ""
     _, state = _step(graph, run, step_id)
     _expect_live(run)
     if state.status not in IN_FLIGHT:
-        raise ConflictError(f"step {step_id!r} cannot be failed: {_doing(state)}", hint=_instead(state, run, step_id))
-    if state.retry_at_ns or state.held or state.left:
-        raise ConflictError(f"step {step_id!r} cannot be failed: {_doing(state)}", hint=_instead(state, run, step_id))
+        hint = f"`dagnats run skip {run.run_id} {step_id}` leaves it out" if state.status == "pending" else ""
+        raise ConflictError(f"step {step_id!r} cannot be failed: {_doing(state)}", hint=hint)
     failure = Failure(error=_said("failed", by, reason), failure_type="non_retriable", detail="by_hand")
     return StepFailed(run_id=run.run_id, step_id=step_id, attempt_number=state.attempt, payload=encode(failure))
 
@@ -250,14 +253,6 @@ def _doing(state: StepState) -> str:
         return "it has not begun"
     error = f" ({state.error})" if state.error else ""
     return f"it is {state.status}{error}"
-
-
-def _instead(state: StepState, run: Run, step_id: str) -> str:
-    if state.left:
-        return "fail one of its parts: `dagnats run status` lists them"
-    if state.status == "pending" or state.retry_at_ns or state.held:
-        return f"`dagnats run skip {run.run_id} {step_id}` leaves it out"
-    return ""
 
 
 def _said(what: str, by: str, reason: str) -> str:
