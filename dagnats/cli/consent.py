@@ -24,9 +24,7 @@ def expect_consent(question: str, *, force: bool) -> None:
     if force:
         return
     if current().json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            f"{question[:1].lower()}{question[1:]} Nobody can be asked here", hint="--force does it unasked"
-        )
+        raise UsageError(f"nobody can be asked here: {question}", hint="--force does it unasked")
     say(f"{paint_err(question, 'yellow')} [y/N]", err=True)
     if sys.stdin.readline().strip().lower() not in _YES:
         say("Nothing was done.", err=True)

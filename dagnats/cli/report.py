@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dagnats.cli.output import cut, json_text, one_line, pad, plain
 from dagnats.cli.target import short
-from dagnats.model.instant import rfc3339, table_time
+from dagnats.model.instant import rfc3339, second_text, table_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -192,11 +192,6 @@ def _instant(nanos: int) -> str | None:
 
 def _coloured(status: str, paint: Paint) -> str:
     return paint(status, COLOURS[status]) if status in COLOURS else status
-
-
-def second_text(nanos: int) -> str:
-    """An instant in whole seconds: `2025-01-15T09:00:00Z`."""
-    return f"{rfc3339(nanos).partition('.')[0]}Z"
 
 
 # -- run list ----------------------------------------------------------------------------------------------

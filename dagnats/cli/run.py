@@ -14,9 +14,9 @@ from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import emit, emit_line, paint, room, say, table
 from dagnats.cli.payload import input_bytes
-from dagnats.cli.report import second_text
 from dagnats.cli.target import AFTER, BEFORE, BY, LAST, RUN_ID, find
 from dagnats.errors import NotFoundError
+from dagnats.model.instant import second_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from dagnats.errors import DagnatsError
 from dagnats.model.duration import duration_nanos, parse_duration
-from dagnats.model.instant import parse_rfc3339, rfc3339
+from dagnats.model.instant import parse_rfc3339, second_text
 
 Moment = datetime | timedelta | str
 """An instant, a span from now, or the text of either."""
@@ -58,10 +58,12 @@ def start_instant(moment: Moment, *, now_ns: int) -> int:
     instant_ns = instant_of(moment, now_ns=now_ns)
     if instant_ns < now_ns:
         raise DagnatsError(
-            f"{rfc3339(instant_ns)} has passed: it is {rfc3339(now_ns)}", hint="without a time the run begins at once"
+            f"{second_text(instant_ns)} has passed: it is {second_text(now_ns)}",
+            hint="without a time the run begins at once",
         )
     if instant_ns > now_ns + duration_nanos(LATEST):
         raise DagnatsError(
-            f"{rfc3339(instant_ns)} is more than {LATEST.days} days ahead", hint="start it later, or by a cron trigger"
+            f"{second_text(instant_ns)} is more than {LATEST.days} days ahead",
+            hint="start it later, or by a cron trigger",
         )
     return instant_ns

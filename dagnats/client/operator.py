@@ -288,7 +288,7 @@ class Operator:
             reason: Why.
         """
         await self.queue(task)
-        changes: dict[str, Any] = {"by": by, "reason": reason}
+        changes: dict[str, Any] = {name: value for name, value in (("by", by), ("reason", reason)) if value}
         if concurrency is not None:
             changes["concurrency"] = queue.positive("concurrency", concurrency)
         if rate is not None:
@@ -325,10 +325,9 @@ class Operator:
             NotFoundError: No such workflow is registered.
         """
         await self.workflow(workflow)
-        most = queue.positive("max_runs", max_runs)
-        return await queue.say_of_workflow(
-            self._ports, workflow, lambda fact: msgspec.structs.replace(fact, max_runs=most, by=by, reason=reason)
-        )
+        changes: dict[str, Any] = {name: value for name, value in (("by", by), ("reason", reason)) if value}
+        changes["max_runs"] = queue.positive("max_runs", max_runs)
+        return await queue.say_of_workflow(self._ports, workflow, lambda fact: msgspec.structs.replace(fact, **changes))
 
     # -- is it all as the log says ---------------------------------------------------------------------------
 

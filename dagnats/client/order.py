@@ -14,6 +14,7 @@ import msgspec
 from dagnats.errors import ConflictError, DagnatsError, InputError, NotFoundError
 from dagnats.model.config import ApprovalConfig
 from dagnats.model.event import (
+    NOTHING,
     ApprovalGranted,
     ApprovalRejected,
     Failure,
@@ -147,7 +148,7 @@ def approve(graph: Graph, run: Run, step_id: str, answer: bytes, *, by: str = ""
         run_id=run.run_id,
         step_id=step_id,
         attempt_number=state.attempt,
-        payload=msgspec.Raw(answer),
+        payload=_payload(answer),
         by=by,
     )
 
@@ -159,7 +160,7 @@ def reject(graph: Graph, run: Run, step_id: str, answer: bytes, *, by: str = "")
         run_id=run.run_id,
         step_id=step_id,
         attempt_number=state.attempt,
-        payload=msgspec.Raw(answer),
+        payload=_payload(answer),
         by=by,
     )
 
@@ -253,6 +254,11 @@ def _doing(state: StepState) -> str:
         return "it has not begun"
     error = f" ({state.error})" if state.error else ""
     return f"it is {state.status}{error}"
+
+
+def _payload(data: bytes) -> msgspec.Raw:
+    """Raw JSON, or nothing: only the one `NOTHING` is left out of an event."""
+    return msgspec.Raw(data) if data else NOTHING
 
 
 def _said(what: str, by: str, reason: str) -> str:
