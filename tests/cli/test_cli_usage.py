@@ -17,19 +17,46 @@ if TYPE_CHECKING:
 _COMMANDS = (
     "build",
     "demo",
+    "dlq",
+    "dlq discard",
+    "dlq inspect",
+    "dlq list",
+    "dlq replay",
+    "dlq watch",
     "init",
     "init workflow",
+    "queue",
+    "queue limit",
+    "queue list",
+    "queue pause",
+    "queue repair",
+    "queue resume",
+    "queue show",
     "register",
     "run",
+    "run approve",
+    "run bulk",
     "run cancel",
+    "run cancel-all",
     "run events",
+    "run fail",
+    "run fork",
+    "run list",
     "run output",
+    "run pause",
+    "run reject",
+    "run resume",
+    "run retry",
+    "run retry-all",
+    "run signal",
+    "run skip",
     "run start",
     "run status",
     "run watch",
     "schema",
     "serve",
     "status",
+    "verify",
     "worker",
     "workflow",
     "workflow diff",
@@ -71,7 +98,7 @@ def test_help_comes_at_once(offline: CommandLine) -> None:
     assert statistics.median(took() for _ in range(5)) < _HELP_S * _SLACK
 
 
-@pytest.mark.parametrize("noun", [[], ["init"], ["run"], ["workflow"]])
+@pytest.mark.parametrize("noun", [[], ["dlq"], ["init"], ["queue"], ["run"], ["workflow"]])
 def test_a_noun_alone_shows_what_there_is(noun: list[str], offline: CommandLine) -> None:
     shown = offline(*noun)
 
