@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import inspect
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +15,7 @@ from hypothesis import HealthCheck, settings
 from dagnats.runtime.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Generator, Iterator
 
 settings.register_profile(
     "quick",
@@ -24,6 +26,39 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1_000)
 settings.load_profile("quick")
+
+
+# -- several processes at once (`make test`) -------------------------------------------------------------------
+
+# What takes tens of seconds starts first, or everybody waits for it at the end; what needs the machine for itself comes
+# last, when nobody else has anything to do.
+_LONG = ("tests/e2e/", "tests/runtime/test_crash.py", "tests/core/test_random_histories.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: (_is_alone(item), not item.nodeid.startswith(_LONG)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the timeout: a test is not to blame for the wait
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with _room(alone=_is_alone(item)):
+        return (yield)
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
+@contextmanager
+def _room(*, alone: bool) -> Generator[None]:
+    """Keep the other processes that run tests of this checkout from beginning one, if this one is to be alone."""
+    with Path(__file__).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+# -- single tests ----------------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(tryfirst=True)

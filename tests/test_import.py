@@ -31,6 +31,7 @@ def _fresh_import() -> Import:
     return msgspec.json.decode(told, type=Import)
 
 
+@pytest.mark.alone
 def test_importing_dagnats_loads_no_nats_and_takes_at_most_150_ms() -> None:
     imports = [_fresh_import() for _ in range(7)]
     heavy = {"nats", "pydantic", "msgspec", "uvloop", "opentelemetry"}

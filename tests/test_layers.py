@@ -21,14 +21,19 @@ ALLOWED: dict[str, set[str]] = {
     "dagnats.runtime.core": {"dagnats.errors", "dagnats.model"},
     "dagnats.runtime.ports": {"dagnats.errors", "dagnats.model", "dagnats.runtime.core"},
     "dagnats.runtime.jetstream": {"dagnats.errors", "dagnats.model", "dagnats.handling", "dagnats.runtime"},
+    "dagnats.runtime.memory": {"dagnats.errors", "dagnats.model", "dagnats.runtime"},
 }
 FORBIDDEN: dict[str, set[str]] = {
     "dagnats.runtime.core": {"time", "random", "uuid", "secrets", "asyncio", "os", "socket", "threading"},
-    "dagnats.runtime.engine": {"dagnats.runtime.jetstream"},
-    "dagnats.runtime.worker": {"dagnats.runtime.jetstream"},
+    "dagnats.runtime.engine": {"dagnats.runtime.jetstream", "dagnats.runtime.memory"},
+    "dagnats.runtime.worker": {"dagnats.runtime.jetstream", "dagnats.runtime.memory"},
+    "dagnats.runtime.jetstream": {"dagnats.runtime.memory"},
+    "dagnats.runtime.memory": {"dagnats.runtime.jetstream"},
     "dagnats.runtime": {"dagnats.dsl", "dagnats.cli"},
 }
 NATS_USERS = "dagnats.runtime.jetstream"
+# Everybody else asks the event loop, or the clock of the ports: tests and simulations have their own.
+TIME_TELLERS = ("dagnats.runtime.clock", "dagnats.runtime.memory.loop")
 
 
 def _within(name: str, layer: str) -> bool:
@@ -62,6 +67,8 @@ def _breaches(module: str, tree: ast.AST) -> set[str]:
     for layer, forbidden in FORBIDDEN.items():
         if _within(module, layer):
             breaches |= {name for name in imports if any(_within(name, known) for known in forbidden)}
+    if (_within(module, "dagnats.runtime") or _within(module, "dagnats.client")) and module not in TIME_TELLERS:
+        breaches |= {name for name in imports if _within(name, "time")}
     if _within(module, "dagnats.runtime.core"):
         calls = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         breaches |= {name for name in calls if name.endswith(("datetime.now", "datetime.utcnow", "date.today"))}
@@ -91,6 +98,10 @@ def test_a_module_imports_only_what_its_layer_may(file: Path) -> None:
         ("dagnats.runtime.core.turn", "from random import random"),
         ("dagnats.runtime.ports", "from dagnats.runtime.engine import Engine"),
         ("dagnats.runtime.engine", "import nats.aio.client"),
+        ("dagnats.runtime.worker", "from dagnats.runtime.memory.server import MemoryServer"),
+        ("dagnats.runtime.memory.link", "from dagnats.runtime.jetstream.publish import TIMEOUT_S"),
+        ("dagnats.runtime.lease", "import time"),
+        ("dagnats.client.run", "from time import monotonic"),
         ("dagnats.runtime.engine", "from dagnats.runtime import jetstream"),
         ("dagnats.runtime.worker", "from dagnats.dsl.workflow import Workflow"),
         ("dagnats.client", "from nats import connect"),

@@ -14,6 +14,7 @@ from dagnats.cli import (
     build,
     demo,
     dlq,
+    event,
     failure,
     init,
     option,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 _EVERYWHERE = "Every command"
-_NOUNS = ("init", "workflow", "run", "queue", "dlq")
+_NOUNS = ("init", "workflow", "run", "queue", "dlq", "event")
 
 app = typer.Typer(
     name="dagnats",
@@ -74,10 +75,11 @@ app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
 app.command("status", rich_help_panel="Operate")(status.status)
 app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
+app.add_typer(event.app, name="event", rich_help_panel="Operate")
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 
-for _group in (app, init.app, workflow.app, run_noun.app, order.app, again.app, queue.app, dlq.app):
+for _group in (app, init.app, workflow.app, run_noun.app, order.app, again.app, queue.app, dlq.app, event.app):
     for _command in _group.registered_commands:
         _command.epilog = "Every command also takes --json, --server URL, --token TOKEN and --debug."
 

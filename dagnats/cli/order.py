@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _STEP = typer.Argument("", metavar="STEP", help="The step.", show_default=False)
+_TOKEN = typer.Option("", "--token", metavar="TOKEN", help="Proof that the answer was asked for.")
 _ANSWER = typer.Option("", "--answer", metavar="JSON", help="What is answered besides: an object.")
 
 
@@ -83,11 +84,14 @@ def approve(
     step: str = _STEP,
     last: bool = LAST,
     answer: str = _ANSWER,
+    token: str = _TOKEN,
     by: str = BY,
 ) -> None:
     """Answer an approval with yes. Without a step: the one that waits."""
     run_id, step = shifted(last, run_id, step)
-    answered = run(_answer(run_id, last, lambda handle: handle.approve(step, _value(answer), by=by)))
+    answered = run(
+        _answer(run_id, last, lambda handle: handle.approve(step, _value(answer), token=token or None, by=by))
+    )
     _say({**answered, "approved": True}, f"{paint('Approved:', 'green')} {answered['step_id']}")
 
 
@@ -97,11 +101,14 @@ def reject(
     step: str = _STEP,
     last: bool = LAST,
     answer: str = _ANSWER,
+    token: str = _TOKEN,
     by: str = BY,
 ) -> None:
     """Answer an approval with no, which fails its step. Without a step: the one that waits."""
     run_id, step = shifted(last, run_id, step)
-    answered = run(_answer(run_id, last, lambda handle: handle.reject(step, _value(answer), by=by)))
+    answered = run(
+        _answer(run_id, last, lambda handle: handle.reject(step, _value(answer), token=token or None, by=by))
+    )
     _say({**answered, "approved": False}, f"{paint('Rejected:', 'yellow')} {answered['step_id']}")
 
 

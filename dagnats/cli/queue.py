@@ -13,14 +13,17 @@ from dagnats.cli.consent import FORCE, expect_consent
 from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, one_line, paint, room, say, table
-from dagnats.cli.target import BY, REASON
+from dagnats.cli.target import BY, REASON, short
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dagnats.client import Difference, QueueView, Verified
+    from dagnats.runtime.core.gate.view import TaskPlace
 
 app = typer.Typer(help="Look at the queues of task types, hold them, limit them.")
 
-HEADER = ("QUEUE", "WAITING", "IN FLIGHT", "OLDEST", "WORKERS", "STATE")
+HEADER = ("QUEUE", "WAITING", "IN FLIGHT", "IN LINE", "OLDEST", "WORKERS", "STATE")
 
 _NAME = typer.Argument(
     metavar="QUEUE", help="The task type.", show_default=False, autocompletion=completion.queue_names
@@ -66,6 +69,8 @@ def show(name: str = _NAME) -> None:
         ("Ack wait", f"{state.ack_wait_s:g}s" if state.ack_wait_s else ""),
         ("Concurrency", str(limits.concurrency) if limits.concurrency else "as the steps say"),
         ("Rate", _rate(view) or "as the steps say"),
+        ("Held by", _places(view.gate.out)),
+        ("In line", _places(view.gate.waiting)),
         ("Steps", ", ".join(view.steps) or "none of a registered workflow"),
     )
     for label, value in told:
@@ -184,7 +189,8 @@ def _parsed(rate: str) -> tuple[int | None, str]:
 def _row(view: QueueView, now_ns: int) -> tuple[str, ...]:
     state = view.state
     oldest = _age(state.oldest_ns, now_ns) or "-"
-    return (view.name, str(state.waiting), str(state.in_flight), oldest, _workers(view), _state(view))
+    counts = (str(state.waiting), str(state.in_flight), str(len(view.gate.waiting)))
+    return (view.name, *counts, oldest, _workers(view), _state(view))
 
 
 def _state(view: QueueView) -> str:
@@ -193,6 +199,16 @@ def _state(view: QueueView) -> str:
     told += [f"≤ {limits.concurrency} in flight"] if limits.concurrency else []
     told += [_rate(view)] if limits.rate else []
     return ", ".join(told) or "open"
+
+
+_MOST_PLACES = 5
+
+
+def _places(places: Sequence[TaskPlace]) -> str:
+    """Attempts at the gate, as `<run> <step>`."""
+    told = [f"{short(place.run_id)} {place.step_id}" for place in places[:_MOST_PLACES]]
+    more = [f"{len(places) - _MOST_PLACES} more"] if len(places) > _MOST_PLACES else []
+    return ", ".join([*told, *more])
 
 
 def _workers(view: QueueView) -> str:
@@ -238,8 +254,14 @@ def _document(view: QueueView) -> dict[str, Any]:
         "rate": _rate(view) or None,
         "by": limits.by,
         "reason": limits.reason,
+        "held_by": [_place_document(place) for place in view.gate.out],
+        "in_line": [_place_document(place) for place in view.gate.waiting],
         "steps": list(view.steps),
     }
+
+
+def _place_document(place: TaskPlace) -> dict[str, Any]:
+    return {"run_id": place.run_id, "step_id": place.step_id, "attempt": place.attempt}
 
 
 def _say(document: dict[str, Any], line: str) -> None:

@@ -13,6 +13,8 @@ from dagnats.cli.option import current
 from dagnats.cli.output import emit, paint, say
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from dagnats.runtime.serve import Serving
 
 
@@ -36,6 +38,13 @@ def serve(
         "default: a power cut can cost that much. With --server, what that server is set to.",
         show_default=False,
     ),
+    retention: str = typer.Option(
+        "30d",
+        "--retention",
+        metavar="AGE",
+        envvar="DAGNATS_RETENTION",
+        help="How long ended runs are kept, at most a million of them; 'off' keeps all for ever.",
+    ),
 ) -> None:
     """Start a NATS server of our own and the engine. With --server, only the engine, on that server.
 
@@ -45,7 +54,7 @@ def serve(
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    run_long(_serve(port, _checked(sync)))
+    run_long(_serve(port, _checked(sync), _age(retention)))
 
 
 def _checked(sync: str) -> str:
@@ -62,11 +71,23 @@ def _checked(sync: str) -> str:
     return format_duration(interval)
 
 
-async def _serve(port: int | None, sync: str) -> None:
+def _age(retention: str) -> timedelta | None:
+    from dagnats.model.duration import parse_duration
+
+    if retention == "off":
+        return None
+    try:
+        return parse_duration(retention)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; or 'off'", param_hint="--retention") from None
+
+
+async def _serve(port: int | None, sync: str, age: timedelta | None) -> None:
     import asyncio
 
     from dagnats.cli.interrupt import interrupts
     from dagnats.runtime.local import data_dir
+    from dagnats.runtime.retention import Keep
     from dagnats.runtime.serve import serve as serve_until
 
     stop = asyncio.Event()
@@ -78,6 +99,7 @@ async def _serve(port: int | None, sync: str) -> None:
                 url=named_server(),
                 token=named_token(),
                 sync=sync,
+                keep=Keep(age=age) if age is not None else None,
                 ready=_announce,
                 stop=stop,
             )

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from dagnats.client.run import RunHandle
 from dagnats.client.scan import pages, views
-from dagnats.client.start import begin, check_input, is_held, key_of
+from dagnats.client.start import begin, check_input, key_of, new_id
 from dagnats.errors import ConflictError, DagnatsError, InputError, NotFoundError, Problem
 from dagnats.model.event import Start
+from dagnats.model.json import compact
 from dagnats.model.run import ENDED
+from dagnats.runtime.blob import carried
+from dagnats.runtime.limit import is_held
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -137,15 +140,19 @@ async def start_all(
     """Start a run for each input that `check_inputs` has passed, under the id at the same place ("" for a new one)."""
     import msgspec
 
-    held = await is_held(ports, definition.name)
+    await ports.definitions.add_version(definition.name, definition.identity, compact(definition.content()))
+    held = await is_held(ports.log, definition.name)
 
     async def one(pair: tuple[bytes, str]) -> Done:
-        data, run_id = pair
-        start = Start(workflow=definition.name, def_hash=definition.identity, input=msgspec.Raw(data), held=held, by=by)
+        data, run_id = pair[0], new_id(pair[1])
         try:
-            begun = await begin(ports, start, run_id=run_id, key=key_of(definition, data, ""))
+            key = key_of(definition, data, "")
+            owner = await ports.claims.claim(key, run_id) if key else run_id
+            carries = msgspec.Raw(await carried(ports, owner, data, what="the run's input"))
+            start = Start(workflow=definition.name, def_hash=definition.identity, input=carries, held=held, by=by)
+            begun = await begin(ports, start, run_id=owner, any_will_do=owner != run_id)
         except DagnatsError as error:
             return Done(run_id, problem=str(error))
-        return Done(begun.run_id, is_new=begun.seq > 0)
+        return Done(owner, is_new=begun > 0)
 
     return await paced(zip(inputs, run_ids, strict=True), one)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
 from dagnats.client.run import RunHandle, json_bytes
-from dagnats.client.start import begin, check_input, is_held, key_of
+from dagnats.client.start import begin, check_input, key_of, new_id
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError
 from dagnats.model.check import advice, load_definition
@@ -18,6 +18,8 @@ from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import Start, WorkflowStarted
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.json import compact
+from dagnats.runtime.blob import carried
+from dagnats.runtime.limit import is_held
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 SHORTEST_PREFIX = 8
 _MOST_NAMED = 10
+_HELD_S = 12 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class AsyncClient(Operator):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._ports = connection.ports
+        self._held: dict[tuple[str, str], float] = {}  # versions, and when each was last known to be renewed
 
     async def close(self) -> None:
         """Close the connection."""
@@ -148,6 +152,8 @@ class AsyncClient(Operator):
             action: Literal["created", "updated"] = "created" if stored is None else "updated"
             if dry_run:
                 return Registration(definition.name, identity, action, definition, previous)
+            if previous is not None:  # runs that are being started by it go on needing it
+                await definitions.add_version(previous.name, previous.identity, compact(previous.content()))
             # The version first: a run that is started by the name must find it.
             await definitions.add_version(definition.name, identity, compact(definition.content()))
             try:
@@ -175,7 +181,7 @@ class AsyncClient(Operator):
         """
         newest = (await self.workflow(name)).identity
         found = await self._ports.definitions.versions(name)
-        stored = sorted(found.values(), key=lambda one: one.revision, reverse=True)
+        stored = sorted(found.values(), key=lambda one: (one.time_ns, one.revision), reverse=True)
         read = [(definition, one.time_ns) for one in stored if (definition := _readable(one)) is not None]
         return [Version(definition, time_ns, definition.identity == newest) for definition, time_ns in read]
 
@@ -232,6 +238,7 @@ class AsyncClient(Operator):
             InputError: The input breaks the workflow's `input_schema`, or has no idempotency key; nothing was stored.
             ConflictError: The run id is taken by a run of another workflow or input.
             CodecError: The input has no JSON form.
+            RefusedError: The input is larger than 64 MiB, or has a key that DagNats keeps for itself.
         """
         definition = await self.workflow(_name(workflow))
         return await self.start_json(
@@ -252,20 +259,31 @@ class AsyncClient(Operator):
         """Start a run of a registered definition with input that is JSON already. Raises like `start`."""
         import msgspec
 
-        data = input or b"null"
+        data, run_id = input or b"null", new_id(run_id)
         check_input(definition, data)
         key = key_of(definition, data, idempotency_key)
+        run_at_ns = start_instant(at, now_ns=self._ports.clock.now_ns()) if at is not None else 0
+        await self._hold(definition)
+        # Whoever has claimed the key may have stopped before its start was stored: then ours takes its place.
+        owner = await self._ports.claims.claim(key, run_id) if key else run_id
         start = Start(
             workflow=definition.name,
             def_hash=definition.identity,
-            input=msgspec.Raw(data),
+            input=msgspec.Raw(await carried(self._ports, owner, data, what="the run's input")),
             labels=dict(labels or {}),
-            run_at_ns=start_instant(at, now_ns=self._ports.clock.now_ns()) if at is not None else 0,
-            held=await is_held(self._ports, definition.name),
+            run_at_ns=run_at_ns,
+            held=await is_held(self._ports.log, definition.name),
             by=by,
         )
-        begun = await begin(self._ports, start, run_id=run_id, key=key)
-        return RunHandle(self._ports, begun.run_id, begun=begun.seq)
+        begun = await begin(self._ports, start, run_id=owner, any_will_do=owner != run_id)
+        return RunHandle(self._ports, owner, begun=begun)
+
+    async def _hold(self, definition: WorkflowDef) -> None:
+        """Have the version stored that a run is about to be pinned to, and keep it from being removed."""
+        key, now_s = (definition.name, definition.identity), asyncio.get_running_loop().time()
+        if now_s - self._held.get(key, -_HELD_S) >= _HELD_S:
+            await self._ports.definitions.add_version(*key, compact(definition.content()))
+            self._held[key] = now_s
 
     async def run(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> Any:
         """Start a run and wait for its output. Raises like `start` and `RunHandle.result`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from dagnats.client import bulk, letter, queue
 from dagnats.client.bulk import Done, Live, Mode
@@ -15,7 +15,8 @@ from dagnats.client.verify import mend, verify
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import DagnatsError, NotFoundError
 from dagnats.model.duration import duration_nanos, parse_duration
-from dagnats.model.identifier import near
+from dagnats.model.identifier import EVENT, near
+from dagnats.runtime.limit import workflow_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.ports import Ports
 
 _CHUNK = 256
+_EVENT = re.compile(EVENT)
 
 
 class Operator:
@@ -259,13 +261,11 @@ class Operator:
             ConflictError: It is paused already.
         """
         await self.queue(task)
-        await queue.say_of_task(
-            self._ports, task, lambda fact: queue.paused(fact, f"queue {task!r}", by=by, reason=reason)
-        )
+        await queue.pause_task(self._ports, task, by=by, reason=reason)
 
     async def resume_queue(self, task: str, *, by: str = "") -> None:
         """Let a paused queue go on. Raises ConflictError when it is not paused."""
-        await queue.say_of_task(self._ports, task, lambda fact: queue.resumed(fact, f"queue {task!r}", by=by))
+        await queue.resume_task(self._ports, task, by=by)
 
     async def limit_queue(
         self,
@@ -288,17 +288,17 @@ class Operator:
             reason: Why.
         """
         await self.queue(task)
-        changes: dict[str, Any] = {name: value for name, value in (("by", by), ("reason", reason)) if value}
+        changes: dict[str, int] = {}
         if concurrency is not None:
             changes["concurrency"] = queue.positive("concurrency", concurrency)
         if rate is not None:
             changes["rate"] = queue.positive("rate", rate)
             changes["period_ns"] = _period_ns(period) if rate else 0
-        return await queue.say_of_task(self._ports, task, lambda fact: msgspec.structs.replace(fact, **changes))
+        return await queue.change_task(self._ports, task, by=by, reason=reason, **changes)
 
     async def workflow_limits(self, workflow: str) -> WorkflowLimited:
         """What operators have said of a workflow."""
-        return await queue.workflow_limits(self._ports, workflow)
+        return await workflow_limit(self._ports.log, workflow)
 
     async def pause_workflow(self, workflow: str, reason: str = "", *, by: str = "") -> None:
         """Let no run of a workflow begin until it is resumed. Runs that have begun go on.
@@ -308,15 +308,11 @@ class Operator:
             ConflictError: It is paused already.
         """
         await self.workflow(workflow)
-        await queue.say_of_workflow(
-            self._ports, workflow, lambda fact: queue.paused(fact, f"workflow {workflow!r}", by=by, reason=reason)
-        )
+        await queue.pause_workflow(self._ports, workflow, by=by, reason=reason)
 
     async def resume_workflow(self, workflow: str, *, by: str = "") -> None:
         """Let runs of a paused workflow begin. Raises ConflictError when it is not paused."""
-        await queue.say_of_workflow(
-            self._ports, workflow, lambda fact: queue.resumed(fact, f"workflow {workflow!r}", by=by)
-        )
+        await queue.resume_workflow(self._ports, workflow, by=by)
 
     async def limit_workflow(self, workflow: str, max_runs: int, *, by: str = "", reason: str = "") -> WorkflowLimited:
         """Let at most `max_runs` runs of a workflow go on at a time; 0 for what its definition says.
@@ -325,9 +321,32 @@ class Operator:
             NotFoundError: No such workflow is registered.
         """
         await self.workflow(workflow)
-        changes: dict[str, Any] = {name: value for name, value in (("by", by), ("reason", reason)) if value}
-        changes["max_runs"] = queue.positive("max_runs", max_runs)
-        return await queue.say_of_workflow(self._ports, workflow, lambda fact: msgspec.structs.replace(fact, **changes))
+        most = queue.positive("max_runs", max_runs)
+        return await queue.change_workflow(self._ports, workflow, most, by=by, reason=reason)
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    async def publish_event(self, type: str, body: Any = None, *, id: str = "") -> int:
+        """Publish an event, for whatever waits for it, and give its place.
+
+        Args:
+            type: Its type: `payment.completed`.
+            body: Anything with a JSON form.
+            id: Chosen by the caller, to make it repeatable for as long as the server remembers ids.
+
+        Raises:
+            DagnatsError: The type cannot be published.
+        """
+        return await self.publish_event_json(type, json_bytes(body), id=id)
+
+    async def publish_event_json(self, type: str, body: bytes, *, id: str = "") -> int:
+        """`publish_event` with a body that is JSON already."""
+        if _EVENT.fullmatch(type) is None:
+            raise DagnatsError(
+                f"{type!r} cannot be an event's type", hint="write words joined by dots: payment.completed"
+            )
+        receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
+        return receipt.seq
 
     # -- is it all as the log says ---------------------------------------------------------------------------
 

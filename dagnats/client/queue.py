@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from dagnats.client.stamp import stamp
-from dagnats.errors import ConflictError, DagnatsError, DecodeError
-from dagnats.model.ops import (
-    TaskLimited,
-    WorkflowLimited,
-    decode_fact,
-    encode_fact,
-    task_history,
-    workflow_history,
-)
+from dagnats.errors import ConflictError, DagnatsError
+from dagnats.model.instant import rfc3339
+from dagnats.runtime.limit import gate_view, limit_task, limit_workflow, task_limit, workflow_limit
 from dagnats.runtime.ports import QueueState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from dagnats.model.definition import WorkflowDef
+    from dagnats.model.ops import TaskLimited, WorkflowLimited
+    from dagnats.runtime.core.gate.view import TaskGateView
     from dagnats.runtime.ports import Ports
-
-FactT = TypeVar("FactT", TaskLimited, WorkflowLimited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +27,13 @@ class QueueView:
     Attributes:
         state: What is in it, and who takes from it.
         limits: What an operator has said of it.
+        gate: Who has its slots, and who waits for one: as of the engine's stored position.
         steps: The steps that put tasks into it, as `<workflow>.<step>`.
     """
 
     state: QueueState
     limits: TaskLimited
+    gate: TaskGateView
     steps: tuple[str, ...]
 
     @property
@@ -58,48 +51,57 @@ async def queue_views(ports: Ports, definitions: Iterable[WorkflowDef]) -> list[
                 steps.setdefault(name, []).append(f"{definition.name}.{step.id}")
     states = {state.name: state for state in await ports.tasks.overview()}
     names = sorted({*steps, *states})
-    limits = await asyncio.gather(*(task_limits(ports, name) for name in names))
+    limits = await asyncio.gather(*(task_limit(ports.log, name) for name in names))
+    gates = await gate_view(ports)
     empty = QueueState("", 0, 0, 0, 0.0, 0, 0)
     return [
-        QueueView(states.get(name, empty._replace(name=name)), limit, tuple(steps.get(name, ())))
+        QueueView(states.get(name, empty._replace(name=name)), limit, gates.task(name), tuple(steps.get(name, ())))
         for name, limit in zip(names, limits, strict=True)
     ]
 
 
-async def task_limits(ports: Ports, task: str) -> TaskLimited:
-    """What an operator has said of a task type."""
-    return (await _newest(ports, task_history(task), TaskLimited(task=task)))[0]
+async def pause_task(ports: Ports, task: str, *, by: str, reason: str) -> None:
+    """Hand out no task of a type. Raises ConflictError when it is so already."""
+    if (await task_limit(ports.log, task)).paused:
+        raise ConflictError(f"queue {task!r} is paused already", hint=f"`dagnats queue resume {task}` lets it go on")
+    await limit_task(ports.log, task, paused=True, by=by, reason=reason, timestamp=_now(ports))
 
 
-async def workflow_limits(ports: Ports, workflow: str) -> WorkflowLimited:
-    """What an operator has said of a workflow."""
-    return (await _newest(ports, workflow_history(workflow), WorkflowLimited(workflow=workflow)))[0]
+async def resume_task(ports: Ports, task: str, *, by: str) -> None:
+    """Hand out tasks of a type again. Raises ConflictError when nobody has stopped it."""
+    if not (await task_limit(ports.log, task)).paused:
+        raise ConflictError(f"queue {task!r} is not paused")
+    await limit_task(ports.log, task, paused=False, by=by, timestamp=_now(ports))
 
 
-async def say_of_task(ports: Ports, task: str, change: Callable[[TaskLimited], TaskLimited]) -> TaskLimited:
-    """Change what holds for a task type. Raises what `change` raises."""
-    return await _say(ports, task_history(task), TaskLimited(task=task), change)
+async def change_task(ports: Ports, task: str, *, by: str, reason: str, **changes: int) -> TaskLimited:
+    """Limit a task type; why it is paused, if it is, stays."""
+    before = await task_limit(ports.log, task)
+    by, reason = by or before.by, reason or before.reason
+    return await limit_task(ports.log, task, by=by, reason=reason, timestamp=_now(ports), **changes)
 
 
-async def say_of_workflow(
-    ports: Ports, workflow: str, change: Callable[[WorkflowLimited], WorkflowLimited]
-) -> WorkflowLimited:
-    """Change what holds for a workflow. Raises what `change` raises."""
-    return await _say(ports, workflow_history(workflow), WorkflowLimited(workflow=workflow), change)
+async def pause_workflow(ports: Ports, workflow: str, *, by: str, reason: str) -> None:
+    """Let no run of a workflow begin. Raises ConflictError when it is so already."""
+    if (await workflow_limit(ports.log, workflow)).paused:
+        raise ConflictError(
+            f"workflow {workflow!r} is paused already", hint=f"`dagnats workflow resume {workflow}` lets it go on"
+        )
+    await limit_workflow(ports.log, workflow, paused=True, by=by, reason=reason, timestamp=_now(ports))
 
 
-def paused(fact: FactT, name: str, *, by: str, reason: str) -> FactT:
-    """`fact` with a pause."""
-    if fact.paused:
-        raise ConflictError(f"{name} is paused already", hint="resume it to let it go on")
-    return msgspec.structs.replace(fact, paused=True, by=by, reason=reason)
+async def resume_workflow(ports: Ports, workflow: str, *, by: str) -> None:
+    """Let runs of a workflow begin again. Raises ConflictError when nobody has stopped it."""
+    if not (await workflow_limit(ports.log, workflow)).paused:
+        raise ConflictError(f"workflow {workflow!r} is not paused")
+    await limit_workflow(ports.log, workflow, paused=False, by=by, timestamp=_now(ports))
 
 
-def resumed(fact: FactT, name: str, *, by: str) -> FactT:
-    """`fact` without its pause."""
-    if not fact.paused:
-        raise ConflictError(f"{name} is not paused")
-    return msgspec.structs.replace(fact, paused=False, by=by, reason="")
+async def change_workflow(ports: Ports, workflow: str, max_runs: int, *, by: str, reason: str) -> WorkflowLimited:
+    """Limit a workflow; why it is paused, if it is, stays."""
+    before = await workflow_limit(ports.log, workflow)
+    by, reason = by or before.by, reason or before.reason
+    return await limit_workflow(ports.log, workflow, max_runs=max_runs, by=by, reason=reason, timestamp=_now(ports))
 
 
 def positive(what: str, count: int) -> int:
@@ -109,29 +111,5 @@ def positive(what: str, count: int) -> int:
     return count
 
 
-async def _say(ports: Ports, history: str, nothing: FactT, change: Callable[[FactT], FactT]) -> FactT:
-    mark = stamp(ports.clock)
-    while True:
-        fact, last = await _newest(ports, history, nothing)
-        new = msgspec.structs.replace(change(fact), timestamp=mark["timestamp"])
-        try:
-            await ports.log.append_after(history, encode_fact(new), id=f"{history}.{mark['trace_parent']}", last=last)
-        except ConflictError:
-            if (await _newest(ports, history, nothing))[0] == new:
-                return new  # ours, from a try whose answer was lost
-            continue
-        return new
-
-
-async def _newest(ports: Ports, history: str, nothing: FactT) -> tuple[FactT, int]:
-    """What was said last, and its place."""
-    entries = await ports.log.read(history)
-    last = entries[-1].seq if entries else 0
-    for entry in reversed(entries):
-        try:
-            fact = decode_fact(entry.data)
-        except DecodeError:
-            continue
-        if isinstance(fact, type(nothing)):
-            return fact, last
-    return nothing, last
+def _now(ports: Ports) -> str:
+    return rfc3339(ports.clock.now_ns())

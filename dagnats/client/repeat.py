@@ -5,44 +5,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.errors import ConflictError, NotFoundError
-from dagnats.model.event import NOTHING, Start
+from dagnats.model.event import Start
 from dagnats.model.identifier import near
 from dagnats.model.json import NULL
 
 if TYPE_CHECKING:
-    import msgspec
-
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.run import Run
     from dagnats.runtime.core.graph import Graph
 
 
-def rerun(definition: WorkflowDef, old: Graph, run: Run, input: msgspec.Raw = NOTHING, *, by: str = "") -> Start:
+def rerun(definition: WorkflowDef, old: Graph, run: Run, *, by: str = "") -> Start:
     """The start of a run that repeats `run` from its beginning.
 
     Args:
         definition: The one to follow.
         old: What `run` followed.
-        input: Instead of its own input.
     """
     return Start(
         workflow=definition.name,
         def_hash=definition.identity,
-        input=input or run.input,
+        input=run.input,
         labels=_own_labels(old, run),
         retry_of=run.run_id,
         by=by,
     )
 
 
-def fork(graph: Graph, old: Graph, run: Run, from_step: str, input: msgspec.Raw = NOTHING, *, by: str = "") -> Start:
+def fork(graph: Graph, old: Graph, run: Run, from_step: str, *, by: str = "") -> Start:
     """The start of a run that begins at a step, and takes the outputs of all that does not depend on it from `run`.
 
     Args:
         graph: The definition to follow.
         old: What `run` followed.
         from_step: Where it begins.
-        input: Instead of the run's own input.
 
     Raises:
         NotFoundError: The definition has no such step.
@@ -62,7 +58,7 @@ def fork(graph: Graph, old: Graph, run: Run, from_step: str, input: msgspec.Raw 
     return Start(
         workflow=graph.name,
         def_hash=graph.identity,
-        input=input or run.input,
+        input=run.input,
         labels=_own_labels(old, run),
         forked_from=run.run_id,
         outputs=outputs,

@@ -10,7 +10,7 @@ import msgspec
 
 from dagnats.client import order, repeat
 from dagnats.client.stamp import stamp
-from dagnats.client.start import begin, check_input, is_held
+from dagnats.client.start import begin, check_input, new_id
 from dagnats.client.view import EventView, RunView, event_view, run_view
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import (
@@ -18,6 +18,7 @@ from dagnats.errors import (
     DagnatsError,
     DecodeError,
     NotFoundError,
+    RefusedError,
     ResultTimeout,
     RunCancelled,
     RunCompensated,
@@ -40,10 +41,15 @@ from dagnats.model.event import (
     decode_event,
     encode_event,
 )
+from dagnats.model.json import compact
 from dagnats.model.run import Run, RunStatus
+from dagnats.runtime.approval import KEY as APPROVAL_KEY
+from dagnats.runtime.approval import is_approval_token
+from dagnats.runtime.blob import carried, fill, filled, moved, offloaded, resolved, shown
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph, graph_of
+from dagnats.runtime.limit import is_held
 from dagnats.runtime.recall import Recalled, recall
 from dagnats.runtime.record import decoded
 
@@ -51,11 +57,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from dagnats.model.definition import WorkflowDef
-    from dagnats.model.event import AnyEvent, Start
+    from dagnats.model.event import AnyEvent, ApprovalGranted, ApprovalRejected, Start
     from dagnats.runtime.ports import Ports
 
 T = TypeVar("T")
 OrderT = TypeVar("OrderT", bound="AnyEvent")
+AnswerT = TypeVar("AnswerT", "ApprovalGranted", "ApprovalRejected")
 
 _AT_ONCE_S = 0.002
 
@@ -91,11 +98,12 @@ class RunHandle:
             NotFoundError: There is no such run.
         """
         graph, run = await self._fold()
+        await fill(self._ports, run)
         return run_view(graph, run)
 
     async def history(self) -> list[EventView]:
         """All its events so far. Raises NotFoundError."""
-        return [event_view(record) for record in await self._records()]
+        return [event_view(await shown(self._ports, record)) for record in await self._records()]
 
     async def events(self, *, after: int = 0) -> AsyncIterator[EventView]:
         """Its events with sequences above `after`, then those that follow, up to and including its last.
@@ -105,7 +113,7 @@ class RunHandle:
         """
         async for record, _ in self._follow():
             if record.seq > after:
-                yield event_view(record)
+                yield event_view(await shown(self._ports, record))
 
     @overload
     async def result(self, *, timeout: timedelta | str | None = None) -> Any: ...
@@ -123,12 +131,13 @@ class RunHandle:
             RunFailed, RunCompensated, RunCancelled: It ended another way, with the failing step's error.
             ResultTimeout: It has not ended; it goes on.
             CodecError: The output does not fit `type`.
+            BlobLost: The output was too large for an event, and is not stored any more.
             NotFoundError: There is no such run.
         """
         status, outcome = await self._end(timeout)
         if status != "completed":
             raise _ERRORS[status](self.run_id, step=outcome.step_id, error=outcome.error)
-        return codec_for(type).decode(bytes(outcome.output))
+        return codec_for(type).decode(await resolved(self._ports, bytes(outcome.output)))
 
     async def wait(self, *, timeout: timedelta | str | None = None) -> RunView:
         """The run once it has ended, whatever way. Raises NotFoundError and ResultTimeout, like `result`."""
@@ -183,31 +192,42 @@ class RunHandle:
         """Send it a signal whose value is JSON already."""
         await self._tell(lambda _, run: order.signal(run, name, payload))
 
-    async def approve(self, step: str = "", answer: Any = None, *, by: str = "") -> str:
+    async def approve(self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "") -> str:
         """Answer an approval with yes, and give the step it was.
 
         Args:
             step: The approval; may be left out when the run waits for one only.
             answer: The answer's members: they become part of the step's output.
+            token: What the people who were asked were told; it has to be right when it is given.
             by: Who answers.
 
         Raises:
             ConflictError: The step does not wait for an approval, or not any more.
             InputError: The answer does not fit the approval's form.
+            RefusedError: The token answers something else.
         """
+        key = await self._approval_key(token)
         data = json_bytes(answer) if answer is not None else b""
         event = await self._tell(
-            lambda graph, run: order.approve(graph, run, step or order.asked(graph, run), data, by=by)
+            lambda graph, run: _proven(
+                order.approve(graph, run, step or order.asked(graph, run), data, by=by), key, token
+            )
         )
         return event.step_id
 
-    async def reject(self, step: str = "", answer: Any = None, *, by: str = "") -> str:
+    async def reject(self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "") -> str:
         """Answer an approval with no, which fails its step, and give the step. Raises like `approve`."""
+        key = await self._approval_key(token)
         data = json_bytes(answer) if answer is not None else b""
         event = await self._tell(
-            lambda graph, run: order.reject(graph, run, step or order.asked(graph, run), data, by=by)
+            lambda graph, run: _proven(
+                order.reject(graph, run, step or order.asked(graph, run), data, by=by), key, token
+            )
         )
         return event.step_id
+
+    async def _approval_key(self, token: str | None) -> bytes:
+        return await self._ports.secrets.key(APPROVAL_KEY) if token is not None else b""
 
     async def complete_wait(self, step: str, body: Any = None) -> None:
         """Give a step the event that it waits for, by hand. Raises ConflictError when it waits for none."""
@@ -248,8 +268,8 @@ class RunHandle:
         if stored is None:
             raise NotFoundError("workflow", run.workflow_id, hint="it is not registered any more")
         definition = load_definition(stored.data)
-        start = repeat.rerun(definition, old, run, msgspec.Raw(input), by=by)
-        return await self._begin(definition, start, run_id=run_id)
+        start = repeat.rerun(definition, old, run, by=by)
+        return await self._begin(definition, start, input, run_id=run_id)
 
     async def fork(self, from_step: str, input: Any = None, *, latest: bool = False, by: str = "") -> RunHandle:
         """Start a new run at a step; what does not depend on that step and has completed here is taken over.
@@ -279,14 +299,27 @@ class RunHandle:
         if data is None:
             raise NotFoundError("workflow", name, hint="" if latest else "the newest definition is taken with `latest`")
         definition = load_definition(data)
-        start = repeat.fork(Graph(definition), old, run, from_step, msgspec.Raw(input), by=by)
-        return await self._begin(definition, start)
+        start = repeat.fork(Graph(definition), old, run, from_step, by=by)
+        return await self._begin(definition, start, input)
 
-    async def _begin(self, definition: WorkflowDef, start: Start, *, run_id: str = "") -> RunHandle:
-        check_input(definition, bytes(start.input))
-        held = await is_held(self._ports, definition.name)
-        begun = await begin(self._ports, msgspec.structs.replace(start, held=held), run_id=run_id)
-        return RunHandle(self._ports, begun.run_id, begun=begun.seq)
+    async def _begin(self, definition: WorkflowDef, start: Start, given: bytes, *, run_id: str = "") -> RunHandle:
+        """Start a run that takes over what this one has; `given` is its input when that is not this run's."""
+        ports, run_id = self._ports, new_id(run_id)
+        check_input(definition, given or await resolved(ports, bytes(start.input)))
+        await ports.definitions.add_version(definition.name, definition.identity, compact(definition.content()))
+        data = await self._passed_on(run_id, start.input)
+        if given:
+            data = msgspec.Raw(await carried(ports, run_id, given, what="the run's input"))
+        outputs = {step_id: await self._passed_on(run_id, output) for step_id, output in start.outputs.items()}
+        held = await is_held(ports.log, definition.name)
+        start = msgspec.structs.replace(start, input=data, outputs=outputs, held=held)
+        begun = await begin(ports, start, run_id=run_id)
+        return RunHandle(ports, run_id, begun=begun)
+
+    async def _passed_on(self, run_id: str, payload: msgspec.Raw) -> msgspec.Raw:
+        """A payload of this run's, for another one: what it refers to lies under that one then."""
+        data = await moved(self._ports, run_id, bytes(payload) or b"null")
+        return msgspec.Raw(await offloaded(self._ports, run_id, data, what="what is taken over"))
 
     async def _tell(self, decide: Callable[[Graph, Run], OrderT]) -> OrderT:
         """Append what `decide` makes of the run as it is; ask it again whenever another event was first.
@@ -317,7 +350,7 @@ class RunHandle:
         entry = await self._ports.log.at(seq)
         if entry is not None:
             tick = TimerFired(run_id=self.run_id, due_ns=0)
-            decide(graph, _moved(graph, run, Record(seq, entry.time_ns, tick)))
+            decide(graph, await self._moved(graph, run, Record(seq, entry.time_ns, tick)))
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -350,8 +383,9 @@ class RunHandle:
         if recalled.run is None and not recalled.later:
             raise NotFoundError("run", self.run_id)
         graph = await (self._graph(recalled.later[0]) if recalled.run is None else self._graph_of(recalled.run))
+        later = [await filled(self._ports, graph, record) for record in recalled.later]
         try:
-            run = fold(graph, recalled.later, recalled.run)
+            run = fold(graph, later, recalled.run)
         except Exception as error:
             raise _parked(self.run_id, error) from error
         assert run is not None, "a history that begins with a start gives a run"
@@ -364,16 +398,25 @@ class RunHandle:
         run: Run | None = None
         reopened = max((record.seq for record in records if isinstance(record.event, WorkflowReopened)), default=0)
         for record in records:
-            run = _moved(graph, run, record)
+            run = await self._moved(graph, run, record)
             yield record, run
             if run.ended and record.seq > reopened:
                 return
         async for entry in self._ports.log.watch(self.run_id, after=records[-1].seq):
             for record in decoded([entry]):
-                run = _moved(graph, run, record)
+                run = await self._moved(graph, run, record)
                 yield record, run
                 if run.ended:
                     return
+
+    async def _moved(self, graph: Graph, run: Run | None, record: Record) -> Run:
+        record = await filled(self._ports, graph, record)
+        try:
+            run = advance(graph, run, record).run
+        except Exception as error:
+            raise _parked(self.run_id, error) from error
+        assert run is not None, "a history that begins with a start gives a run"
+        return run
 
     async def _ended(self, event: TerminalEvent) -> tuple[RunStatus, Outcome] | None:
         """How the run ended, if it has: a terminal event need not be the last word."""
@@ -404,20 +447,21 @@ class RunHandle:
             raise ResultTimeout(self.run_id, limit) from None
 
 
-def _moved(graph: Graph, run: Run | None, record: Record) -> Run:
-    try:
-        run = advance(graph, run, record).run
-    except Exception as error:
-        raise _parked(record.event.run_id, error) from error
-    assert run is not None, "a history that begins with a start gives a run"
-    return run
-
-
 def _parked(run_id: str, error: Exception) -> DagnatsError:
     return DagnatsError(
         f"run {run_id} is parked: DagNats cannot decide one of its events ({type(error).__name__}: {error})",
         hint="this is a fault of DagNats; the run goes on under a version that has it fixed. `dagnats run events` "
         "shows its history",
+    )
+
+
+def _proven(answer: AnswerT, key: bytes, token: str | None) -> AnswerT:
+    """The answer, when the token, if one is given, is for it. Raises RefusedError."""
+    if token is None or is_approval_token(key, answer.run_id, answer.step_id, answer.attempt_number, token):
+        return answer
+    raise RefusedError(
+        f"the token does not answer approval {answer.step_id!r} of run {answer.run_id}",
+        hint="each attempt has a token of its own: use the newest one that was sent",
     )
 
 

@@ -7,35 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dagnats.client.stamp import stamp
-from dagnats.errors import ConflictError, DagnatsError, DecodeError, InputError, Problem
+from dagnats.errors import ConflictError, DagnatsError, InputError, Problem
 from dagnats.model.event import Start, WorkflowStarted, encode_event
 from dagnats.model.identifier import is_run_id
-from dagnats.model.ops import WorkflowLimited, decode_fact, workflow_history
 from dagnats.model.payload import payload_problems
+from dagnats.runtime.blob import resolved
 from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
 from dagnats.runtime.record import decoded as events_of
 
 if TYPE_CHECKING:
     from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.ports import Ports
-
-
-class Begun(NamedTuple):
-    """What a start led to.
-
-    Attributes:
-        run_id: The run.
-        seq: The start's sequence; 0 when the run had begun before.
-    """
-
-    run_id: str
-    seq: int
 
 
 def check_input(definition: WorkflowDef, data: bytes) -> None:
@@ -78,44 +65,35 @@ def _found(path: str, data: bytes) -> str:
     return text_of(value)
 
 
-async def is_held(ports: Ports, workflow: str) -> bool:
-    """Whether an operator has paused or limited a workflow: then its runs have to be admitted."""
-    for entry in reversed(await ports.log.read(workflow_history(workflow))):
-        with suppress(DecodeError):
-            fact = decode_fact(entry.data)
-            return isinstance(fact, WorkflowLimited) and not fact.is_idle
-    return False
+def new_id(given: str) -> str:
+    """The id of a run to be started: the one given, or a new one. Raises DagnatsError for one that cannot be."""
+    if given and not is_run_id(given):
+        raise DagnatsError(f"{given!r} cannot name a run", hint="use letters, digits, '_' and '-', at most 128 of them")
+    return given or secrets.token_hex(16)
 
 
-async def begin(ports: Ports, start: Start, *, run_id: str = "", key: str = "") -> Begun:
-    """Append a run's start.
+async def begin(ports: Ports, start: Start, *, run_id: str, any_will_do: bool = False) -> int:
+    """Append a run's start and give its sequence; 0 when the run had begun before.
 
     Args:
-        start: What it is started with.
-        run_id: Chosen by the caller, to make the start repeatable; made up when left out.
-        key: What `key_of` gave: a run that was started with it within a day is the one that is meant.
+        start: What it is started with; its payloads are as they travel.
+        run_id: From `new_id`, or the one that a key is claimed for.
+        any_will_do: Whether the run may have been started with something else, as under an idempotency key.
 
     Raises:
         ConflictError: The run id is taken by a run that was started differently.
     """
-    if run_id and not is_run_id(run_id):
-        raise DagnatsError(
-            f"{run_id!r} cannot name a run", hint="use letters, digits, '_' and '-', at most 128 of them"
-        )
-    run_id = run_id or secrets.token_hex(16)
-    owner = await ports.claims.claim(key, run_id) if key else run_id
-    # Whoever claimed the key may have stopped before its start was stored: then ours takes its place.
-    event = WorkflowStarted(run_id=owner, payload=start, **stamp(ports.clock))
+    event = WorkflowStarted(run_id=run_id, payload=start, **stamp(ports.clock))
     data, last = encode_event(event), 0
     while True:
         try:
-            begun = await ports.log.append_after(owner, data, id=f"{owner}.workflow.started", last=last)
+            begun = await ports.log.append_after(run_id, data, id=f"{run_id}.workflow.started", last=last)
         except ConflictError:
-            last = await _last_before(ports, owner, start, any_will_do=owner != run_id)
+            last = await _last_before(ports, run_id, start, any_will_do=any_will_do)
             if not last:
-                return Begun(owner, 0)
+                return 0
         else:
-            return Begun(owner, begun.seq)
+            return begun.seq
 
 
 async def _last_before(ports: Ports, run_id: str, wanted: Start, *, any_will_do: bool) -> int:
@@ -131,10 +109,14 @@ async def _last_before(ports: Ports, run_id: str, wanted: Start, *, any_will_do:
     there = next((event.payload for event in events if isinstance(event, WorkflowStarted)), None)
     if there is None:
         return entries[-1].seq if entries else 0
-    if any_will_do or (there.workflow == wanted.workflow and _same_json(there.input, wanted.input)):
+    if any_will_do or (there.workflow == wanted.workflow and await _are_same(ports, there.input, wanted.input)):
         return 0
     raise ConflictError(f"run {run_id} exists already and was started differently", hint="choose another run id")
 
 
-def _same_json(one: msgspec.Raw, other: msgspec.Raw) -> bool:
-    return msgspec.json.decode(bytes(one) or b"null") == msgspec.json.decode(bytes(other) or b"null")
+async def _are_same(ports: Ports, one: msgspec.Raw, other: msgspec.Raw) -> bool:
+    """Whether two inputs say the same, large ones too."""
+    if bytes(one) == bytes(other):
+        return True
+    mine, theirs = [await resolved(ports, bytes(each), lenient=True) for each in (one, other)]
+    return msgspec.json.decode(mine or b"null") == msgspec.json.decode(theirs or b"null")

@@ -14,8 +14,10 @@ from dagnats.errors import ConflictError, DecodeError
 from dagnats.model.event import Record, WorkflowStarted, decode_event
 from dagnats.model.run import Run, decode_run, encode_run
 from dagnats.model.task import decode_task
+from dagnats.runtime.blob import filled
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.graph import Graph, graph_of
+from dagnats.runtime.limit import gate_view
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
 
@@ -38,12 +40,14 @@ class Difference(NamedTuple):
         kind: `unreadable` event, missing `start`, missing `definition`, `fold` that raises, `snapshot`, `task`.
         detail: What it is.
         mendable: Whether `mend` can put it right.
+        step_id: Which step, or "".
     """
 
     run_id: str
     kind: Kind
     detail: str
     mendable: bool = False
+    step_id: str = ""
 
 
 class Verified(NamedTuple):
@@ -122,6 +126,7 @@ class _Check:
         if graph.unusable:
             found.append(Difference(run_id, "definition", graph.unusable))
         snapshot = _readable(stored)
+        records = [await filled(self._ports, graph, record) for record in records]
         try:
             run, before = _folded(graph, records, snapshot.seq if snapshot is not None else 0)
         except Exception as error:  # noqa: BLE001  # a mistake of the core's is what is looked for
@@ -144,13 +149,17 @@ class _Check:
         found: list[Difference] = []
         for step_id, state in run.steps.items():
             node = graph.node(step_id, run)
-            if node is None or not node.task or not _is_handed_out(state) or any(node.limits) or node.group:
-                continue  # a gate may hold it back, or a group's queue has it
-            tasks = [decode_task(data) for data in await self._ports.tasks.waiting(node.task, run.run_id)]
-            if not any(task.step_id == step_id and task.attempt == state.attempt for task in tasks):
+            if node is None or not node.task or not _is_handed_out(state):
+                continue
+            data = await self._ports.tasks.waiting(node.task, run.run_id, group=node.group)
+            if (step_id, state.attempt) not in [(task.step_id, task.attempt) for task in map(decode_task, data)]:
                 detail = f"step {step_id!r} is {state.status}, and attempt {state.attempt} is in no queue"
-                found.append(Difference(run.run_id, "task", detail))
-        return found
+                found.append(Difference(run.run_id, "task", detail, step_id=step_id))
+        if not found:
+            return []
+        gates = await gate_view(self._ports)
+        held = {place.step_id for _, place in gates.steps(run.run_id)}
+        return [difference for difference in found if difference.step_id not in held]
 
 
 def _is_handed_out(state: StepState) -> bool:
@@ -201,7 +210,7 @@ async def mend(ports: Ports, difference: Difference) -> bool:
         assert isinstance(start, WorkflowStarted), "only runs that can be folded have a snapshot to mend"
         name, identity = start.payload.workflow, start.payload.def_hash
         graph = graph_of(name, identity, await ports.definitions.version(name, identity))
-        run, _ = _folded(graph, records, 0)
+        run, _ = _folded(graph, [await filled(ports, graph, record) for record in records], 0)
         try:
             await ports.snapshots.save(run_id, encode_run(run), revision=stored.revision if stored is not None else 0)
         except ConflictError:

@@ -47,7 +47,7 @@ class OptionBuilder(Builder):
 
         Args:
             key: Dot path into the run's input.
-            rules: Offset in seconds for each value, -600 to 600; a lower one starts earlier.
+            rules: Offset in seconds for each value, -600 to 600; a higher one starts earlier.
             default_offset: For every other value.
         """
         offsets = text_map(rules, {})

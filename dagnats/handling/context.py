@@ -37,6 +37,8 @@ class _Context:
     attempt: int
     worker_id: str
     stop: Stop = field(default_factory=Stop, repr=False, compare=False)
+    iteration: int = 0
+    previous: Any = None
 
     @property
     def is_cancelled(self) -> bool:
@@ -60,6 +62,8 @@ class TaskContext(_Context):
         attempt: 1 for the first try; grows with every retry.
         worker_id: The worker that runs it.
         stop: The worker's; a test may set `stop.asked` to see its handler stop.
+        iteration: Which turn of an agent loop it is, from 0. It does not grow with a retry.
+        previous: What the turn before gave to `Continue`, as JSON reads; None in the first one.
         is_cancelled: Whether nobody wants the result any more: the run was cancelled, the step's time is over, the
             worker ends. The handler hears of it by `asyncio.CancelledError`, and has a while to clean up.
         logger: Bound with these ids.

@@ -42,12 +42,17 @@ HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 REFERENCE = rf"^(input|step\.(?P<step>[A-Za-z0-9][A-Za-z0-9_-]{{0,127}})\.output)\.{_KEY}(\.{_KEY})*$"
 """What an event is compared with: a dot path into the run's input or into a step's output."""
 
-_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_RUN_ID = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,127}")
 
 
 def is_run_id(text: str) -> bool:
-    """Whether `text` can name a run: one subject token. DagNats itself makes 32 lower-case hex digits."""
+    """Whether `text` can name a run: one subject token that is not reserved. DagNats makes 32 lower-case hex digits."""
     return _RUN_ID.fullmatch(text) is not None
+
+
+def is_reserved(text: str) -> bool:
+    """Whether a history by this name is no run's, but DagNats's own: `_ops.retention`."""
+    return text.startswith("_")
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:

@@ -86,7 +86,7 @@ class Priority(Part, frozen=True):
 
     key: DotPath = Field(description="Dot path into the run's input.")
     rules: Annotated[dict[str, Offset], AfterValidator(by_key)] = Field(
-        min_length=1, max_length=20, description="Offset in seconds by value, -600 to 600; a lower one starts earlier."
+        min_length=1, max_length=20, description="Offset in seconds by value, -600 to 600; a higher one starts earlier."
     )
     default_offset: Offset = Field(default=0, description="The offset of every other value.")
 

@@ -36,17 +36,27 @@ class Archive:
     Args:
         covered: Called when more of the log is covered by snapshots than before.
         aside: Where the answers are waited for.
+        upto: The last event that the stored position covers. No snapshot is ahead of it: whoever takes over folds the
+            later events into the gates, and needs the runs as they were before them.
         rest_s: How long a run has no new snapshot after one.
     """
 
     def __init__(
-        self, snapshots: Snapshots, roster: Roster, covered: Callable[[], None], aside: Aside, *, rest_s: float
+        self,
+        snapshots: Snapshots,
+        roster: Roster,
+        covered: Callable[[], None],
+        aside: Aside,
+        *,
+        upto: Callable[[], int],
+        rest_s: float,
     ) -> None:
         self._aside = aside
         self._rest_s = rest_s
         self._snapshots = snapshots
         self._roster = roster
         self._covered = covered
+        self._upto = upto
         self._next = 0.0
         self._storing = False
         self._unsaved = asyncio.Event()
@@ -69,7 +79,7 @@ class Archive:
         if now < self._next or self._storing:
             return
         self._next = now + _EVERY_S
-        seats = self._roster.take(_AT_ONCE)
+        seats = self._roster.take(_AT_ONCE, upto=self._upto())
         if seats:
             under_way = [self._send(seat) for seat in seats]
             self._storing = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from time import monotonic as monotonic
 
 
 class SystemClock:

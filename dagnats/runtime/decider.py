@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import DecodeError
 from dagnats.model.event import CORE_VERSION, Record, WorkflowStarted, decode_event
-from dagnats.model.identifier import is_run_id
+from dagnats.model.identifier import is_reserved, is_run_id
+from dagnats.model.ops import FactRecord, decode_fact, is_fact
+from dagnats.runtime.blob import BlobLost, filled, has_reference
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
 from dagnats.runtime.patience import persist
@@ -62,22 +64,31 @@ class Decider:
         self.active = 0
         """Runs that have begun and not ended."""
         self.live_from = 0
-        """From this event on nobody has decided before us: no snapshot can be ahead of it. 0: not known yet."""
+        """From this event on nobody has decided before us. 0: not known yet."""
+        self.unsaved_from = 0
+        """No snapshot can know of this event, or of later ones. 0: not known yet."""
 
     # -- a batch -----------------------------------------------------------------------------------------------
 
-    async def read(self, entries: Sequence[Entry]) -> tuple[list[Record], list[Unreadable]]:
+    async def read(self, entries: Sequence[Entry]) -> tuple[list[Record | FactRecord], list[Unreadable]]:
         """The events in a batch, with everything in memory that deciding them takes."""
-        records: list[Record] = []
+        records: list[Record | FactRecord] = []
         poison: list[Unreadable] = []
+        heavy: list[int] = []
         new: set[str] = set()
         wanted: dict[str, int] = {}
         for entry in entries:
-            seq, time_ns, run_id, _, first = entry
+            seq, time_ns, run_id, data, first = entry
+            if is_reserved(run_id):
+                _read_fact(entry, records, poison)
+                continue
             try:
                 records.append(Record(seq, time_ns, _event_of(entry)))
             except DecodeError as error:
                 poison.append(Unreadable(entry, error))
+            else:
+                if has_reference(data):
+                    heavy.append(len(records) - 1)
             if first:
                 new.add(run_id)
             elif run_id not in new and self._is_unknown(run_id):
@@ -85,7 +96,29 @@ class Decider:
         if wanted:
             await asyncio.gather(*(self._load(run_id, seq) for run_id, seq in wanted.items()))
         await self._load_definitions(records)
+        if heavy:
+            await self._fill(records, heavy)
         return records, poison
+
+    async def _fill(self, records: list[Record | FactRecord], heavy: Iterable[int]) -> None:
+        """Give events their payloads where deciding looks into them; without them, their runs are parked."""
+        events = (record.event for record in records if isinstance(record, Record))
+        hashes = {event.run_id: event.payload.def_hash for event in events if isinstance(event, WorkflowStarted)}
+        for at in heavy:
+            record = records[at]
+            assert isinstance(record, Record), "facts have no payloads"
+            run_id = record.event.run_id
+            seat = self._roster.seat(run_id)
+            identity = seat.run.def_hash if seat is not None else hashes.get(run_id)
+            if identity is None:
+                continue
+            try:
+                records[at] = await self._filled(self._graphs[identity], record)
+            except BlobLost as lost:
+                self._unloadable[run_id] = lost
+
+    async def _filled(self, graph: Graph, record: Record) -> Record:
+        return await persist(lambda: filled(self._ports, graph, record))
 
     def decide(self, record: Record) -> Decision | Undecidable | None:
         """What an event leads to; None when it concerns no run, or one that is parked."""
@@ -152,7 +185,7 @@ class Decider:
 
     async def _load(self, run_id: str, before: int) -> None:
         """Have a run in memory as it was before event `before`, unless that was its first."""
-        ahead_from = before if self.live_from and before >= self.live_from else 0
+        ahead_from = before if self.unsaved_from and before >= self.unsaved_from else 0
         recalled = await persist(lambda: recall(self._ports, run_id, ahead_from=ahead_from))
         try:
             run = await self.refold([record for record in recalled.later if record.seq < before], recalled.run)
@@ -173,20 +206,22 @@ class Decider:
         else:
             return None
         try:
-            return fold(graph, records, run)
+            return fold(graph, [await self._filled(graph, record) for record in records], run)
         except Exception as error:
             raise CoreError(f"{type(error).__name__}: {error}") from error
 
-    async def _load_definitions(self, records: Iterable[Record]) -> None:
+    async def _load_definitions(self, records: Iterable[Record | FactRecord]) -> None:
         wanted: set[tuple[str, str]] = set()
         for record in records:
+            if isinstance(record, FactRecord):
+                continue
             event = record.event
             if isinstance(event, WorkflowStarted):
                 known = self._graphs.get(event.payload.def_hash)
                 if known is None or known.unusable:
                     wanted.add((event.payload.workflow, event.payload.def_hash))
         if wanted:
-            await asyncio.gather(*(self._load_graph(*pair) for pair in wanted))
+            await asyncio.gather(*(self._load_graph(*pair) for pair in sorted(wanted)))
 
     async def _load_graph(self, workflow: str, identity: str) -> None:
         known = self._graphs.get(identity)
@@ -199,6 +234,16 @@ class Decider:
         if len(self._graphs) > _MOST_GRAPHS:
             used = {seat.run.def_hash for seat in self._roster}
             self._graphs = {identity: graph for identity, graph in self._graphs.items() if identity in used}
+
+
+def _read_fact(entry: Entry, records: list[Record | FactRecord], poison: list[Unreadable]) -> None:
+    """An entry of a history of DagNats's own: what is not about gates is somebody else's."""
+    if not is_fact(entry.run_id):
+        return
+    try:
+        records.append(FactRecord(entry.seq, entry.time_ns, decode_fact(entry.data)))
+    except DecodeError as error:
+        poison.append(Unreadable(entry, error))
 
 
 def _event_of(entry: Entry) -> AnyEvent:

@@ -11,9 +11,21 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import DecodeError
+from dagnats.model.event import TerminalEvent
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
 from dagnats.model.task import decode_task
-from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.core.action import (
+    AddWaiter,
+    AppendEvent,
+    AskApproval,
+    EndRun,
+    EnqueueTask,
+    KeepSignal,
+    SendDeadLetter,
+    SetTimer,
+    StartChild,
+)
+from dagnats.runtime.core.cancel import PREFIX
 from dagnats.runtime.decider import CoreError
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded
@@ -33,6 +45,11 @@ _AT_ONCE = 64
 def decided_by(action: AnyAction) -> int:
     """The event that decided an action: its id is `{run}.{event}.{n}`."""
     return int(action.id.split(".")[1])
+
+
+def decided_for(action: AnyAction) -> str:
+    """The run whose event it was; the action may be about another one."""
+    return action.id.partition(".")[0]
 
 
 class _Known(NamedTuple):
@@ -55,7 +72,7 @@ class Doubt:
         """Those that were not done and are still wanted."""
         by_run: dict[str, list[AnyAction]] = defaultdict(list)
         for action in actions:
-            by_run[action.run_id].append(action)
+            by_run[decided_for(action)].append(action)
         room = asyncio.Semaphore(_AT_ONCE)
 
         async def settle(run_id: str) -> list[AnyAction]:
@@ -65,15 +82,53 @@ class Doubt:
         return [action for left in await asyncio.gather(*map(settle, by_run)) for action in left]
 
     async def _of_run(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
+        own = [action for action in actions if action.run_id == run_id]
+        left = {action.id for action in await self._of_itself(run_id, own)} if own else set[str]()
+        for action in actions:
+            if isinstance(action, AppendEvent) and action.run_id != run_id and not await self._is_told(action):
+                left.add(action.id)
+        return [action for action in actions if action.id in left]
+
+    async def _is_told(self, action: AppendEvent) -> bool:
+        """Whether another run has heard what one of its relatives says; what it makes of it is its own affair."""
+        after = decided_by(action)
+        later = decoded(await persist(lambda: self._ports.log.read(action.run_id, after=after)))
+        if isinstance(action.event, TerminalEvent):
+            return any(isinstance(record.event, TerminalEvent) for record in later)
+        return any(_is_same(record, action) for record in later)
+
+    async def _of_itself(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
         seat = self._roster.seat(run_id)
+        if seat is None and all(isinstance(action, AppendEvent) for action in actions):
+            return await self._unwritten(run_id, actions)
         if seat is None:  # parked meanwhile: whoever takes it up again settles everything
             return []
         # The queue first: a task leaves it only after its answer is in the log.
-        types = {action.task for action in actions if isinstance(action, EnqueueTask)}
+        types = sorted({(action.task, action.group) for action in actions if isinstance(action, EnqueueTask)})
         queued = await self._queued(run_id, types)
         known = await self._known(seat.run, min(decided_by(action) for action in actions), queued)
         left = [action for action in actions if _is_left(action, known)]
-        return [action for action in left if not (isinstance(action, SendDeadLetter) and await self._is_kept(action))]
+        return [action for action in left if not await self._is_there(action)]
+
+    async def _is_there(self, action: AnyAction) -> bool:
+        """Whether what an action makes is to be seen outside the run's history."""
+        match action:
+            case SendDeadLetter():
+                return await self._is_kept(action)
+            case StartChild():
+                return await persist(lambda: self._ports.log.first(action.start.run_id)) > 0
+            case _:
+                return False
+
+    async def _unwritten(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
+        """Events for a run that we do not have in memory: those that its history does not have."""
+        after = min(decided_by(action) for action in actions)
+        later = decoded(await persist(lambda: self._ports.log.read(run_id, after=after)))
+        return [
+            action
+            for action in actions
+            if isinstance(action, AppendEvent) and not any(_is_same(record, action) for record in later)
+        ]
 
     async def _is_kept(self, action: SendDeadLetter) -> bool:
         """Whether the dead letter of this attempt is there."""
@@ -81,10 +136,11 @@ class Doubt:
         letters = await persist(lambda: self._ports.dead_letters.find(subject))
         return any(letter.headers.get("Dagnats-Dlq-Attempts") == str(action.attempt) for letter in letters)
 
-    async def _queued(self, run_id: str, types: set[str]) -> set[tuple[str, int]]:
+    async def _queued(self, run_id: str, types: Sequence[tuple[str, str]]) -> set[tuple[str, int]]:
+        tasks = self._ports.tasks
         found: set[tuple[str, int]] = set()
-        for task_type in types:
-            for data in await persist(lambda task_type=task_type: self._ports.tasks.waiting(task_type, run_id)):
+        for task_type, group in types:
+            for data in await persist(lambda of=task_type, group=group: tasks.waiting(of, run_id, group=group)):
                 try:
                     task = decode_task(data)
                 except DecodeError:
@@ -112,6 +168,13 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
             return state.status in IN_FLIGHT and (action.step_id, action.attempt) not in known.queued
         case EndRun():
             return not run.ended
+        case AddWaiter() if action.step_id.startswith(PREFIX):
+            return not run.ended
+        case AddWaiter() | AskApproval():
+            state = run.steps.get(action.step_id)
+            return state is not None and state.attempt == action.attempt and state.status in IN_FLIGHT
+        case KeepSignal():
+            return not run.ended
         case SetTimer():
             return run.wake_seq == action.seq
         case AppendEvent():
@@ -121,8 +184,11 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
 
 
 def _is_same(record: Record, action: AppendEvent) -> bool:
-    """Whether an event of the log is the one an action appends: of its kind, and of its step."""
+    """Whether an event of the log is the one an action appends: of its kind, and of its step's attempt."""
     event = record.event
     if record.seq <= decided_by(action) or type(event) is not type(action.event):
         return False
-    return getattr(event, "step_id", "") == getattr(action.event, "step_id", "")
+    return all(getattr(event, name, None) == getattr(action.event, name, None) for name in _SAME)
+
+
+_SAME = ("step_id", "attempt_number")

@@ -7,24 +7,30 @@ import logging
 import os
 import secrets
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagnats.runtime.archive import SAVE_AFTER_S
+from dagnats.runtime.correlator import Correlator
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.follower import Follower
 from dagnats.runtime.leader import LOOK_S, Leader
 from dagnats.runtime.lease import Leadership, LeaseLost
+from dagnats.runtime.ledger import Ledger
 from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 from dagnats.runtime.position import PositionKeeper
+from dagnats.runtime.retention import KEEP, Retention
 from dagnats.runtime.roster import Roster
 from dagnats.runtime.takeover import Takeover
-from dagnats.runtime.together import Aside, together
+from dagnats.runtime.together import Aside, Errands, together
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
     from dagnats.runtime.ports import EngineFeeds, Ports
+    from dagnats.runtime.retention import Keep
 
 log = logging.getLogger("dagnats.engine")
 
@@ -34,6 +40,7 @@ class Engine:
 
     Args:
         save_after: How long a run that goes on may be without a snapshot of its newest events.
+        keep: How long ended runs are kept; None for ever.
         pace: How many times rarer than usual it does what nothing asks for: renews its lease, looks for what the
             server owes. Under a virtual clock, years of waiting are made of nothing else.
     """
@@ -44,11 +51,13 @@ class Engine:
         feeds: EngineFeeds,
         *,
         save_after: timedelta = timedelta(seconds=SAVE_AFTER_S),
+        keep: Keep | None = KEEP,
         pace: float = 1.0,
     ) -> None:
         self._ports = ports
         self._feeds = feeds
         self._save_after_s = save_after.total_seconds()
+        self._keep = keep
         self._holder = f"engine-{secrets.token_hex(4)}-{os.getpid()}"
         self._leadership = Leadership(ports.lease, self._holder, pace=pace)
         self._pace = pace
@@ -63,7 +72,15 @@ class Engine:
             EngineBroken: Deciding fails at run after run.
         """
         while True:
-            term = _Term(self._ports, self._feeds, self._leadership, self._holder, self._save_after_s, self._pace)
+            term = _Term(
+                self._ports,
+                self._feeds,
+                self._leadership,
+                self._holder,
+                self._save_after_s,
+                keep=self._keep,
+                pace=self._pace,
+            )
             try:
                 await term.serve(alone=alone)
             except LeaseLost as lost:
@@ -86,13 +103,18 @@ class _Term:
         leadership: Leadership,
         holder: str,
         save_after_s: float,
+        *,
+        keep: Keep | None,
         pace: float,
     ) -> None:
+        self._keep = keep
         self._pace = pace
         self._save_after_s = save_after_s
         self._ports = ports
         self._feeds = feeds
         self._leadership = leadership
+        self._holder = holder
+        self._errands = Errands()
         self._roster = Roster(now=asyncio.get_running_loop().time)
         self._decider = Decider(ports, self._roster)
         self._keeper = PositionKeeper(ports.position, ports.dial, holder=holder)
@@ -106,7 +128,13 @@ class _Term:
         window_s = await persist(self._ports.log.id_window_s)
         doubt = Doubt(self._ports, self._roster, self._decider)
         aside = Aside()
-        outbox = Outbox(self._ports, doubt, aside, window_s=window_s)
+        ledger = Ledger(self._ports, self._keeper)
+        correlator = Correlator(
+            self._ports, self._feeds, self._errands, holder=self._holder, check=self._leadership.check
+        )
+        outbox = Outbox(
+            self._ports, doubt, aside=aside, errands=self._errands, correlator=correlator, window_s=window_s
+        )
         takeover = Takeover(
             self._ports,
             keeper=self._keeper,
@@ -115,9 +143,15 @@ class _Term:
             decider=self._decider,
             doubt=doubt,
             outbox=outbox,
+            ledger=ledger,
             now_ns=self._leadership.server_now_ns,
         )
+        await correlator.begin()
         doubtful = await takeover.begin()
+        if takeover.anew:
+            await correlator.forget_others()
+        else:
+            correlator.admit(self._keeper.now.seq, epoch=outbox.epoch)
         leader = Leader(
             self._ports,
             self._feeds,
@@ -128,11 +162,19 @@ class _Term:
             decider=self._decider,
             doubt=doubt,
             outbox=outbox,
+            gates=takeover.gates,
+            ledger=ledger,
             aside=aside,
             save_after_s=self._save_after_s,
             look_s=LOOK_S * self._pace,
         )
-        await leader.lead(doubtful, takeover.unsettled)
+        await together(leader.lead(doubtful, takeover.unsettled), correlator.keep(), *self._housekeeping())
+
+    def _housekeeping(self) -> Iterator[Coroutine[Any, Any, None]]:
+        if self._keep is not None:
+            leadership = self._leadership
+            yield Retention(self._ports, self._keep, check=leadership.check, now_ns=leadership.server_now_ns).run()
 
     async def close(self) -> None:
+        await self._errands.close()
         await self._follower.close()

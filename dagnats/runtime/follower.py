@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from dagnats.model.ops import FactRecord
 from dagnats.runtime.decider import Undecidable, Unreadable
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
@@ -16,6 +17,7 @@ from dagnats.runtime.ports import LogCut
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dagnats.runtime.core.gate.fold import Gates
     from dagnats.runtime.decider import Decider
     from dagnats.runtime.ports import EngineFeeds, Entry, LogFeed, Ports
     from dagnats.runtime.position import Position, PositionKeeper
@@ -104,17 +106,20 @@ class Follower:
         """Give them again with the next batch."""
         self._ahead = [*entries, *self._ahead]
 
-    async def fold(self, upto: int) -> Unsettled:
+    async def fold(self, upto: int, gates: Gates | None = None) -> Unsettled:
         """Fold without acting up to event `upto`, which the log has, or had. Raises LogCut.
 
         Gives what could not be folded: whoever leads has seen to it, unless nobody did.
+
+        Args:
+            gates: To be folded too, when everything is folded from the log's beginning.
         """
         unsettled = Unsettled([], [])
         while self._seq < upto:
             count = await self._count_upto(upto)
             if count:
                 # Taken off the line only when they are folded: this may be cancelled while their runs are loaded.
-                await self._fold(self._ahead[:count], unsettled)
+                await self._fold(self._ahead[:count], unsettled, gates)
                 self._seq = self._ahead[count - 1].seq
                 del self._ahead[:count]
             else:
@@ -134,12 +139,18 @@ class Follower:
                     return 0
         return sum(entry.seq <= upto for entry in self._ahead)
 
-    async def _fold(self, entries: Sequence[Entry], unsettled: Unsettled) -> None:
+    async def _fold(self, entries: Sequence[Entry], unsettled: Unsettled, gates: Gates | None) -> None:
         records, poison = await self._decider.read(entries)
         unsettled.poison.extend(poison)
         for record in records:
+            if isinstance(record, FactRecord):
+                if gates is not None:
+                    gates.tell(record)
+                continue
             decision = self._decider.decide(record)  # what it leads to is done already, by who led
             if isinstance(decision, Undecidable):
                 unsettled.undecidable.append(decision)
+            elif gates is not None and decision is not None:
+                gates.fold(record, decision)
         self._roster.close_batch()
         self._roster.commit(after_s=0.0)

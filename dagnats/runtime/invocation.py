@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from dagnats.errors import Abort, Retry
-from dagnats.handling.codec import CodecError, type_name
+import msgspec
+
+from dagnats.errors import Abort, RefusedError, Retry
+from dagnats.handling.codec import CodecError, codec_for, type_name
 from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
+from dagnats.handling.loop import Continue
 from dagnats.model.event import Failure, FailureType
+from dagnats.runtime.blob import BlobLost, resolved
+from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
 
+    from dagnats.handling.codec import Codec
     from dagnats.handling.handler import Handler
     from dagnats.model.task import Task
+    from dagnats.runtime.ports import Ports
 
 log = logging.getLogger("dagnats.worker")
 
@@ -29,9 +36,19 @@ class AttemptFailed(Exception):
         self.failure = Failure(error=error, failure_type=failure_type, retry_after_ms=retry_after_ms)
 
 
+class Again(NamedTuple):
+    """A handler asks for another turn.
+
+    Attributes:
+        input: What it will receive, as JSON; b"" for the same as in this one.
+    """
+
+    input: bytes
+
+
 async def invoke(
     handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str, threads: ThreadPoolExecutor
-) -> bytes:
+) -> bytes | Again:
     """The handler's output as JSON. Raises AttemptFailed; CancelledError when our task was cancelled."""
     arguments = _arguments(handler, task, stop, worker_id)
     try:
@@ -49,13 +66,40 @@ async def invoke(
             raise
         log.debug("attempt failed", exc_info=error)
         raise _failed(handler, error) from error
+    if isinstance(result, Continue):
+        return _again(handler, cast("Continue[Any]", result))
+    return _encode(result, handler.output_codec, handler.output_type, "the result")
+
+
+def _again(handler: Handler[..., Any], asked: Continue[Any]) -> Again:
+    if not asked.has_value:
+        return Again(b"")
+    declared = Any if handler.continue_type is None else handler.continue_type
+    codec = codec_for(Any) if handler.continue_type is None else handler.continue_codec
+    return Again(_encode(asked.value, codec, declared, "what Continue gives to the next turn"))
+
+
+def _encode(value: Any, codec: Codec, declared: Any, what: str) -> bytes:
     try:
-        return handler.output_codec.encode(result)
+        return codec.encode(value)
     except CodecError as error:
-        expected = type_name(handler.output_type)
-        raise AttemptFailed(f"the result does not fit {expected}: {error}", "non_retriable") from None
+        raise AttemptFailed(f"{what} does not fit {type_name(declared)}: {error}", "non_retriable") from None
     except Exception as error:  # a serializer in the user's types may raise anything
-        raise AttemptFailed(f"writing the result failed: {said(error)}", "non_retriable") from error
+        raise AttemptFailed(f"writing {what} failed: {said(error)}", "non_retriable") from error
+
+
+async def with_input(ports: Ports, handler: Handler[..., Any], task: Task) -> Task:
+    """The task with all of its input, where the handler takes one. Raises AttemptFailed."""
+    if not handler.takes_input:
+        return task
+    data = bytes(task.input)
+    try:
+        full = await persist(lambda: resolved(ports, data, what="the input"))
+    except BlobLost as lost:  # a replica that is behind may have it later: the step's retries say how often we look
+        raise AttemptFailed(f"the input cannot be read: {lost}") from None
+    except RefusedError as refused:
+        raise AttemptFailed(str(refused), "non_retriable") from None
+    return task if full is data else msgspec.structs.replace(task, input=msgspec.Raw(full))
 
 
 def _arguments(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str) -> tuple[Any, ...]:
@@ -83,7 +127,16 @@ def _context(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str)
         attempt=task.attempt or 1,
         worker_id=worker_id,
         stop=stop,
+        iteration=task.iteration,
+        previous=_previous(task),
     )
+
+
+def _previous(task: Task) -> Any:
+    try:
+        return msgspec.json.decode(task.previous) if task.previous else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # what no handler gave to `Continue` here
+        return None
 
 
 def _called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:

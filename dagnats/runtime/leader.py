@@ -18,6 +18,7 @@ import msgspec
 from dagnats.errors import DagnatsError
 from dagnats.model.event import Poison, TimerFired, WorkflowPoisoned, encode_event
 from dagnats.model.instant import rfc3339
+from dagnats.model.ops import GATES, TICKS, FactRecord, GateTicked, encode_fact
 from dagnats.model.run import ENDED
 from dagnats.runtime.alarm import NEAR_S, Alarm
 from dagnats.runtime.archive import Archive
@@ -26,6 +27,7 @@ from dagnats.runtime.decider import Undecidable
 from dagnats.runtime.doubt import decided_by
 from dagnats.runtime.letter import PARKED, UNREADABLE
 from dagnats.runtime.patience import persist
+from dagnats.runtime.porter import Porter
 from dagnats.runtime.ports import Entry, LogCut
 from dagnats.runtime.position import REACH, Position
 from dagnats.runtime.together import together
@@ -35,10 +37,13 @@ if TYPE_CHECKING:
 
     from dagnats.model.event import Record
     from dagnats.runtime.core.action import AnyAction
+    from dagnats.runtime.core.gate.book import Page
+    from dagnats.runtime.core.gate.fold import Gates
     from dagnats.runtime.decider import Decider, Unreadable
     from dagnats.runtime.doubt import Doubt
     from dagnats.runtime.follower import Follower, Unsettled
     from dagnats.runtime.lease import Leadership
+    from dagnats.runtime.ledger import Ledger
     from dagnats.runtime.outbox import Flight, Outbox
     from dagnats.runtime.ports import EngineFeeds, Ports, Wakeup, WakeupFeed
     from dagnats.runtime.position import PositionKeeper
@@ -66,6 +71,7 @@ class _Batch(NamedTuple):
     poison: Sequence[Unreadable]
     undecidable: Sequence[Undecidable]
     active: int
+    gates: Page
 
 
 class Leader:
@@ -83,6 +89,8 @@ class Leader:
         decider: Decider,
         doubt: Doubt,
         outbox: Outbox,
+        gates: Gates,
+        ledger: Ledger,
         aside: Aside,
         save_after_s: float,
         look_s: float = LOOK_S,
@@ -98,12 +106,19 @@ class Leader:
         self._doubt = doubt
         self._outbox = outbox
         self._save_after_s = save_after_s
-        self._archive = Archive(ports.snapshots, roster, self._covered, aside, rest_s=save_after_s)
+        self._gates = gates
+        self._ledger = ledger
+        self._porter = Porter(ports.tasks, gates)
+        self._archive = Archive(
+            ports.snapshots, roster, self._covered, aside, upto=lambda: keeper.stored_seq, rest_s=save_after_s
+        )
         self._alarm = Alarm(self._ring)
         self._loop = asyncio.get_running_loop()
         self._parked: deque[float] = deque(maxlen=_MOST_PARKED)
         self._aside = aside
         self._launched = keeper.now.seq
+        self._armed = 0  # the gates' wake-up that we count down to
+        self._gates_at = 0.0  # when that is
         self._flights: asyncio.Queue[_Batch] = asyncio.Queue(_MOST_FLIGHTS)
 
     async def lead(self, doubtful: int, unsettled: Unsettled) -> None:
@@ -116,6 +131,7 @@ class Leader:
         await self._see_to(unsettled.poison, unsettled.undecidable)
         wakeups = await persist(self._feeds.wakeups)
         self._arm_all()
+        self._arm_gates(self._leadership.server_now_ns())
         try:
             await together(
                 self._decide(doubtful),
@@ -123,6 +139,7 @@ class Leader:
                 self._wake(wakeups),
                 self._look_after(),
                 self._archive.keep(),
+                self._porter.keep(),
                 self._keeper.keep(),
                 self._keeper.show(),
                 self._aside.watch(),
@@ -142,8 +159,10 @@ class Leader:
         """Fold batch after batch and send what follows; `_land` waits for the answers, in the same order."""
         while True:
             entries = await self._next_batch()
-            if entries[0].seq <= doubtful or self._roster.is_waiting(_LONGEST_UNSAVED_S):
+            if entries[0].seq <= doubtful:
                 await self._flights.join()
+            elif self._roster.is_waiting(_LONGEST_UNSAVED_S):
+                await self._settle()
             self._roster.evict()  # only here: what is loaded for a batch has to be there until it is folded
             self._decider.tidy()
             records, poison = await self._decider.read(entries)
@@ -153,7 +172,17 @@ class Leader:
                 actions = await self._settled(actions, doubtful)
             flight = self._outbox.launch(actions)
             self._roster.close_batch()
-            await self._flights.put(_Batch(entries[-1], flight, poison, undecidable, self._decider.active))
+            is_live = entries[-1].seq >= self._decider.live_from
+            self._arm_gates(entries[-1].time_ns if is_live else self._leadership.server_now_ns())
+            changed = self._gates.taken()
+            await self._flights.put(_Batch(entries[-1], flight, poison, undecidable, self._decider.active, changed))
+
+    async def _settle(self) -> None:
+        """Have nothing under way: what has waited for it can be saved then."""
+        await self._flights.join()
+        seq = self._keeper.now.seq
+        await self._keeper.stored_when(lambda position: position.seq >= seq)
+        self._archive.sweep()
 
     async def _next_batch(self) -> Sequence[Entry]:
         """The next events, once they are within reach of the stored position."""
@@ -170,19 +199,21 @@ class Leader:
         self._launched = near[-1].seq
         return near
 
-    def _decisions(self, records: Sequence[Record]) -> tuple[list[AnyAction], list[Undecidable]]:
+    def _decisions(self, records: Sequence[Record | FactRecord]) -> tuple[list[AnyAction], list[Undecidable]]:
         actions: list[AnyAction] = []
         undecidable: list[Undecidable] = []
         for record in records:
+            if isinstance(record, FactRecord):
+                actions += self._gates.tell(record)
+                continue
             decision = self._decider.decide(record)
             if decision is None:
                 continue
             if isinstance(decision, Undecidable):
                 undecidable.append(decision)
                 continue
-            run, decided, _ = decision
-            actions += decided
-            if run is not None:
+            actions += self._gates.fold(record, decision)
+            if decision.run is not None:
                 self._note_wakeup(record)
         return actions, undecidable
 
@@ -193,7 +224,10 @@ class Leader:
             await self._outbox.land(batch.flight)
             await self._see_to(batch.poison, batch.undecidable)
             self._roster.commit(after_s=self._save_after_s)
+            self._ledger.commit(batch.gates)
             self._move(batch.last, batch.active)
+            await self._ledger.keep()
+            self._porter.look()
             self._archive.sweep()
             self._flights.task_done()
 
@@ -212,6 +246,7 @@ class Leader:
                 active=active,
                 tasks=max(self._outbox.newest_task, self._keeper.now.tasks),
                 epoch=self._outbox.epoch,
+                gates=self._ledger.mark(),
             )
         )
 
@@ -281,6 +316,29 @@ class Leader:
             age_ns = max(self._leadership.server_now_ns() - record.time_ns, 0)
         self._arm(seat, run.wake_ns - run.clock_ns - age_ns)
 
+    def _arm_gates(self, now_ns: int) -> None:
+        """Count down to the gates' wake-up. It needs no durable one: who leads has all gates in memory."""
+        gates = self._gates
+        if gates.wake_seq == self._armed:
+            return
+        self._armed = gates.wake_seq
+        if not gates.wake_seq:
+            self._alarm.drop(GATES)
+            return
+        delay_s = max(gates.wake_ns - now_ns, 0) / 1e9
+        self._gates_at = self._loop.time() + delay_s
+        if delay_s <= NEAR_S:
+            self._alarm.set(GATES, gates.wake_seq, gates.wake_ns, self._gates_at)
+
+    def _look_at_gates(self, now: float) -> None:
+        gates = self._gates
+        if not gates.wake_seq or gates.wake_seq != self._armed:
+            return
+        if self._gates_at < now - _OVERDUE_S:
+            self._ring(GATES, gates.wake_seq, gates.wake_ns)
+        elif self._gates_at <= now + NEAR_S:
+            self._alarm.set(GATES, gates.wake_seq, gates.wake_ns, self._gates_at)
+
     def _arm_all(self) -> None:
         now_ns = self._leadership.server_now_ns()
         for seat in self._roster:
@@ -303,6 +361,7 @@ class Leader:
             await asyncio.sleep(self._look_s)
             await self._outbox.check_tasks()
             now = self._loop.time()
+            self._look_at_gates(now)
             for seat in self._roster:
                 run = seat.run
                 if not run.wake_seq or seat.armed != run.wake_seq:
@@ -336,8 +395,12 @@ class Leader:
 
     async def _tick(self, run_id: str, seq: int, due_ns: int) -> None:
         """Put a due wake-up into the run's history. Both timers of one wake-up write the same message."""
-        event = TimerFired(run_id=run_id, timestamp=rfc3339(due_ns), due_ns=due_ns)
-        await self._ports.log.append(run_id, encode_event(event), id=f"{run_id}.{seq}.timer")
+        stamp = rfc3339(due_ns)
+        if run_id == GATES:
+            history, data = TICKS, encode_fact(GateTicked(due_ns=due_ns, timestamp=stamp))
+        else:
+            history, data = run_id, encode_event(TimerFired(run_id=run_id, timestamp=stamp, due_ns=due_ns))
+        await self._ports.log.append(history, data, id=f"{run_id}.{seq}.timer")
 
 
 class _Glance(msgspec.Struct):

@@ -2,3 +2,5 @@
 
 PARKED = "orchestrator.parked"
 UNREADABLE = "orchestrator.unmarshal-failed"
+NEVER_BEGAN = "orchestrator.never-began"
+EVENT_UNREADABLE = "event-correlator.unmarshal-failed"

@@ -7,15 +7,31 @@ have forgotten its id is not simply sent again: log and queue say first whether 
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, NamedTuple, assert_never, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never, cast
+
+import msgspec
 
 from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.model.cancellation import Cancellation, encode_cancellation
-from dagnats.model.event import Failure, Outcome, StepFailed, WorkflowFailed, encode_event
-from dagnats.model.json import encode
+from dagnats.model.event import (
+    ChildCompleted,
+    ChildFailed,
+    ChildOutcome,
+    Failure,
+    Outcome,
+    Responded,
+    StepFailed,
+    WorkflowFailed,
+    encode_event,
+)
+from dagnats.model.json import NULL, encode
 from dagnats.model.task import Task, encode_task
+from dagnats.runtime.approval import KEY, approval_notice
+from dagnats.runtime.blob import INLINE_BYTES, offloaded
 from dagnats.runtime.burial import bury
+from dagnats.runtime.child import Children
 from dagnats.runtime.core.action import (
     AddWaiter,
     AppendEvent,
@@ -32,16 +48,21 @@ from dagnats.runtime.core.action import (
     SetTimer,
     StartChild,
 )
+from dagnats.runtime.correlator import failed_wait
+from dagnats.runtime.doubt import decided_for
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
+from dagnats.runtime.response import response_document
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
+    from dagnats.model.event import AnyEvent
     from dagnats.runtime.core.action import AnyAction
+    from dagnats.runtime.correlator import Correlator
     from dagnats.runtime.doubt import Doubt
     from dagnats.runtime.ports import Ports, Receipt
-    from dagnats.runtime.together import Aside
+    from dagnats.runtime.together import Aside, Errands
 
     UnderWay = list[tuple[AnyAction, Awaitable[object] | None]]
 
@@ -66,10 +87,24 @@ class Outbox:
     Args:
         doubt: Asked about what got no answer.
         aside: For what nothing depends on.
+        errands: For what takes more than one message.
+        correlator: Watches for events.
         window_s: How long the server remembers ids.
     """
 
-    def __init__(self, ports: Ports, doubt: Doubt, aside: Aside, *, window_s: float) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        doubt: Doubt,
+        *,
+        aside: Aside,
+        errands: Errands,
+        correlator: Correlator,
+        window_s: float,
+    ) -> None:
+        self._errands = errands
+        self._correlator = correlator
+        self._children = Children(ports, errands)
         self._ports = ports
         self._doubt = doubt
         self._within_s = window_s / 2
@@ -127,6 +162,8 @@ class Outbox:
             else:
                 if isinstance(action, EnqueueTask):
                     await self._note_task(cast("Receipt", receipt))
+                elif isinstance(action, AppendEvent) and isinstance(action.event, Responded):
+                    self._ports.notices.respond(action.run_id, response_document(action.event.payload))
         return unsure
 
     async def _note_task(self, receipt: Receipt) -> None:
@@ -146,9 +183,13 @@ class Outbox:
     def _message(self, action: AnyAction, id: str) -> Awaitable[object] | None:
         ports, within_s = self._ports, self._within_s
         match action:
+            case EnqueueTask() | EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
+                return _begun(self._lightened(action, id))
             case EnqueueTask():
                 data = encode_task(_task(action, self.epoch))
-                return ports.tasks.put(action.task, action.run_id, data, id=id, within_s=within_s)
+                return ports.tasks.put(action.task, action.run_id, data, id=id, group=action.group, within_s=within_s)
+            case AppendEvent() if action.run_id != decided_for(action):
+                return self._errands.begin(self._tell_other(action, id))
             case AppendEvent() | EndRun():
                 return ports.log.append(action.run_id, encode_event(action.event), id=id, within_s=within_s)
             case SetTimer():
@@ -161,15 +202,50 @@ class Outbox:
                 steps = tuple((step_id, attempt) for step_id, _, attempt in action.steps)
                 said = encode_cancellation(Cancellation(run_id=action.run_id, steps=steps))
                 ports.tasks.cancel(action.run_id, said)
-            case DropTimer():
-                pass
-            case AskAdmission():
-                pass  # to come: the gates take these out
-            case StartChild() | AddWaiter() | DropWaiter() | AskApproval() | KeepSignal() | DropDeadLetters():
-                pass  # to come
+            case StartChild():
+                return self._children.start(action, id)
+            case AddWaiter():
+                return self._correlator.add(action, self.epoch)
+            case DropWaiter():
+                return self._correlator.drop(action)
+            case AskApproval():
+                return self._errands.begin(self._ask(action))
+            case KeepSignal():
+                return ports.signals.put(action.run_id, action.name, bytes(action.data or NULL))
+            case DropDeadLetters():
+                return self._errands.begin(self._drop_letters(action))
+            case DropTimer() | AskAdmission():
+                pass  # removed when all else is stored; answered by the gates
             case _:
                 assert_never(action)
         return None
+
+    async def _lightened(self, action: Heavy, id: str) -> object:
+        """Send an action whose payload travels as a reference, once what it stands for is stored."""
+        what = "the run's output" if isinstance(action, EndRun) else f"the input of step {action.step_id!r}"
+        payload = bytes(payload_of(action))
+        lighter = with_payload(action, msgspec.Raw(await offloaded(self._ports, action.run_id, payload, what=what)))
+        sent = self._message(lighter, id)
+        assert sent is not None, "it is one that is waited for"
+        return await sent
+
+    # -- what takes more than one message --------------------------------------------------------------------
+
+    async def _tell_other(self, action: AppendEvent, id: str) -> None:
+        """Add an event to another run's history, behind its beginning. A run that is gone gets no history by this."""
+        await self._children.begun(action.run_id)
+        history = self._ports.log
+        if await persist(lambda: history.first(action.run_id)):
+            await history.append(action.run_id, encode_event(action.event), id=id, within_s=self._within_s)
+
+    async def _ask(self, action: AskApproval) -> None:
+        key = await persist(lambda: self._ports.secrets.key(KEY))
+        self._ports.notices.ask(action.question.subject, approval_notice(action, key))
+
+    async def _drop_letters(self, action: DropDeadLetters) -> None:
+        letters, subject = self._ports.dead_letters, f"{action.task}.{action.run_id}.{action.step_id}"
+        for letter in await persist(lambda: letters.find(subject)):
+            await persist(lambda seq=letter.seq: letters.remove(seq))
 
     # -- what nothing depends on -----------------------------------------------------------------------------
 
@@ -179,7 +255,7 @@ class Outbox:
             case DropTimer():
                 self._aside.spawn(self._tidy(self._ports.timers.drop, action.run_id, action.seq))
             case CancelTasks() if action.ended:
-                for task_type in {task for _, task, _ in action.steps}:
+                for task_type in dict.fromkeys(task for _, task, _ in action.steps):
                     self._aside.spawn(self._tidy(self._ports.tasks.drop, task_type, action.run_id))
             case _:
                 pass
@@ -211,12 +287,42 @@ class Outbox:
                 await self._append_refusal(action, event)
             case SendDeadLetter():
                 await self._bury(action)
+            case AddWaiter():
+                await self._append_refusal(action, _never_found(action, error))
+            case AppendEvent(event=ChildCompleted() as event):
+                await self._append_refusal(action, _too_large(event, error))
+            case KeepSignal():
+                log.debug("run %s: signal %r is in its history only: %s", action.run_id, action.name, error)
             case _:
                 # The history has what they say; without a timer the next event of the run applies its deadlines.
                 log.error("run %s: %s was refused: %s", action.run_id, type(action).__name__, error)
 
-    async def _append_refusal(self, action: AnyAction, event: StepFailed | WorkflowFailed) -> None:
+    async def _append_refusal(self, action: AnyAction, event: AnyEvent) -> None:
         await self._ports.log.append(action.run_id, encode_event(event), id=f"{action.id}.{self.epoch}.refused")
+
+
+Heavy = EnqueueTask | SendDeadLetter | EndRun
+"""Actions with a payload that is put together of others, and so may be large."""
+
+
+def payload_of(action: Heavy) -> msgspec.Raw:
+    """A task's input, or a run's output."""
+    return action.event.payload.output if isinstance(action, EndRun) else action.input
+
+
+def with_payload(action: Heavy, payload: msgspec.Raw) -> Heavy:
+    """The same action with another payload."""
+    if not isinstance(action, EndRun):
+        return msgspec.structs.replace(action, input=payload)
+    outcome = msgspec.structs.replace(action.event.payload, output=payload)
+    return msgspec.structs.replace(action, event=msgspec.structs.replace(action.event, payload=outcome))
+
+
+def _begun(work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    """`work` under way. It may be left alone, as by an engine that no longer leads."""
+    task = asyncio.create_task(work, name="offload")
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:
@@ -234,8 +340,9 @@ def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:
         "Dagnats-Dlq-Task": action.task,
         "Dagnats-Dlq-Error": action.failure.error,
         "Dagnats-Dlq-Attempts": str(action.attempt),
+        "Dagnats-Dlq-Delivery-Count": str(action.attempt),
         "Dagnats-Dlq-Consumer": "TASK_QUEUES",
-        "Dagnats-Dlq-Task-Subject": f"task.{action.task}.{action.run_id}",
+        "Dagnats-Dlq-Task-Subject": ".".join(filter(None, ("task", action.task, action.group, action.run_id))),
     }
     return f"{action.task}.{action.run_id}.{action.step_id}", encode_task(task), headers
 
@@ -268,4 +375,23 @@ def _dispatch_refused(action: EnqueueTask, error: RefusedError) -> StepFailed:
     )
     return StepFailed(
         run_id=action.run_id, step_id=action.step_id, attempt_number=action.attempt, payload=encode(failure)
+    )
+
+
+def _never_found(action: AddWaiter, error: RefusedError) -> StepFailed | WorkflowFailed:
+    return failed_wait(action.run_id, action.step_id, action.attempt, f"the wait could not be stored: {error}")
+
+
+def _too_large(event: ChildCompleted, error: RefusedError) -> ChildFailed:
+    """What the parent is told of a child whose output it cannot take."""
+    child_run_id = event.payload.child_run_id
+    outcome = ChildOutcome(
+        child_run_id=child_run_id, status="completed", error=f"its output could not be handed over: {error}"
+    )
+    return ChildFailed(
+        run_id=event.run_id,
+        step_id=event.step_id,
+        attempt_number=event.attempt_number,
+        timestamp=event.timestamp,
+        payload=outcome,
     )

@@ -96,6 +96,18 @@ class Log(Protocol):
         """The sequence of the newest entry; 0 for an empty log."""
         ...
 
+    async def page(self, *, after: int, count: int) -> list[Entry]:
+        """Up to `count` entries of the whole log above `after`, in order."""
+        ...
+
+    async def newest(self, run_id: str) -> Entry | None:
+        """A run's newest event; None when it has none."""
+        ...
+
+    async def remove(self, run_id: str, *, upto: int) -> None:
+        """Remove a run's events up to sequence `upto`."""
+        ...
+
     async def at(self, seq: int) -> Entry | None:
         """The entry at a sequence; None when there is none, or none any more."""
         ...
@@ -123,17 +135,25 @@ class TaskQueue(Protocol):
     """Where tasks wait for workers."""
 
     def put(
-        self, task_type: str, run_id: str, data: bytes, *, id: str, within_s: float | None = None
+        self, task_type: str, run_id: str, data: bytes, *, id: str, group: str = "", within_s: float | None = None
     ) -> Awaitable[Receipt]:
-        """Queue a task. Awaiting it raises RefusedError when the queue will never take it."""
+        """Queue a task, for one group of workers if it says so.
+
+        Awaiting it raises RefusedError when the queue will never take it.
+        """
         ...
 
     async def drop(self, task_type: str, run_id: str) -> None:
-        """Forget a run's tasks of one type: nobody waits for them any more."""
+        """Forget a run's tasks of one type, of all groups: nobody waits for them any more."""
         ...
 
-    async def waiting(self, task_type: str, run_id: str) -> list[bytes]:
-        """A run's tasks of one type that are queued, or in the hands of a worker that has not acknowledged them."""
+    async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
+        """A run's tasks of one type and group that are queued, or in the hands of a worker that has not acknowledged
+        them."""
+        ...
+
+    async def shut(self, task_types: Sequence[str]) -> None:
+        """Hand out no tasks of these types until further notice, and those of all other types again."""
         ...
 
     async def last(self) -> int:
@@ -225,11 +245,18 @@ class TaskFeed(Protocol):
 
 
 class Stored(NamedTuple):
-    """A stored value, the revision that a compare-and-set needs, and the server's time for it."""
+    """A stored value.
+
+    Attributes:
+        revision: What a compare-and-set needs.
+        time_ns: The server's time for it.
+        used_ns: Of a version of a definition: when it was last known to be needed.
+    """
 
     revision: int
     data: bytes
     time_ns: int = 0
+    used_ns: int = 0
 
 
 class Snapshots(Protocol):
@@ -251,6 +278,10 @@ class Snapshots(Protocol):
         """Forget all of them."""
         ...
 
+    async def remove(self, run_id: str) -> None:
+        """Forget a run's."""
+        ...
+
 
 class Definitions(Protocol):
     """Registered workflows: every version under its content hash, the newest under the name."""
@@ -264,7 +295,14 @@ class Definitions(Protocol):
         ...
 
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
-        """Store a version; a version that is there already stays."""
+        """Have a version stored, and known to be needed today; one that is there already keeps its content.
+
+        To be called before a run is started by it, and before another one is made the newest in its place.
+        """
+        ...
+
+    async def remove_version(self, name: str, identity: str, *, revision: int) -> None:
+        """Forget a version. Raises ConflictError when `revision` is not the stored one."""
         ...
 
     async def set_newest(self, name: str, data: bytes, *, revision: int) -> None:
@@ -360,6 +398,125 @@ class Claims(Protocol):
         ...
 
 
+class Blobs(Protocol):
+    """Payloads that are too large for a message, each under its run and the SHA-256 of its bytes."""
+
+    async def put(self, run_id: str, sha256: str, data: bytes) -> None:
+        """Store `data`, which is not empty, for as long as it takes. Storing it again changes nothing.
+
+        Raises:
+            RefusedError: It will never be taken.
+        """
+        ...
+
+    async def get(self, run_id: str, sha256: str, size: int) -> bytes | None:
+        """What is stored for `size` bytes: the asker checks it. None when it is not there, or not all of it."""
+        ...
+
+    async def remove(self, run_id: str) -> None:
+        """Forget all of a run's."""
+        ...
+
+    async def run_ids(self) -> list[str]:
+        """The runs that have some."""
+        ...
+
+    async def newest_ns(self, run_id: str) -> int:
+        """The server's time for the last that was stored of a run's; 0 when it has none."""
+        ...
+
+
+class Happening(NamedTuple):
+    """An event from outside.
+
+    Attributes:
+        seq: Its place.
+        time_ns: The server's time for it.
+        type: Its type; dots are part of it.
+        data: Its body; nobody has looked whether it is JSON.
+    """
+
+    seq: int
+    time_ns: int
+    type: str
+    data: bytes
+
+
+class Events(Protocol):
+    """Events from outside, which runs wait for."""
+
+    def publish(self, type: str, data: bytes, *, id: str) -> Awaitable[Receipt]:
+        """Publish an event, for as long as it takes. Awaiting it raises RefusedError when it will never be taken."""
+        ...
+
+    async def page(self, type: str, *, since_ns: int, after: int, upto: int) -> list[Happening]:
+        """The first events of exactly this type that came at `since_ns` or later, with sequences above `after` and up
+        to `upto`, in order: some of them. None: there are no more."""
+        ...
+
+    async def last(self) -> int:
+        """The sequence of the newest event of any type; 0 when there was none."""
+        ...
+
+    async def at(self, seq: int) -> Happening | None:
+        """The event at a sequence; None when there is none, or none any more."""
+        ...
+
+
+class EventFeed(Protocol):
+    """The events as one engine reads them: in order, from where it was opened."""
+
+    async def batch(self) -> list[Happening]:
+        """The next events, at least one; waits for them. Raises LogCut."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Waiters(Protocol):
+    """What waits for events, so that an engine that takes over knows of it."""
+
+    def put(self, run_id: str, step_id: str, attempt: int, data: bytes) -> Awaitable[object]:
+        """Store a waiter, in place of one with the same name. Awaiting it may raise RefusedError."""
+        ...
+
+    async def drop(self, run_id: str, step_id: str, attempt: int) -> None:
+        """Forget one; one that is not there is fine."""
+        ...
+
+    async def all(self) -> list[bytes]:
+        """All of them, in no order."""
+        ...
+
+
+class Signals(Protocol):
+    """The newest signal of each name that a run was sent, for workers that do not read histories."""
+
+    def put(self, run_id: str, name: str, data: bytes) -> Awaitable[object]:
+        """Show a signal. Awaiting it raises RefusedError when the name cannot be shown, or the data is too large."""
+        ...
+
+
+class Notices(Protocol):
+    """Messages that are sent once and not stored: whoever listens hears them, and nothing depends on it."""
+
+    def ask(self, subject: str, data: bytes) -> None:
+        """Tell a NATS subject that a person's answer is wanted."""
+        ...
+
+    def respond(self, run_id: str, data: bytes) -> None:
+        """Give the response to the HTTP request that started a run."""
+        ...
+
+
+class Secrets(Protocol):
+    """Keys that all parts of a server share."""
+
+    async def key(self, name: str) -> bytes:
+        """32 random bytes, made by whoever asks first. `name` is letters and dashes."""
+        ...
+
+
 class Cell(Protocol):
     """One value that engines share, replaced by compare-and-set."""
 
@@ -424,8 +581,16 @@ class Ports:
     timers: Timers
     dead_letters: DeadLetters
     claims: Claims
+    blobs: Blobs
+    events: Events
+    waiters: Waiters
+    signals: Signals
+    notices: Notices
+    secrets: Secrets
     lease: Cell
     position: Cell
+    correlated: Cell
+    """How far the events are compared with what waits for them."""
     dial: Dial
     clock: Clock
 
@@ -439,15 +604,19 @@ class EngineFeeds(Protocol):
 
     async def wakeups(self) -> WakeupFeed: ...
 
+    async def events(self, after: int) -> EventFeed:
+        """The events behind sequence `after`. Raises LogCut when they end before that."""
+        ...
+
 
 class WorkerFeeds(Protocol):
     """Opens what only a worker reads."""
 
-    async def tasks(self, task_type: str, *, ack_wait_s: float, most: int) -> TaskFeed:
-        """The queue of one task type.
+    async def tasks(self, task_type: str, *, ack_wait_s: float, most: int, group: str = "") -> TaskFeed:
+        """The queue of one task type, or of one group of its workers.
 
         Raises:
-            ConflictError: Another task type's queue already covers these subjects.
+            ConflictError: The queue of another task type or group already covers these subjects.
         """
         ...
 

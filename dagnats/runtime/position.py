@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.errors import ConflictError, DagnatsError
+from dagnats.runtime.core.gate.book import Page
 from dagnats.runtime.lease import LeaseLost
 from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagnats.runtime.ports import Cell, Dial
 
 log = logging.getLogger("dagnats.engine")
@@ -26,6 +29,20 @@ REACH = 1_024
 _SOON = REACH // 4  # events beyond the stored position from which on it is written without waiting
 _EVERY_S = 0.05
 _DIAL_S = 1.0
+
+
+class GateMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The gates' entries after the position's event.
+
+    Attributes:
+        part: Which of the two places beside the position has them all; 0 for none.
+        revision: Of what lies there.
+        page: What has changed since; all entries when none of the places has them.
+    """
+
+    part: int = 0
+    revision: int = 0
+    page: Page = msgspec.field(default_factory=Page)
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,6 +57,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         epoch: Part of all ids once the log has lost its tail: sequences come again then, and the server remembers what
             was sent under them. 0 before.
         anew: Whether the log is being folded from its beginning: whoever comes now has to do that again.
+        gates: What crosses runs, as it was after that event.
         by: The engine that wrote it: nobody takes another's record for their own.
     """
 
@@ -50,6 +68,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tasks: int = 0
     epoch: int = 0
     anew: bool = False
+    gates: GateMark = GateMark()
     by: str = ""
 
 
@@ -84,6 +103,17 @@ class PositionKeeper:
     def now(self) -> Position:
         """The newest that may be stored."""
         return self._now
+
+    @property
+    def stored_seq(self) -> int:
+        """The last event that the stored position covers."""
+        return self._stored.seq
+
+    async def stored_when(self, fits: Callable[[Position], bool]) -> None:
+        """Wait until a position is stored that fits."""
+        while not fits(self._stored):
+            self._written.clear()
+            await self._written.wait()
 
     async def peek(self) -> Position | None:
         """What is stored."""

@@ -10,8 +10,10 @@ import msgspec
 
 from dagnats.errors import RefusedError
 from dagnats.model.event import (
+    NOTHING,
     Failure,
     StepCompleted,
+    StepContinued,
     StepFailed,
     StepHeartbeat,
     StepReleased,
@@ -20,6 +22,7 @@ from dagnats.model.event import (
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import encode
+from dagnats.runtime.blob import carried
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded
 
@@ -27,15 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from dagnats.model.task import Task
-    from dagnats.runtime.ports import Clock, Log, Receipt
+    from dagnats.runtime.ports import Ports, Receipt
 
 
 class Reporter:
     """One worker's voice."""
 
-    def __init__(self, log: Log, clock: Clock, worker_id: str) -> None:
-        self._log = log
-        self._clock = clock
+    def __init__(self, ports: Ports, worker_id: str) -> None:
+        self._ports = ports
+        self._log = ports.log
+        self._clock = ports.clock
         self._worker_id = worker_id
 
     async def begun(self, task: Task) -> None:
@@ -52,25 +56,38 @@ class Reporter:
             await self._tell(task, StepHeartbeat)
 
     async def completed(self, task: Task, output: bytes, *, started_ns: int) -> None:
-        """The handler returned. An output the log will not take becomes a failure that says so.
+        """The handler returned. An output that cannot be carried becomes a failure that says so.
 
         `started_ns` is 0 when the start was announced.
         """
-        event = StepCompleted(
+        await self._gave(task, StepCompleted, output, started_ns)
+
+    async def continued(self, task: Task, input: bytes, *, started_ns: int) -> None:
+        """The handler asks for another turn, with `input` when that is not empty. Otherwise like `completed`."""
+        await self._gave(task, StepContinued, input, started_ns)
+
+    async def _gave(self, task: Task, kind: type[StepCompleted | StepContinued], value: bytes, started_ns: int) -> None:
+        try:
+            await self._say(task, kind, value, started_ns)
+        except RefusedError as error:
+            failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
+            await self.failed(task, failure, started_ns=started_ns)
+
+    async def _say(self, task: Task, kind: type[StepCompleted | StepContinued], value: bytes, started_ns: int) -> None:
+        # A large value is stored before the event that refers to it.
+        payload = await carried(self._ports, task.run_id, value, what="the result")
+        event = kind(
             run_id=task.run_id,
             step_id=task.step_id,
             attempt_number=task.attempt,
             worker_id=self._worker_id,
             timestamp=self._now(),
             trace_parent=task.traceparent,
-            payload=msgspec.Raw(output),
+            payload=msgspec.Raw(payload) if payload else NOTHING,
             started_at=rfc3339(started_ns) if started_ns else "",
         )
-        try:
-            await self._log.append(task.run_id, encode_event(event), id=_id(task, "step.completed"))
-        except RefusedError as error:
-            failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
-            await self.failed(task, failure, started_ns=started_ns)
+        event_id = _id(task, str(kind.__struct_config__.tag))
+        await self._log.append(task.run_id, encode_event(event), id=event_id)
 
     async def failed(self, task: Task, failure: Failure, *, started_ns: int = 0) -> None:
         """The attempt failed. An error text the log will not take is cut."""

@@ -6,10 +6,11 @@ takes over and folds the log from there has all of it.
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from dagnats.runtime.clock import monotonic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ class Roster:
     """
 
     def __init__(
-        self, *, most_runs: int = MOST_RUNS, most_bytes: int = MOST_BYTES, now: Callable[[], float] = time.monotonic
+        self, *, most_runs: int = MOST_RUNS, most_bytes: int = MOST_BYTES, now: Callable[[], float] = monotonic
     ) -> None:
         self._clock = now
         self._most_runs = most_runs
@@ -119,7 +120,8 @@ class Roster:
 
     def commit(self, *, after_s: float) -> None:
         """All actions of the first closed batch are stored: what it touched may be saved, `after_s` from now."""
-        due = self._clock() + after_s
+        now = self._clock()
+        due = now + after_s
         pending = self._pending
         for run_id, seq in self._closed.popleft().items():
             left = pending[run_id] - 1
@@ -135,7 +137,7 @@ class Roster:
                 seat.due = max(due, seat.due)
                 self._unsaved[run_id] = seat
             if seat.run.ended:
-                seat.due = 0.0
+                seat.due = min(seat.due, now)
 
     def _is_moving(self, run_id: str) -> bool:
         """Whether a batch that touched the run is under way: it must not be saved, nor forgotten."""
@@ -175,10 +177,14 @@ class Roster:
 
     # -- saving ----------------------------------------------------------------------------------------------
 
-    def take(self, most: int) -> list[Seat]:
-        """Up to `most` runs that are due to be saved; each is to be given to `saved`."""
+    def take(self, most: int, *, upto: int = 2**63) -> list[Seat]:
+        """Up to `most` runs that are due to be saved, none beyond event `upto`; each is to be given to `saved`."""
         now = self._clock()
-        ready = (seat for seat in self._unsaved.values() if seat.due <= now and not self._is_moving(seat.run.run_id))
+        ready = (
+            seat
+            for seat in self._unsaved.values()
+            if seat.due <= now and seat.run.seq <= upto and not self._is_moving(seat.run.run_id)
+        )
         taken = list(islice(ready, most))
         for seat in taken:
             run_id = seat.run.run_id

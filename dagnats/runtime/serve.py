@@ -13,12 +13,14 @@ from dagnats.runtime.embedded import DEFAULT_SYNC, EmbeddedServer
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
+from dagnats.runtime.retention import KEEP
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from dagnats.runtime.ports import Sync
+    from dagnats.runtime.retention import Keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ async def serve(
     url: str = "",
     token: str = "",
     sync: str = "",
+    keep: Keep | None = KEEP,
     ready: Callable[[Serving], Awaitable[None]],
     stop: asyncio.Event,
 ) -> None:
@@ -57,6 +60,7 @@ async def serve(
         token: For that server.
         sync: `always`, or an interval such as `100ms`: when writes are on disk. Sets the embedded server; of another
             one it says what its operator has set.
+        keep: How long ended runs are kept; None for ever.
         ready: Called once everything takes work.
         stop: Set it to end.
 
@@ -74,7 +78,7 @@ async def serve(
         jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
         await jetstream.ports.server.prepare(sync=_policy(sync))
         engine = asyncio.create_task(
-            Engine(jetstream.ports, jetstream.feeds).run(alone=embedded is not None), name="engine"
+            Engine(jetstream.ports, jetstream.feeds, keep=keep).run(alone=embedded is not None), name="engine"
         )
         stack.push_async_callback(_end, engine)
         if embedded is not None:

@@ -13,8 +13,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.model.event import WorkflowStarted
-from dagnats.runtime.core.action import AppendEvent, EndRun, EnqueueTask, SendDeadLetter, SetTimer
+from dagnats.runtime.blob import filled
+from dagnats.runtime.core.action import (
+    AddWaiter,
+    AppendEvent,
+    AskApproval,
+    EndRun,
+    EnqueueTask,
+    KeepSignal,
+    SendDeadLetter,
+    SetTimer,
+    StartChild,
+)
 from dagnats.runtime.core.advance import advance
+from dagnats.runtime.core.gate.fold import Gates
 from dagnats.runtime.follower import Unsettled
 from dagnats.runtime.letter import PARKED
 from dagnats.runtime.patience import persist
@@ -23,13 +35,14 @@ from dagnats.runtime.position import REACH, Position
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from dagnats.model.run import Run
     from dagnats.runtime.core.action import AnyAction
     from dagnats.runtime.decider import Decider
     from dagnats.runtime.doubt import Doubt
     from dagnats.runtime.follower import Follower
+    from dagnats.runtime.ledger import Ledger
     from dagnats.runtime.outbox import Outbox
     from dagnats.runtime.ports import Ports
     from dagnats.runtime.position import PositionKeeper
@@ -37,7 +50,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dagnats.engine")
 
-_MADE_GOOD = (EnqueueTask, SetTimer, AppendEvent, EndRun, SendDeadLetter)  # what remains when it is done
+# What remains when it is done.
+_MADE_GOOD = (
+    EnqueueTask,
+    SetTimer,
+    AppendEvent,
+    EndRun,
+    SendDeadLetter,
+    StartChild,
+    AddWaiter,
+    AskApproval,  # who was asked already is asked again, rather than nobody
+    KeepSignal,
+)
 _SLICE = 20_000
 _DOUBTFUL = 20 * REACH  # further than a leader acts: a power cut may have set the position back
 _RUNS_AT_ONCE = 256
@@ -56,6 +80,7 @@ class Takeover:
         decider: Decider,
         doubt: Doubt,
         outbox: Outbox,
+        ledger: Ledger,
         now_ns: Callable[[], int],
     ) -> None:
         self._ports = ports
@@ -65,9 +90,14 @@ class Takeover:
         self._decider = decider
         self._doubt = doubt
         self._outbox = outbox
+        self._ledger = ledger
         self._now_ns = now_ns
+        self.gates = Gates()
+        """What crosses runs, as it is where deciding begins."""
         self.unsettled = Unsettled([], [])
         """What could not be folded, and nobody may have seen to."""
+        self.anew = False
+        """Whether everything was folded again, and all that live runs lack was made good."""
 
     async def begin(self) -> int:
         """Store our own position where the old one was; gives the last event whose actions may be done already."""
@@ -92,9 +122,15 @@ class Takeover:
         return entry is None or entry.time_ns == position.time_ns
 
     async def _go_on(self, position: Position, last: int) -> int:
+        gates = await self._ledger.open(position.gates)
+        if gates is None:
+            raise LogCut("the gates' entries are not where the position says: everything is folded again")
+        self.gates = gates
+        self._decider.unsaved_from = position.seq + 1
         if not self._follower.opened:
             await self._follower.open(position.low - 1)
-        await self._follower.fold(position.seq)
+        # Whoever led could decide these, and we cannot: that needs a letter as well.
+        self.unsettled.undecidable.extend((await self._follower.fold(position.seq)).undecidable)
         self._roster.cover(position.low)
         self._decider.active = position.active
         await self._keeper.begin(position)
@@ -104,21 +140,27 @@ class Takeover:
     # -- everything again ------------------------------------------------------------------------------------
 
     async def _begin_anew(self, last: int) -> int:
+        self.anew = True
+        parents: dict[str, str] = {}  # of the runs that have ended
         await self._follower.reset()
         await persist(self._ports.snapshots.purge)
         await self._follower.open(0)
+        self.gates = Gates()
         for upto in [*range(_SLICE, last, _SLICE), last]:
-            poison, undecidable = await self._follower.fold(upto)
+            poison, undecidable = await self._follower.fold(upto, self.gates)
             self.unsettled.poison.extend(poison)
             self.unsettled.undecidable.extend(undecidable)
             for seat in self._roster:
                 if seat.run.ended:
+                    if seat.run.parent is not None:
+                        parents[seat.run.run_id] = seat.run.parent.run_id
                     self._roster.dismiss(seat.run.run_id)
         entry = await persist(lambda: self._ports.log.at(last)) if last else None
         tasks = await persist(self._ports.tasks.last)
         # Sequences come again, and what was sent under them may be remembered. Where nothing was sent, nothing is.
         self._outbox.epoch = self._now_ns() // 1_000_000_000 if tasks else 0
         live = [seat.run.run_id for seat in self._roster]
+        live += self._relatives(parents)
         position = Position(
             seq=last,
             time_ns=entry.time_ns if entry is not None else 0,
@@ -127,12 +169,22 @@ class Takeover:
             tasks=tasks,
             epoch=self._outbox.epoch,
         )
+        self._decider.unsaved_from = last + 1
         await self._keeper.begin(msgspec.structs.replace(position, anew=True))
         for at in range(0, len(live), _RUNS_AT_ONCE):
             await self._make_good(live[at : at + _RUNS_AT_ONCE], last)
-        await self._keeper.begin(msgspec.structs.replace(position, tasks=max(tasks, self._outbox.newest_task)))
+        await self._outbox.act(await self._doubt.left(self.gates.outstanding()))
+        self._ledger.begin(self.gates)
+        tasks = max(tasks, self._outbox.newest_task)
+        await self._keeper.begin(msgspec.structs.replace(position, tasks=tasks, gates=self._ledger.mark()))
         await self._unpark(last)
         return last
+
+    def _relatives(self, parents: Mapping[str, str]) -> list[str]:
+        """Ended runs that live ones wait to hear of: their children's ends, their parents'."""
+        above = {seat.run.parent.run_id for seat in self._roster if seat.run.parent is not None}
+        ended = [run_id for run_id in above if self._roster.seat(run_id) is None]
+        return ended + [run_id for run_id, parent in parents.items() if self._roster.seat(parent) is not None]
 
     # -- runs that lack something ----------------------------------------------------------------------------
 
@@ -155,12 +207,25 @@ class Takeover:
             if record.seq > upto:
                 break
             try:
-                decision = advance(graph, run, record)
+                decision = advance(graph, run, await persist(lambda record=record: filled(self._ports, graph, record)))
             except Exception:  # noqa: BLE001  # it is parked, or will be
                 break
             run = decision.run
             actions += [action for action in decision.actions if isinstance(action, _MADE_GOOD)]
-        return actions
+        return self._let_through(actions)
+
+    def _let_through(self, actions: list[AnyAction]) -> list[AnyAction]:
+        """Without tasks that a gate holds; of an attempt that a gate held, the task that it let go."""
+        newest = {(action.step_id, action.attempt): action for action in actions if isinstance(action, EnqueueTask)}
+        return [
+            action
+            for action in actions
+            if not isinstance(action, EnqueueTask)
+            or (
+                newest[action.step_id, action.attempt] is action
+                and not self.gates.waits(action.run_id, action.step_id, action.attempt)
+            )
+        ]
 
     async def _unpark(self, upto: int) -> None:
         """Go on with runs that an engine before us could not decide and we can."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
+
+T = TypeVar("T")
 
 
 async def together(*work: Coroutine[Any, Any, None]) -> None:
@@ -14,8 +16,9 @@ async def together(*work: Coroutine[Any, Any, None]) -> None:
     tasks = [asyncio.create_task(each, name=each.__qualname__) for each in work]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        for task in tasks:  # of several that ended at once, the first in line
+            if task in done:
+                task.result()
     finally:
         await cancelled(tasks)
 
@@ -32,16 +35,16 @@ class Aside:
     """Small work on the side that nobody waits for. When some of it fails, so does `watch`: no mistake is silent."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._failed: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=work.__qualname__)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
             self._failed.exception()  # whether anybody watches or not
@@ -49,6 +52,27 @@ class Aside:
     async def watch(self) -> None:
         """Raise what the first work that failed raised."""
         await asyncio.shield(self._failed)
+
+    async def close(self) -> None:
+        await cancelled(self._tasks)
+
+
+class Errands:
+    """Work under way that somebody waits for, unless they have ended before: then nobody asks what became of it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work, name=work.__qualname__)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def close(self) -> None:
         await cancelled(self._tasks)

@@ -20,7 +20,7 @@ from dagnats.model.event import Failure
 from dagnats.model.task import Task, decode_task
 from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once, expired
 from dagnats.runtime.cancellation import Cancelled
-from dagnats.runtime.invocation import AttemptFailed, invoke, said
+from dagnats.runtime.invocation import Again, AttemptFailed, invoke, said, with_input
 from dagnats.runtime.poison import bury_task
 from dagnats.runtime.report import Reporter
 from dagnats.runtime.sweep import NEVER, Sweep
@@ -55,11 +55,11 @@ class Workbench:
         self._worker_id = worker_id
         self._threads = threads
         self._cancel_grace_s = cancel_grace_s
-        self._report = Reporter(ports.log, ports.clock, worker_id)
+        self._report = Reporter(ports, worker_id)
         self._loop = asyncio.get_running_loop()
         self._sweep = Sweep(self._look)
         self._cancelled = Cancelled()
-        self._attempts: set[Attempt] = set()
+        self._attempts: dict[Attempt, None] = {}  # in order of arrival
         self._left: set[asyncio.Task[None]] = set()  # handlers that do not end
 
     def take(self, handler: Handler[..., Any], delivery: TaskDelivery, slots: Slots) -> None:
@@ -111,7 +111,7 @@ class Workbench:
     # -- one attempt -----------------------------------------------------------------------------------------
 
     def _begin(self, attempt: Attempt, answer: Callable[[Attempt], Awaitable[None]]) -> None:
-        self._attempts.add(attempt)
+        self._attempts[attempt] = None
         attempt.work = self._loop.create_task(self._run(attempt, answer), name="attempt")
 
     async def _run(self, attempt: Attempt, answer: Callable[[Attempt], Awaitable[None]]) -> None:
@@ -130,7 +130,7 @@ class Workbench:
         if not attempt.abandoned:
             let_go()
             attempt.free()
-            self._attempts.discard(attempt)
+            self._attempts.pop(attempt, None)
 
     async def _answer(self, attempt: Attempt) -> None:
         """Run an attempt, unless nobody waits for it, and store what became of it."""
@@ -150,21 +150,24 @@ class Workbench:
             return
         await self._say(attempt, task, outcome)
 
-    async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Failure) -> None:
+    async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Again | Failure) -> None:
         """Store what became of an attempt, behind its start."""
         if attempt.announcing is not None:
             await attempt.announcing
         if isinstance(outcome, Failure):
             await self._report.failed(task, outcome, started_ns=attempt.started_ns)
+        elif isinstance(outcome, Again):
+            await self._report.continued(task, outcome.input, started_ns=attempt.started_ns)
         else:
             await self._report.completed(task, outcome, started_ns=attempt.started_ns)
 
-    async def _handle(self, attempt: Attempt, task: Task, *, at_once: bool) -> bytes | Failure:
+    async def _handle(self, attempt: Attempt, task: Task, *, at_once: bool) -> bytes | Again | Failure:
         """Call the handler; gives its output, or why there is none."""
         try:
             attempt.announced = at_once
             if at_once:
                 await self._report.begun(task)
+            task = await with_input(self._ports, attempt.handler, task)
             attempt.enter(task, self._loop.time(), self._clock.now_ns())
             self._sweep.expect(attempt.due)
             output = await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads)
@@ -231,7 +234,7 @@ class Workbench:
     def _abandon(self, attempt: Attempt, task: Task) -> None:
         """Let go of a task whose handler does not end, so that somebody else gets its slot."""
         _warn(attempt, self._cancel_grace_s)
-        self._attempts.discard(attempt)
+        self._attempts.pop(attempt, None)
         attempt.free()
         heir = attempt.abandon()
         self._left.add(attempt.work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from dagnats.errors import ConflictError, DagnatsError
 from dagnats.handling.handler import Handler
+from dagnats.model.identifier import GROUP
+from dagnats.runtime.patience import persist
 from dagnats.runtime.slots import Slots
 from dagnats.runtime.workbench import Workbench
 
@@ -53,12 +56,15 @@ class Worker:
         worker_id: How it is named in histories; made up when left out.
         ack_wait: How long a worker may be silent before its tasks go to another one. The first worker of a task
             type sets it for all of them.
+        group: The workers it belongs to: it gets the tasks of steps for this group only. "" gets those of the steps
+            that name none.
         grace: How long running handlers may go on after `stop`.
         cancel_grace: How long a handler may clean up when its run was cancelled, its step's time is over, or the
             worker's patience is. One that is still there then is left alone, with a warning.
 
     Raises:
         ConflictError: Two handlers serve one task type.
+        ValueError: `concurrency` is below 1, or `group` is no name of a group.
         DagnatsError: A handler has `process=True`, which no worker runs yet.
         DefinitionError: A handler's types cannot be carried as JSON.
     """
@@ -73,9 +79,13 @@ class Worker:
         ack_wait: timedelta = DEFAULT_ACK_WAIT,
         grace: timedelta = DEFAULT_GRACE,
         cancel_grace: timedelta = DEFAULT_CANCEL_GRACE,
+        group: str = "",
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency!r}; it is at least 1")
+        if group and re.fullmatch(GROUP, group) is None:
+            raise ValueError(f"group {group!r} is not valid: letters, digits, '_' and '-', at most 64 characters")
+        self.group = group
         self.worker_id = worker_id or f"worker-{secrets.token_hex(8)}"
         self._connection = client.connection
         self._handlers = _by_task_type(serves)
@@ -123,7 +133,10 @@ class Worker:
                 self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _open(self, task_type: str) -> TaskFeed:
-        return await self._connection.feeds.tasks(task_type, ack_wait_s=self._ack_wait_s, most=self._concurrency)
+        feeds = self._connection.feeds
+        return await persist(
+            lambda: feeds.tasks(task_type, ack_wait_s=self._ack_wait_s, most=self._concurrency, group=self.group)
+        )
 
     async def _work(self, queues: list[Queue], bench: Workbench) -> None:
         pulls = [
@@ -135,7 +148,7 @@ class Worker:
         stopping = asyncio.create_task(self._stopping.wait(), name="worker: stop")
         try:
             done, _ = await asyncio.wait([stopping, keeper, *pulls], return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {stopping}:
+            for task in [each for each in (keeper, *pulls) if each in done]:
                 task.result()  # a pull never ends by itself: this raises what ended it
             await _cancelled(pulls)
             for _, feed in queues:

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dagnats.testing.check import validate as validate
+    from dagnats.testing.harness import Harness as Harness
+    from dagnats.testing.harness import HarnessRun as HarnessRun
     from dagnats.testing.snapshot import CompiledJson as CompiledJson
 
 _HOMES = {
     "CompiledJson": "dagnats.testing.snapshot",
+    "Harness": "dagnats.testing.harness",
+    "HarnessRun": "dagnats.testing.harness",
     "validate": "dagnats.testing.check",
 }
 

@@ -120,6 +120,7 @@ class Harness:
         self._doubles = _doubles(self._definitions, _handlers(serves))
         self._loop: VirtualLoop | None = None
         self._broken: asyncio.Future[None]
+        self._worker: asyncio.Task[None] | None = None
 
     # -- opening and closing ---------------------------------------------------------------------------------
 
@@ -134,7 +135,11 @@ class Harness:
     def __enter__(self) -> Harness:
         self._loop = VirtualLoop()
         self._broken = self._loop.create_future()
-        self.drive(self._open())
+        try:
+            self.drive(self._open())
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -146,16 +151,13 @@ class Harness:
         loop = self._running()
         self._server = MemoryServer()
         self.clock = HarnessClock(loop, self._server)
-        self.client = AsyncClient(self._server.connect())
-        await self.client.register_all(self._definitions)
-        self._start_engine()
+        self._client = AsyncClient(self._server.connect())
         process = Process(loop, "worker")
         connection = AsyncClient(process.run(self._server.connect))
-        self._worker = process.spawn(self._work(connection))
-
-    async def _work(self, connection: AsyncClient) -> None:
         worker = Worker(connection, list(self._doubles.values()), worker_id="harness", ack_wait=_ACK_WAIT)
-        await self._watched(worker.run())
+        await self._client.register_all(self._definitions)
+        self._start_engine()
+        self._worker = process.spawn(self._watched(worker.run()))
 
     def _start_engine(self) -> None:
         self._engine = Process(self._running(), "engine")
@@ -181,10 +183,11 @@ class Harness:
                 loop.close()
 
     async def _end(self) -> None:
-        self._worker.cancel()
-        await asyncio.wait([self._worker])
-        self._engine.kill()
-        self._broken.cancel()
+        if self._worker is not None:
+            self._worker.cancel()
+            await asyncio.wait([self._worker])
+        if not self._broken.cancel():
+            self._broken.exception()  # whether anybody has asked or not
 
     # -- what tests do ---------------------------------------------------------------------------------------
 
@@ -255,7 +258,11 @@ class Harness:
 
     def drive(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine, such as a call of `client`, on the harness's own loop, and everything else with it."""
-        loop = self._running()
+        try:
+            loop = self._running()
+        except DagnatsError:
+            work.close()  # nobody will await it
+            raise
         with outside_of_loops():
             result = loop.run_until_complete(self._first(work))
         for task, double in self._doubles.items():
@@ -272,6 +279,12 @@ class Harness:
             task.cancel()
             self._broken.result()
         return await task
+
+    @property
+    def client(self) -> AsyncClient:
+        """The client, for what has no method here: `h.drive(h.client.versions("order"))`."""
+        self._running()
+        return self._client
 
     # -- what is here ----------------------------------------------------------------------------------------
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
     from syrupy.assertion import SnapshotAssertion
+
+    from dagnats.runtime.serve import Serving
+    from dagnats.testing.harness import Harness
 
 
 @pytest.fixture
@@ -22,3 +29,21 @@ def workflow_snapshot(request: pytest.FixtureRequest) -> SnapshotAssertion:
 
     snapshot: SnapshotAssertion = request.getfixturevalue("snapshot")
     return snapshot.use_extension(CompiledJson)
+
+
+@pytest.fixture
+def dagnats_harness() -> Iterator[Callable[[Iterable[Any]], Harness]]:
+    """Opens harnesses that are closed when the test is over: `h = dagnats_harness([wf])`."""
+    from dagnats.testing.harness import Harness
+
+    with ExitStack() as stack:
+        yield lambda serves: stack.enter_context(Harness(serves))
+
+
+@pytest.fixture
+def dagnats_server(tmp_path: Path) -> Iterator[Serving]:
+    """A real NATS server with an engine, of the test's own: `dagnats.connect(server.url, token=server.token)`."""
+    from dagnats.testing.server import serving
+
+    with serving(tmp_path / "dagnats") as server:
+        yield server

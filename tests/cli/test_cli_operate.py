@@ -392,6 +392,14 @@ def test_a_queue_is_shown_paused_limited_and_resumed(served: CommandLine) -> Non
     assert served("queue", "limit", name, "--rate", "ten").err.startswith("error: 'ten' is no rate")
 
 
+def test_an_event_is_published(served: CommandLine) -> None:
+    told = served("event", "publish", "payment.completed", '{"id": 1}').out
+    assert re.fullmatch(r"Published: payment\.completed \(event \d+\)\n", told)
+    assert served("event", "publish", "payment.completed", "--json").json()["published"]
+    assert served("event", "publish", "no space").err.startswith("error: 'no space' cannot be an event's type")
+    assert served("event", "publish", "a", "{").err.startswith("error: the body must be JSON")
+
+
 def test_everything_is_as_the_log_says(served: CommandLine) -> None:
     verified = served("verify", "--json").json()
     assert verified["differences"] == []

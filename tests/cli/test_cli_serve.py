@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import stat
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from dagnats.runtime.retention import Keep
 
 if TYPE_CHECKING:
     from command_line import CommandLine
@@ -135,6 +138,32 @@ def test_a_server_that_is_told_nonsense_about_storing_says_what_would_be_right(s
     assert "--sync" in refused.err
     assert "always" in refused.err
     assert "Traceback" not in refused.err
+
+
+@pytest.mark.parametrize("said", ["soon", "-1s", ""])
+def test_a_server_that_is_told_nonsense_about_retention_says_what_would_be_right(
+    said: str, project: CommandLine
+) -> None:
+    refused = project.process("serve", f"--retention={said}")
+
+    assert refused.code == 2
+    assert "--retention" in refused.err
+    assert "'off'" in refused.err
+    assert "Traceback" not in refused.err
+
+
+@pytest.mark.parametrize(("said", "keep"), [("off", None), ("12h", Keep(age=timedelta(hours=12))), ("30d", Keep())])
+def test_a_server_keeps_ended_runs_as_long_as_it_is_told(
+    said: str, keep: Keep | None, offline: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Keep | None] = []
+
+    async def served(**settings: Any) -> None:
+        told.append(settings["keep"])
+
+    monkeypatch.setattr("dagnats.runtime.serve.serve", served)
+    assert offline("serve", f"--retention={said}").code == 0
+    assert told == [keep]
 
 
 def test_a_worker_without_handlers_is_refused(served: CommandLine) -> None:

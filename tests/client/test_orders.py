@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from dagnats import ConflictError, InputError, NotFoundError, RunFailed, Workflow
+from dagnats.errors import DagnatsError, RefusedError
 from dagnats.model.event import StepCompleted, encode_event
+from dagnats.runtime.approval import approval_token
 from tests.support.processes import until
 from tests.support.system import System, running
 
@@ -179,6 +181,28 @@ async def test_an_answer_that_does_not_fit_the_form_of_an_approval_is_refused_wh
         assert (await step(run, "ask")).output == {"approved": True, "amount": 3}
         with pytest.raises(ConflictError, match="waits for no approval"):
             await run.approve()
+
+
+async def test_an_answer_with_a_token_is_taken_only_with_the_right_one(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        run = await started(system, asking(), "ask")
+        key = await system.jetstream.ports.secrets.key("approval")
+        for wrong in ("", "x", approval_token(key, run.run_id, "ask", 2), approval_token(key, "other", "ask", 1)):
+            with pytest.raises(RefusedError, match="does not answer approval 'ask'"):
+                await run.reject("ask", token=wrong)
+        assert await run.approve(token=approval_token(key, run.run_id, "ask", 1)) == "ask"
+
+
+async def test_a_published_event_reaches_the_run_that_waits_for_it(nats_server: EmbeddedServer) -> None:
+    workflow = Workflow("events")
+    workflow.wait_for_event("paid", "payment.paid", match=workflow.event["id"] == 1, timeout="1h")
+    async with running(nats_server) as system:
+        run = await started(system, workflow, "paid")
+        await system.client.publish_event("payment.paid", {"id": 2})
+        await system.client.publish_event("payment.paid", {"id": 1})
+        assert await run.result(timeout="20s") == {"id": 1}
+        with pytest.raises(DagnatsError, match="cannot be an event's type"):
+            await system.client.publish_event("no space", 1)
 
 
 async def test_an_event_is_given_by_hand_to_the_step_that_waits_for_it(nats_server: EmbeddedServer) -> None:

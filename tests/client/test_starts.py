@@ -210,3 +210,28 @@ async def test_the_same_run_id_for_another_start_is_a_conflict(nats_server: Embe
         assert (first.is_new, same.is_new) == (True, False)
         with pytest.raises(ConflictError, match="was started differently"):
             await system.client.start("orders", Order(id="b", cents=1), run_id="mine")
+
+
+async def test_large_payloads_go_with_a_rerun_and_a_fork(nats_server: EmbeddedServer) -> None:
+    large = "x" * 400_000
+
+    async def grow(text: str) -> str:
+        return text + "y"
+
+    async def measure(text: str) -> int:
+        return len(text)
+
+    workflow = Workflow("large")
+    grown = workflow.step(grow)
+    workflow.step(after=grown)(measure)
+    async with running(nats_server) as system:
+        await system.client.register(workflow)
+        system.start_worker([workflow])
+        run = await system.client.start(workflow, large)
+        assert await run.result(timeout="20s") == 400_001
+        again, forked = await run.retry(), await run.fork("measure")
+        await system.jetstream.ports.blobs.remove(run.run_id)  # as retention does
+        for new in (again, forked):
+            assert await new.result(timeout="20s") == 400_001
+            assert (await new.view()).input == large
+        assert (await system.client.verify()).runs == 3

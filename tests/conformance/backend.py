@@ -116,7 +116,8 @@ class OnNats:
     async def sleeping(self) -> set[str]:
         async with prepared(self._server) as jetstream:
             info = await jetstream.link.api("STREAM.INFO.SLEEP_TIMERS", {"subjects_filter": "sleep.>"})
-        return {subject.removeprefix("sleep.") for subject in info["state"].get("subjects") or {}}
+        subjects: dict[str, int] = info["state"].get("subjects") or {}
+        return {subject.removeprefix("sleep.") for subject in subjects}
 
     async def restart(self) -> None:
         self._server = await restarted(self._server)

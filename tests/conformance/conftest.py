@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,8 +28,8 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     """Run a test on the event loop of its backend."""
-    names = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}  # pyright: ignore[reportPrivateUsage]
-    backend: Backend = names["backend"]
-    with asyncio.Runner(loop_factory=backend.loop_factory) as runner:
-        runner.run(pyfuncitem.obj(**names))
+    names = inspect.signature(pyfuncitem.obj).parameters
+    values: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
+    with asyncio.Runner(loop_factory=values["backend"].loop_factory) as runner:
+        runner.run(pyfuncitem.obj(**values))
     return True

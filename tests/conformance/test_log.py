@@ -98,7 +98,9 @@ async def test_the_end_of_the_log_and_each_place_in_it_can_be_read(backend: Back
         assert await log.at(3) is None
         await backend.remove_history("r1")
         assert (await log.last(), await log.at(1)) == (2, None)
-        assert [entry.data for entry in await log.tail()] == [b"2"]
+        await log.append("r3", b"3", id="c")
+        assert [entry.data for entry in await log.tail()] == [b"2", b"3"]
+        assert [entry.data for entry in await log.tail(before=3, count=2)] == [b"2"]
 
 
 async def test_runs_are_found_by_the_beginning_of_their_ids(backend: Backend) -> None:

@@ -80,28 +80,35 @@ async def test_no_more_tasks_are_taken_than_there_is_room_for(backend: Backend) 
 
 
 async def test_a_task_whose_worker_is_silent_for_the_ack_wait_comes_again(backend: Backend) -> None:
-    async with backend.connected() as one, backend.connected() as other:
-        async with pulling(one, ack_wait_s=SHORT_S) as silent, pulling(other, ack_wait_s=SHORT_S) as heir:
-            await put(one, 1)
-            (task,) = await take(silent)
-            (again,) = await take(heir)
-            assert (task.deliveries, again.deliveries, again.data) == (1, 2, b"1")
-            task.acknowledge()  # late, and still an answer
-            await emptied(one, "r1")
+    async with (
+        backend.connected() as one,
+        backend.connected() as other,
+        pulling(one, ack_wait_s=SHORT_S) as silent,
+        pulling(other, ack_wait_s=SHORT_S) as heir,
+    ):
+        await put(one, 1)
+        (task,) = await take(silent)
+        (again,) = await take(heir)
+        assert (task.deliveries, again.deliveries, again.data) == (1, 2, b"1")
+        task.acknowledge()  # late, and still an answer
+        await emptied(one, "r1")
 
 
 async def test_a_task_that_is_kept_does_not_come_again(backend: Backend) -> None:
-    async with backend.connected() as connection:
-        async with pulling(connection, ack_wait_s=SHORT_S) as feed, pulling(connection) as other:
-            await put(connection, 1)
-            (task,) = await take(feed)
-            waiting = asyncio.create_task(take(other))
-            for _ in range(6):
-                task.keep()
-                done, _ = await asyncio.wait([waiting], timeout=SHORT_S / 3)
-                assert not done
-            (again,) = await waiting  # nobody keeps it any more
-            assert again.deliveries == 2
+    async with (
+        backend.connected() as connection,
+        pulling(connection, ack_wait_s=SHORT_S) as feed,
+        pulling(connection) as other,
+    ):
+        await put(connection, 1)
+        (task,) = await take(feed)
+        waiting = asyncio.create_task(take(other))
+        for _ in range(6):
+            task.keep()
+            done, _ = await asyncio.wait([waiting], timeout=SHORT_S / 3)
+            assert not done
+        (again,) = await waiting  # nobody keeps it any more
+        assert again.deliveries == 2
 
 
 async def test_a_task_that_is_handed_back_comes_at_once_or_after_the_delay(backend: Backend) -> None:
@@ -118,16 +125,6 @@ async def test_a_task_that_is_handed_back_comes_at_once_or_after_the_delay(backe
         (third,) = await take(feed)
         assert SHORT_S <= loop.time() - begun < SHORT_S + 5
         assert [each.deliveries for each in (task, again, third)] == [1, 2, 3]
-
-
-async def test_a_task_that_comes_again_goes_before_new_ones(backend: Backend) -> None:
-    async with backend.connected() as connection, pulling(connection) as feed:
-        await put(connection, 1, 2)
-        (task,) = await take(feed)
-        task.hand_back()
-        taken = [*await take(feed), *await take(feed)]
-        assert sorted(each.data for each in taken) == [b"1", b"2"]
-        assert {each.data: each.deliveries for each in taken} == {b"1": 2, b"2": 1}
 
 
 async def test_what_was_pulled_and_not_taken_goes_back_when_a_feed_closes(backend: Backend) -> None:

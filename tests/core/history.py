@@ -11,24 +11,39 @@ from dagnats.model.check import load_definition
 from dagnats.model.event import (
     NOTHING,
     AnyEvent,
+    ApprovalGranted,
+    ApprovalRejected,
+    ChildCompleted,
+    ChildFailed,
+    ChildOutcome,
     Failure,
     FailureType,
+    Note,
     Poison,
     Record,
     Start,
     StepCompleted,
+    StepContinued,
     StepFailed,
     StepHeartbeat,
+    StepQueued,
     StepReleased,
+    StepSkipped,
     StepStarted,
     TimerFired,
+    WaitMatched,
+    WorkflowAdmitted,
     WorkflowCancelled,
+    WorkflowPaused,
     WorkflowPoisoned,
+    WorkflowReopened,
+    WorkflowResumed,
     WorkflowStarted,
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import encode
 from dagnats.model.run import Run, StepState, decode_run, encode_run
+from dagnats.model.step import WORKER_RUN
 from dagnats.runtime.core.action import (
     AnyAction,
     AppendEvent,
@@ -45,11 +60,21 @@ SECOND = 1_000_000_000
 BEGIN = 1_790_000_000 * SECOND  # any instant
 
 A = TypeVar("A", bound=AnyAction)
+E = TypeVar("E", bound=AnyEvent)
 
 
 def step(step_id: str, *needs: str, **settings: Any) -> dict[str, Any]:
     """A step of a definition; its task type is `<id>.task`."""
     return {"id": step_id, "task": f"{step_id}.task", "depends_on": list(needs), **settings}
+
+
+def typed(
+    step_id: str, kind: str, *needs: str, config: dict[str, Any] | None = None, **settings: Any
+) -> dict[str, Any]:
+    """A step of another type; workers run it when they run steps of its type."""
+    task = {"task": f"{step_id}.task"} if kind in WORKER_RUN else {}
+    config = {} if config is None else {"config": config}
+    return {"id": step_id, "type": kind, "depends_on": list(needs), **task, **config, **settings}
 
 
 def graph(*steps: dict[str, Any], **settings: Any) -> Graph:
@@ -65,6 +90,8 @@ class History:
         last: The actions of the last call, with those of the engine's events that followed from it.
         time_ns: The log server's clock; tests move it with `wait`.
         unfed: Events the engine ordered that are not in the log yet.
+        abroad: Events it ordered for the histories of other runs.
+        settled: All attempts that gates were told of as no longer in flight.
     """
 
     def __init__(self, graph: Graph, *, loops_back: bool = True) -> None:
@@ -74,6 +101,8 @@ class History:
         self.last: list[AnyAction] = []
         self.time_ns = BEGIN
         self.unfed: deque[AnyEvent] = deque()
+        self.abroad: list[AnyEvent] = []
+        self.settled: list[tuple[str, int]] = []
         self._loops_back = loops_back
         self._run: Run | None = None
 
@@ -98,11 +127,66 @@ class History:
         self._run = decision.run
         self.last += decision.actions
         self.actions += decision.actions
-        self.unfed += [action.event for action in decision.actions if isinstance(action, AppendEvent | EndRun)]
+        self.settled += decision.settled
+        for action in decision.actions:
+            if isinstance(action, AppendEvent | EndRun):
+                (self.unfed if action.run_id == "r" else self.abroad).append(action.event)
 
-    def start(self, value: Any = None, **settings: Any) -> list[AnyAction]:
-        payload = Start(workflow="w", def_hash=self.graph.identity, input=encode(value))
-        return self.feed(WorkflowStarted(run_id="r", payload=payload, **settings))
+    def start(self, value: Any = None, *, trace_parent: str = "", **settings: Any) -> list[AnyAction]:
+        payload = Start(workflow="w", def_hash=self.graph.identity, input=encode(value), **settings)
+        return self.feed(WorkflowStarted(run_id="r", payload=payload, trace_parent=trace_parent))
+
+    def say(self, kind: Any, step_id: str, *, attempt: int | None = None, **settings: Any) -> list[AnyAction]:
+        """Feed an event about a step, of its current attempt unless another is named."""
+        attempt = self.state(step_id).attempt if attempt is None else attempt
+        return self.feed(kind(run_id="r", step_id=step_id, attempt_number=attempt, **settings))
+
+    def continued(self, step_id: str, value: Any = None) -> list[AnyAction]:
+        return self.say(StepContinued, step_id, payload=NOTHING if value is None else encode(value))
+
+    def matched(self, step_id: str, value: Any = None) -> list[AnyAction]:
+        return self.say(WaitMatched, step_id, payload=encode(value), event_seq=7)
+
+    def granted(self, step_id: str, answer: Any = None, by: str = "ann") -> list[AnyAction]:
+        payload = NOTHING if answer is None else encode(answer)
+        return self.say(ApprovalGranted, step_id, payload=payload, by=by)
+
+    def rejected(self, step_id: str, answer: Any = None, by: str = "") -> list[AnyAction]:
+        payload = NOTHING if answer is None else encode(answer)
+        return self.say(ApprovalRejected, step_id, payload=payload, by=by)
+
+    def child_completed(self, step_id: str, output: Any = None, **settings: Any) -> list[AnyAction]:
+        outcome = ChildOutcome(child_run_id=self.state(step_id).child_run_id, status="completed", output=encode(output))
+        return self.say(ChildCompleted, step_id, payload=outcome, **settings)
+
+    def child_failed(
+        self, step_id: str, error: str = "boom", status: str = "failed", **settings: Any
+    ) -> list[AnyAction]:
+        outcome = ChildOutcome(child_run_id=self.state(step_id).child_run_id, status=status, error=error)
+        return self.say(ChildFailed, step_id, payload=outcome, **settings)
+
+    def failed_by_hand(self, step_id: str, error: str = "enough") -> list[AnyAction]:
+        failure = Failure(error=error, failure_type="non_retriable", detail="by_hand")
+        return self.say(StepFailed, step_id, payload=encode(failure))
+
+    def skipped_by_hand(self, step_id: str) -> list[AnyAction]:
+        return self.feed(StepSkipped(run_id="r", step_id=step_id, payload=Note(by="ann")))
+
+    def let_through(self, step_id: str) -> list[AnyAction]:
+        """A gate lets the current attempt go."""
+        return self.say(StepQueued, step_id)
+
+    def admitted(self) -> list[AnyAction]:
+        return self.feed(WorkflowAdmitted(run_id="r"))
+
+    def paused(self) -> list[AnyAction]:
+        return self.feed(WorkflowPaused(run_id="r"))
+
+    def resumed(self) -> list[AnyAction]:
+        return self.feed(WorkflowResumed(run_id="r"))
+
+    def reopened(self) -> list[AnyAction]:
+        return self.feed(WorkflowReopened(run_id="r"))
 
     def started(self, step_id: str, attempt: int | None = None, worker_id: str = "") -> list[AnyAction]:
         attempt = self.state(step_id).attempt if attempt is None else attempt
@@ -165,6 +249,20 @@ class History:
 
     def state(self, step_id: str) -> StepState:
         return self.run.steps[step_id]
+
+    def output(self, step_id: str) -> Any:
+        """What a step gave, decoded."""
+        return msgspec.json.decode(self.state(step_id).output)
+
+    @property
+    def result(self) -> Any:
+        """The run's output, decoded."""
+        return msgspec.json.decode(self.run.outcome.output)
+
+    def said(self, kind: type[E]) -> list[E]:
+        """All events of a kind that the engine ordered so far."""
+        events = [action.event for action in self.actions if isinstance(action, AppendEvent | EndRun)]
+        return [event for event in events if isinstance(event, kind)]
 
     def status(self, step_id: str) -> str:
         state = self.run.steps.get(step_id)

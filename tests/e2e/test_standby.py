@@ -31,6 +31,7 @@ first = wf.task("first", echo)
 wf.task("second", echo).after(first)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(120)
 async def test_the_standby_acts_soon_after_the_leader_is_killed_or_stopped(
     nats_server: EmbeddedServer, tmp_path: Path

@@ -25,6 +25,7 @@ RUNS = int(os.environ.get("WAITING_RUNS", "1000"))
 AT_ONCE = 200
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(240)
 async def test_thousands_of_waiting_runs_survive_a_restart_of_everything_and_fire_on_time(tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path / "nats", port=0)

@@ -14,7 +14,7 @@ def test_one_subject_token_can_name_a_run(text: str) -> None:
     assert is_run_id(text)
 
 
-@pytest.mark.parametrize("text", ["", "a.b", "a b", "*", ">", "a\n", "é", "x" * 129])
+@pytest.mark.parametrize("text", ["", "_ops", "_", "a.b", "a b", "*", ">", "a\n", "é", "x" * 129])
 def test_what_is_not_one_subject_token_cannot_name_a_run(text: str) -> None:
     assert not is_run_id(text)
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from dagnats import Fixed, TaskContext, Workflow, handler
 from dagnats.runtime.engine import Engine
 from tests.support.system import running
@@ -36,6 +38,9 @@ class Skew:
     async def wakeups(self) -> Any:
         return await self._feeds.wakeups()
 
+    async def events(self, after: int) -> Any:
+        return await self._feeds.events(after)
+
     def set(self, run_id: str, **settings: Any) -> Any:
         settings["due_ns"] += 10 * BACK_NS
         return self._timers.set(run_id, **settings)
@@ -56,6 +61,7 @@ class _SkewedFeed:
         await self._feed.close()
 
 
+@pytest.mark.alone
 async def test_a_server_clock_that_is_set_back_makes_nothing_early_and_freezes_nothing(
     nats_server: EmbeddedServer,
 ) -> None:

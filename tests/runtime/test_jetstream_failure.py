@@ -199,6 +199,7 @@ async def test_what_is_no_answer_of_a_stream_is_not_taken_for_one(nats_server: E
         assert next(answers, None) is None
 
 
+@pytest.mark.alone
 async def test_a_write_whose_time_is_up_says_that_nobody_knows(nats_server: EmbeddedServer) -> None:
     async with prepared(nats_server) as jetstream:
         async with frozen(nats_server):

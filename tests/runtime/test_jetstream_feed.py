@@ -129,6 +129,7 @@ async def test_a_feed_whose_consumer_is_deleted_goes_on_without_a_hole(nats_serv
             assert numbers(await read(feed, 1)) == [11]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
 async def test_a_feed_goes_on_within_a_second_of_the_servers_return(nats_server: EmbeddedServer, kill: bool) -> None:
     async with prepared(nats_server) as jetstream:

@@ -15,6 +15,7 @@ from dagnats.model.event import CORE_VERSION, Start, StepCompleted, WorkflowStar
 from dagnats.runtime import decider, takeover
 from dagnats.runtime.core import advance as core
 from dagnats.runtime.embedded import EmbeddedServer
+from dagnats.runtime.position import decode_position
 from tests.runtime.test_crash import engine
 from tests.support.mortal import Fate
 from tests.support.processes import until
@@ -55,6 +56,13 @@ async def inside(runs: list[RunHandle]) -> bool:
     """Whether each run is at its gate."""
     views = [await run.view() for run in runs]
     return all(step.status == "running" for view in views for step in view.steps if step.id == "gate")
+
+
+async def covered(system: System, run: RunHandle) -> bool:
+    """Whether the next engine begins after all that the run has so far, and loads it when there is more."""
+    cell = await system.jetstream.ports.position.read()
+    position = decode_position(cell.data) if cell is not None else None
+    return position is not None and position.low > (await run.view()).seq
 
 
 @pytest.mark.parametrize("word", ["\x01x", "\u200bx", "é"])
@@ -231,6 +239,7 @@ async def test_a_run_that_cannot_be_loaded_is_parked_with_a_letter_and_goes_on_l
             await until(lambda: inside([run]))
             await system.client.register(one)
             assert await system.client.run(one, 1) == 1
+            await until(lambda: covered(system, run))
         await system.jetstream.link.api("STREAM.PURGE.KV_workflow_runs")
         with monkeypatch.context() as broken:
             for module in (core, decider, takeover):

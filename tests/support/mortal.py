@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from dagnats.runtime.ports import Ports
 
 WRITES = {
-    "log": {"append"},
+    "log": {"append", "append_after"},
     "tasks": {"put"},
     "timers": {"set"},
     "dead_letters": {"put"},
+    "blobs": {"put"},
     "snapshots": {"save"},
     "position": {"write"},
+    "waiters": {"put", "drop"},
+    "correlated": {"write"},
 }
 
 
@@ -108,6 +111,10 @@ class MortalFeeds:
         self._fate.check()
         return _Port("feed", await self._feeds.history(after), self._fate)
 
+    async def events(self, after: int) -> Any:
+        self._fate.check()
+        return _Port("feed", await self._feeds.events(after), self._fate)
+
     async def wakeups(self) -> Any:
         self._fate.check()
         return _Port("feed", await self._feeds.wakeups(), self._fate)
@@ -115,6 +122,6 @@ class MortalFeeds:
 
 def mortal(ports: Ports, fate: Fate) -> Ports:
     """`ports` as an engine with this fate has them."""
-    names = ("log", "tasks", "snapshots", "definitions", "timers", "dead_letters", "lease", "position", "dial")
+    names = {field.name for field in fields(ports)} - {"server"}
     wrapped: dict[str, Any] = {name: _Port(name, getattr(ports, name), fate) for name in names}
     return replace(ports, **wrapped)

@@ -28,13 +28,17 @@ class Project:
         self.workflow = folder / "workflows" / "greeting.py"
         self.pinned = folder / PINNED
 
-    def test(self, *arguments: str, plugins: tuple[str, ...] = PLUGINS) -> tuple[int, str]:
-        """Run its tests in a process of their own: the exit code, and what was printed."""
+    def test(
+        self, *arguments: str, file: str = "test_greeting.py", plugins: tuple[str, ...] = PLUGINS
+    ) -> tuple[int, str]:
+        """Run tests of it in a process of their own: the exit code, and what was printed."""
         named = [word for plugin in plugins for word in ("-p", plugin)]
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, *arguments]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, file, *arguments]
         # Plugins are named, so that the test is the same wherever and however DagNats is installed.
         path = {"PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        done = subprocess.run(command, cwd=self.folder, env={**os.environ, **path}, capture_output=True, text=True)
+        # Nor does it matter how these tests are run: in one process, or in several.
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        done = subprocess.run(command, cwd=self.folder, env={**ours, **path}, capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
 
     def change(self, old: str, new: str) -> None:
@@ -93,7 +97,14 @@ def test_without_syrupy_only_the_snapshot_fails_and_says_what_is_missing(project
     assert "2 passed, 1 error" in printed
 
 
+def test_its_workflows_run_in_a_harness_as_they_would_on_a_server(project: Project) -> None:
+    code, printed = project.test(file="test_order.py", plugins=("dagnats.testing.plugin",))
+    assert code == 0, printed
+    assert "3 passed" in printed
+
+
 def test_pytest_finds_the_plugin_by_its_entry_point() -> None:
     entries = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
     loaded = import_module(entries["dagnats"])
-    assert hasattr(loaded, "workflow_snapshot")
+    for fixture in ("workflow_snapshot", "dagnats_harness", "dagnats_server"):
+        assert hasattr(loaded, fixture)

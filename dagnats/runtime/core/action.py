@@ -195,6 +195,7 @@ class SendDeadLetter(Action, frozen=True, kw_only=True):
     attempt: int
     input: msgspec.Raw
     failure: Failure
+    group: str = ""
 
 
 class DropDeadLetters(Action, frozen=True, kw_only=True):

@@ -44,7 +44,8 @@ def settle(turn: Turn) -> None:
             _offer(turn, turn.ready.pop(0))
         elif not run.line or not _next_in_line(turn):
             _conclude(turn)
-            return
+            if not turn.ready:  # else a run that has drained begins to be undone
+                return
 
 
 def _take(turn: Turn, step_id: str, answer: msgspec.Raw | Failure) -> None:

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
 from dagnats.model.condition import comparisons
-from dagnats.model.config import MapConfig, RespondConfig, WaitForEventConfig
+from dagnats.model.config import MapConfig, RespondConfig, SleepConfig, WaitForEventConfig
 from dagnats.model.duration import duration_nanos
 from dagnats.model.event import NOTHING
 from dagnats.runtime.core.node import Node
 from dagnats.runtime.core.plan import generated
 
 if TYPE_CHECKING:
-    from dagnats.model.condition import CancelOn
+    from collections.abc import Iterator
+
+    from dagnats.model.condition import CancelOn, Match
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.policy import Concurrency, Priority, Singleton
     from dagnats.model.run import Run
+    from dagnats.model.step import StepDef
 
 _MOST_PLANS = 256
 
@@ -95,13 +98,16 @@ class Graph:
         return bool(self.singleton or (self.concurrency is not None and self.concurrency.max_runs))
 
     def reads(self, step_id: str) -> bool:
-        """Whether deciding may look into what a step returns: then the value itself has to be there.
+        """Whether deciding may look into what a step returns, or into the run's input for "".
 
-        The outputs of items and of generated steps become part of the map's and the planner's own.
+        Such a payload has to be there whole, whatever its size; of others a reference will do. The output of an item
+        becomes part of the map's; what generated steps return, other generated ones may ask for.
         """
         base, dot, _ = step_id.partition(".")
+        if base in self._read:
+            return True
         node = self.nodes.get(base)
-        return node is not None and (base in self._read or (dot != "" and node.type in ("map", "planner")))
+        return dot != "" and node is not None and node.type == "planner"
 
     def instance(self, auxiliary: str, step_id: str) -> str:
         """The id under which `auxiliary` runs for `step_id`: its own, or a derived one when several share it."""
@@ -182,20 +188,40 @@ def _shared(definition: WorkflowDef) -> frozenset[str]:
     return frozenset(shared)
 
 
+_INPUT = ""
+
+
 def _read(definition: WorkflowDef) -> frozenset[str]:
-    """Steps whose outputs decisions look into."""
+    """Steps whose outputs decisions look into, and "" when they look into the run's input."""
     read: set[str] = set()
+    keyed = (definition.concurrency, definition.singleton, definition.priority)
+    if any(part is not None and part.key for part in keyed):
+        read.add(_INPUT)
+    for cancel in definition.cancel_on:
+        if cancel.match is not None:
+            read.update(_referred(cancel.match))
     for step in definition.steps:
-        if step.type == "planner":
-            read.add(step.id)
-        if step.skip_if is not None:
-            read.update(comparison.step_id for comparison in comparisons(step.skip_if))
-        config = step.config
-        picks = isinstance(config, RespondConfig) and config.body_from is not None
-        if isinstance(config, MapConfig) or picks or step.keyed_rate_limit is not None:
-            read.update(step.depends_on)
-        if isinstance(config, WaitForEventConfig) and isinstance(config.match.right, str):
-            root, _, rest = config.match.right.partition(".")
-            if root == "step":
-                read.add(rest.partition(".")[0])
+        read.update(_read_by(step))
     return frozenset(read)
+
+
+def _read_by(step: StepDef) -> Iterator[str]:
+    if step.type == "planner":
+        yield step.id
+    if step.skip_if is not None:
+        yield from (comparison.step_id for comparison in comparisons(step.skip_if))
+    config = step.config
+    picks = isinstance(config, RespondConfig) and config.body_from is not None
+    if isinstance(config, MapConfig) or picks or step.keyed_rate_limit is not None:
+        yield from step.depends_on or (_INPUT,)
+    if isinstance(config, SleepConfig) and config.until_input_path is not None:
+        yield _INPUT
+    if isinstance(config, WaitForEventConfig):
+        yield from _referred(config.match)
+
+
+def _referred(match: Match) -> Iterator[str]:
+    """What the right side of a match is taken from."""
+    if isinstance(match.right, str):
+        root, _, rest = match.right.partition(".")
+        yield rest.partition(".")[0] if root == "step" else _INPUT

@@ -117,6 +117,7 @@ class Turn:
                 attempt=state.attempt,
                 input=input_of(self.graph, self.run, node, state),
                 failure=failure,
+                group=node.group,
             )
         )
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.blob import BlobCache
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.batch import GroupCommit
+from dagnats.runtime.jetstream.blob import JetStreamBlobs
 from dagnats.runtime.jetstream.cell import JetStreamCell
 from dagnats.runtime.jetstream.claim import JetStreamClaims
 from dagnats.runtime.jetstream.dial import JetStreamDial
-from dagnats.runtime.jetstream.feed import JetStreamLogFeed
+from dagnats.runtime.jetstream.event import JetStreamEvents
+from dagnats.runtime.jetstream.feed import JetStreamEventFeed, JetStreamLogFeed
 from dagnats.runtime.jetstream.history import JetStreamLog
 from dagnats.runtime.jetstream.letter import JetStreamDeadLetters
 from dagnats.runtime.jetstream.link import Link
+from dagnats.runtime.jetstream.notice import JetStreamNotices
 from dagnats.runtime.jetstream.policy import Policy
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
 from dagnats.runtime.jetstream.resources import HISTORY, prepare
+from dagnats.runtime.jetstream.secret import JetStreamSecrets
+from dagnats.runtime.jetstream.signal import JetStreamSignals
 from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
 from dagnats.runtime.jetstream.store import JetStreamDefinitions
 from dagnats.runtime.jetstream.timers import JetStreamTimers, JetStreamWakeupFeed
-from dagnats.runtime.ports import LogFeed, Overview, Ports, TaskFeed, WakeupFeed
+from dagnats.runtime.jetstream.waiter import JetStreamWaiters
+from dagnats.runtime.ports import EventFeed, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +68,11 @@ class JetStreamFeeds:
     async def wakeups(self) -> WakeupFeed:
         return await JetStreamWakeupFeed.open(self._link, JetStreamDeadLetters(self._link))
 
-    async def tasks(self, task_type: str, *, ack_wait_s: float, most: int) -> TaskFeed:
-        return await JetStreamTaskFeed.open(self._link, task_type, ack_wait_s=ack_wait_s, most=most)
+    async def events(self, after: int) -> EventFeed:
+        return await JetStreamEventFeed.open(self._link, after)
+
+    async def tasks(self, task_type: str, *, ack_wait_s: float, most: int, group: str = "") -> TaskFeed:
+        return await JetStreamTaskFeed.open(self._link, task_type, ack_wait_s=ack_wait_s, most=most, group=group)
 
     def cancellations(self, told: Callable[[str, bytes], None]) -> Callable[[], None]:
         return hear_cancellations(self._link, told)
@@ -84,8 +94,15 @@ class JetStream:
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
             claims=JetStreamClaims(link),
+            blobs=BlobCache(JetStreamBlobs(link)),
+            events=JetStreamEvents(link),
+            waiters=JetStreamWaiters(link),
+            signals=JetStreamSignals(link),
+            notices=JetStreamNotices(link),
+            secrets=JetStreamSecrets(link),
             lease=JetStreamCell(link, "engine.lease"),
             position=JetStreamCell(link, "engine.position"),
+            correlated=JetStreamCell(link, "engine.correlated"),
             dial=JetStreamDial(link),
             clock=SystemClock(),
         )

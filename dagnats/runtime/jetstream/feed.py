@@ -1,19 +1,18 @@
-"""The log as one engine reads it: through a consumer in the server's memory, made anew when it is lost."""
+"""A stream as one engine reads it: through a consumer in the server's memory, made anew when it is lost."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from dagnats.errors import UnavailableError
-from dagnats.runtime.jetstream.history import ALL, run_of
 from dagnats.runtime.jetstream.publish import EXPECTED_LAST
 from dagnats.runtime.jetstream.pull import GapError, Pull, place_of
 from dagnats.runtime.jetstream.read import message_at, state_of, time_ns_of
-from dagnats.runtime.jetstream.resources import HISTORY
-from dagnats.runtime.ports import Entry, LogCut
+from dagnats.runtime.jetstream.resources import EVENTS, HISTORY
+from dagnats.runtime.ports import Entry, Happening, LogCut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +29,12 @@ _PAUSE_S = 0.25
 _NOTHING_BEFORE = f"\r\n{EXPECTED_LAST}: 0\r\n".encode()
 
 
-class JetStreamLogFeed:
-    """`ports.LogFeed`."""
+class _Feed:
+    """Reads a stream whose subjects are `<prefix><name>`: an entry's `run_id` is that name."""
+
+    _stream: str
+    _prefix: str
+    _said: str
 
     def __init__(self, link: Link, after: int) -> None:
         self._link = link
@@ -43,12 +46,12 @@ class JetStreamLogFeed:
         self._pull: Pull | None = None
 
     @classmethod
-    async def open(cls, link: Link, after: int) -> JetStreamLogFeed:
+    async def open(cls, link: Link, after: int) -> Self:
         feed = cls(link, after)
         await feed._begin()
         return feed
 
-    async def batch(self) -> list[Entry]:
+    async def _batch(self) -> list[Entry]:
         while True:
             try:
                 if self._pull is None:
@@ -58,7 +61,7 @@ class JetStreamLogFeed:
             except GapError:
                 self._end()
             except UnavailableError as error:
-                log.warning("cannot read the history, trying again in %g s: %s", _PAUSE_S, error)
+                log.warning("cannot read stream %s, trying again in %g s: %s", self._stream, _PAUSE_S, error)
                 await asyncio.sleep(_PAUSE_S)
 
     async def close(self) -> None:
@@ -69,32 +72,35 @@ class JetStreamLogFeed:
         name = f"engine-{secrets.token_hex(8)}"
         config = {
             "name": name,
-            "description": "An engine reads the history.",
+            "description": "An engine reads the stream.",
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._seen + 1,
-            "filter_subject": ALL,
+            "filter_subject": f"{self._prefix}>",
             "ack_policy": "none",
             "mem_storage": True,
             "num_replicas": 1,
             "inactive_threshold": _INACTIVE_NS,
         }
-        await self._link.api(f"CONSUMER.CREATE.{HISTORY}.{name}.{ALL}", {"stream_name": HISTORY, "config": config})
+        stream = self._stream
+        await self._link.api(
+            f"CONSUMER.CREATE.{stream}.{name}.{self._prefix}>", {"stream_name": stream, "config": config}
+        )
         # Only now: a server that comes back with a shorter log has lost the consumer, and so is noticed.
         await self._check()
         self._name, self._next = name, 1
-        self._pull = Pull(self._link, HISTORY, name, most=_AHEAD, exclusive=True)
+        self._pull = Pull(self._link, stream, name, most=_AHEAD, exclusive=True)
         self._pull.start()
 
     async def _check(self) -> None:
         """Raise LogCut when what was seen last is not in the log."""
-        last = (await state_of(self._link, HISTORY))["last_seq"]
+        last = (await state_of(self._link, self._stream))["last_seq"]
         if last < self._seen:
-            raise LogCut(f"the history ends at event {last}; it was read up to {self._seen}")
-        message = await message_at(self._link, HISTORY, self._seen) if self._seen else None
-        if message is not None:  # its run may have been purged
+            raise LogCut(f"{self._said} ends at event {last}; it was read up to {self._seen}")
+        message = await message_at(self._link, self._stream, self._seen) if self._seen else None
+        if message is not None:  # it may have been removed
             stored_ns = time_ns_of(message)
             if self._seen_ns not in (0, stored_ns):
-                raise LogCut(f"event {self._seen} of the history is another one than was read")
+                raise LogCut(f"event {self._seen} of {self._said} is another one than was read")
             self._seen_ns = stored_ns
         self._live_from = last + 1
 
@@ -107,7 +113,7 @@ class JetStreamLogFeed:
             self._next += 1
             # The server has checked that nothing was there before, and no engine has seen it: certainly a new run.
             first = seq >= self._live_from and _NOTHING_BEFORE in message.raw_headers
-            entries.append(Entry(seq, time_ns, run_of(message.subject), message.data, first))
+            entries.append(Entry(seq, time_ns, message.subject[len(self._prefix) :], message.data, first))
         if entries:
             self._seen, self._seen_ns = entries[-1].seq, entries[-1].time_ns
         if len(entries) < len(messages):  # some deliveries were lost; none of them is acknowledged, or comes again
@@ -120,4 +126,26 @@ class JetStreamLogFeed:
         pull, self._pull = self._pull, None
         if pull is not None:
             pull.close()
-            self._link.ask(f"$JS.API.CONSUMER.DELETE.{HISTORY}.{self._name}", b"", b"", lambda _: None)
+            self._link.ask(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}", b"", b"", lambda _: None)
+
+
+class JetStreamLogFeed(_Feed):
+    """`ports.LogFeed`."""
+
+    _stream = HISTORY
+    _prefix = "history."
+    _said = "the history"
+
+    async def batch(self) -> list[Entry]:
+        return await self._batch()
+
+
+class JetStreamEventFeed(_Feed):
+    """`ports.EventFeed`."""
+
+    _stream = EVENTS
+    _prefix = "event."
+    _said = "the stream of events"
+
+    async def batch(self) -> list[Happening]:
+        return [Happening(seq, time_ns, type, data) for seq, time_ns, type, data, _ in await self._batch()]

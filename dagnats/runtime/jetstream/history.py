@@ -92,7 +92,7 @@ class JetStreamLog:
                 if entry is not None and entry.seq > after:
                     return entry
                 # Nothing was heard: because we began to listen too late, or the connection was lost meanwhile.
-                last = await persist(lambda: self._last(run_id))
+                last = await persist(lambda: self.newest(run_id))
                 if last is not None and last.seq > seen and last.data.startswith(kinds):
                     return last
                 if thorough and last is not None and last.seq > seen:
@@ -110,7 +110,7 @@ class JetStreamLog:
     async def _look(self, run_id: str, after: int) -> list[Entry]:
         return await persist(lambda: self.read(run_id, after=after))
 
-    async def _last(self, run_id: str) -> Entry | None:
+    async def newest(self, run_id: str) -> Entry | None:
         message = await last_of(self._link, HISTORY, f"{_PREFIX}{run_id}")
         return _entry(message) if message is not None else None
 
@@ -131,6 +131,14 @@ class JetStreamLog:
     async def last(self) -> int:
         last: int = (await state_of(self._link, HISTORY))["last_seq"]
         return last
+
+    async def page(self, *, after: int, count: int) -> list[Entry]:
+        request = {"seq": after + 1, "next_by_subj": ALL, "batch": min(count, PAGE)}
+        messages, _ = await page_of(self._link, HISTORY, request)
+        return [_entry(message) for message in messages]
+
+    async def remove(self, run_id: str, *, upto: int) -> None:
+        await self._link.api(f"STREAM.PURGE.{HISTORY}", {"filter": f"{_PREFIX}{run_id}", "seq": upto + 1})
 
     async def at(self, seq: int) -> Entry | None:
         message = await message_at(self._link, HISTORY, seq)

@@ -1,4 +1,4 @@
-"""Task queues on TASK_QUEUES: `task.<type>.<run>`, one durable consumer per task type."""
+"""Task queues on TASK_QUEUES: `task.<type>.<run>` or `task.<type>.<group>.<run>`, a durable consumer for each."""
 
 from __future__ import annotations
 
@@ -28,14 +28,20 @@ _EXISTS = 10148
 _SECOND = 1_000_000_000
 _CANCEL = "dagnats.cancel."
 _PREFIX = "task."
+_FOR_EVER = "2200-01-01T00:00:00Z"
 
 
-def durable_name(task_type: str) -> str:
-    """The consumer of a task type. A name that had to be changed gets a hash, so that two cannot meet."""
+def durable_name(task_type: str, group: str = "") -> str:
+    """The consumer of a task type's workers. A name that had to be changed gets a hash, so that two cannot meet."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "-", task_type)
+    name = f"workers-{plain}-{group}" if group else f"workers-{plain}"
     if plain == task_type:
-        return f"workers-{task_type}"
-    return f"workers-{plain}-{hashlib.sha256(task_type.encode()).hexdigest()[:8]}"
+        return name
+    return f"{name}-{hashlib.sha256(task_type.encode()).hexdigest()[:8]}"
+
+
+def _subject(task_type: str, group: str, run_id: str) -> str:
+    return f"task.{task_type}.{group}.{run_id}" if group else f"task.{task_type}.{run_id}"
 
 
 class JetStreamTaskQueue:
@@ -46,15 +52,34 @@ class JetStreamTaskQueue:
         self._commit = commit
 
     def put(
-        self, task_type: str, run_id: str, data: bytes, *, id: str, within_s: float | None = None
+        self, task_type: str, run_id: str, data: bytes, *, id: str, group: str = "", within_s: float | None = None
     ) -> Awaitable[Receipt]:
-        return self._commit.publish(f"task.{task_type}.{run_id}", data, id_block(id), within_s=within_s)
+        return self._commit.publish(_subject(task_type, group, run_id), data, id_block(id), within_s=within_s)
 
     async def drop(self, task_type: str, run_id: str) -> None:
-        await self._link.api(f"STREAM.PURGE.{TASKS}", {"filter": f"task.{task_type}.{run_id}"})
+        # `*` takes tasks of type `<type>.<any>` as well: they are the run's, and as little waited for.
+        filters = [_subject(task_type, group, run_id) for group in ("", "*")]
+        await asyncio.gather(*(self._link.api(f"STREAM.PURGE.{TASKS}", {"filter": one}) for one in filters))
 
-    async def waiting(self, task_type: str, run_id: str) -> list[bytes]:
-        return [message.data for message in await messages_of(self._link, TASKS, f"task.{task_type}.{run_id}")]
+    async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
+        messages = await messages_of(self._link, TASKS, _subject(task_type, group, run_id))
+        return [message.data for message in messages]
+
+    async def shut(self, task_types: Sequence[str]) -> None:
+        """Pause the types' consumers, those of worker groups too: what they have in hand goes on."""
+        for consumer in await self._consumers():
+            paused = _serves(consumer, task_types)
+            if paused is not bool(consumer.get("paused")):
+                until = {"pause_until": _FOR_EVER} if paused else {}
+                await self._link.api(f"CONSUMER.PAUSE.{TASKS}.{consumer['name']}", until)
+
+    async def _consumers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = await self._link.api(f"CONSUMER.LIST.{TASKS}", {"offset": len(found)})
+            found += page.get("consumers") or []
+            if not page.get("consumers") or len(found) >= page.get("total", 0):
+                return found
 
     async def last(self) -> int:
         last: int = (await state_of(self._link, TASKS))["last_seq"]
@@ -111,6 +136,13 @@ async def _oldest_ns(link: Link, subject: str) -> int:
     return time_ns_of(messages[0]) if messages else 0
 
 
+def _serves(consumer: dict[str, Any], task_types: Sequence[str]) -> bool:
+    """Whether a consumer is of one of these types: the whole type's, or a worker group's."""
+    group = str(consumer["config"].get("filter_subject", "")).rpartition(".")[0].rpartition(".")[2]
+    names = {durable_name(task_type) for task_type in task_types}
+    return consumer["name"] in names or consumer["name"].removesuffix(f"-{group}") in names
+
+
 def hear_cancellations(link: Link, told: Callable[[str, bytes], None]) -> Callable[[], None]:
     """`ports.WorkerFeeds.cancellations`."""
     sid = link.subscribe(f"{_CANCEL}*", lambda message: told(message.subject[len(_CANCEL) :], message.data))
@@ -157,13 +189,16 @@ class JetStreamTaskFeed:
         self.ack_wait_s = ack_wait_s
 
     @classmethod
-    async def open(cls, link: Link, task_type: str, *, ack_wait_s: float, most: int) -> JetStreamTaskFeed:
-        name = durable_name(task_type)
-        subject = f"task.{task_type}.*"
+    async def open(
+        cls, link: Link, task_type: str, *, ack_wait_s: float, most: int, group: str = ""
+    ) -> JetStreamTaskFeed:
+        name = durable_name(task_type, group)
+        subject = _subject(task_type, group, "*")
+        served = f"task type {task_type!r}" + (f" in group {group!r}" if group else "")
         config = {
             "name": name,
             "durable_name": name,
-            "description": f"Workers of task type {task_type}.",
+            "description": f"Workers of {served}.",
             "deliver_policy": "all",
             "filter_subject": subject,
             "ack_policy": "explicit",
@@ -177,12 +212,12 @@ class JetStreamTaskFeed:
         except RefusedError as error:
             if error.code == _OVERLAP:
                 raise ConflictError(
-                    f"task type {task_type!r} shares its subjects with another one that has workers already",
-                    hint="rename one of the task types",
+                    f"{served} shares its subjects with another one that has workers already",
+                    hint="rename one of the task types, or the group",
                 ) from None
             if error.code != _EXISTS:
                 raise
-            ack_wait_s = await _adopt(link, name, task_type, subject)
+            ack_wait_s = await _adopt(link, name, served, subject)
         pull = Pull(link, TASKS, name, most=most)
         pull.start()
         return cls(link, pull, ack_wait_s)
@@ -199,13 +234,13 @@ class JetStreamTaskFeed:
         self._pull.close()
 
 
-async def _adopt(link: Link, name: str, task_type: str, subject: str) -> float:
+async def _adopt(link: Link, name: str, served: str, subject: str) -> float:
     """Use the consumer that other workers of the type made; gives its ack wait, which counts for all of them."""
     found = await link.api(f"CONSUMER.INFO.{TASKS}.{name}")
     if found["config"].get("filter_subject") != subject:
         raise ConflictError(
-            f"consumer {name} serves {found['config'].get('filter_subject')!r}, not task type {task_type!r}",
-            hint="rename one of the task types",
+            f"consumer {name} serves {found['config'].get('filter_subject')!r}, not {served}",
+            hint="rename one of the task types, or the group",
         )
     ack_wait_ns: int = found["config"]["ack_wait"]
     return ack_wait_ns / _SECOND

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 HISTORY = "WORKFLOW_HISTORY"
 TASKS = "TASK_QUEUES"
 TIMERS = "SLEEP_TIMERS"
+EVENTS = "EVENTS"
 DEAD_LETTERS = "DEAD_LETTERS"
+BLOBS = "BLOBS"
 ENGINE = "ENGINE"
 RUNS = "workflow_runs"
 DEFINITIONS = "workflow_defs"
 CLAIMS = "idempotency_keys"
+WAITERS = "event_waiters"
+SIGNALS = "signals"
+SECRETS = "secrets"
 
 STORED = "stored."
 """Before the subject of an event that is stored, as the server tells those who listen."""
@@ -67,10 +72,22 @@ STREAMS: dict[str, dict[str, Any]] = {
         "retention": "workqueue",
         "allow_msg_schedules": True,
     },
+    EVENTS: {
+        "subjects": ["event.>"],
+        "description": "Events from outside, by type, for the runs that wait for them.",
+        "max_age": 14 * _DAY,
+        "duplicate_window": 120 * _SECOND,
+    },
     ENGINE: {
         "subjects": ["engine.>"],
         "description": "Who leads, how far the log is decided, how the server stores.",
         "max_msgs_per_subject": 1,
+    },
+    BLOBS: {
+        "subjects": ["blob.>"],
+        "description": "Large payloads in pieces: blob.<run>.<sha256>.<number>.",
+        "max_msgs_per_subject": 1,
+        "discard": "new",
     },
     DEAD_LETTERS: {
         "subjects": ["dead.>"],
@@ -84,6 +101,9 @@ BUCKETS = {
     RUNS: "Runs as they were at their last event: a cache of the history.",
     DEFINITIONS: "Registered workflows: the newest by name, every version by name and content hash.",
     CLAIMS: "Idempotency keys of starts, by their hash: the run that each one started.",
+    WAITERS: "What waits for an event, by run, step and attempt.",
+    SIGNALS: "The newest signal of each name that a run was sent.",
+    SECRETS: "Keys that all parts of the server share.",
 }
 
 

@@ -144,6 +144,16 @@ class JetStreamSnapshots:
         await self._link.api(f"STREAM.PURGE.{_STREAM}", {"filter": f"{_PREFIX}run.>"})
         self._in_parts.clear()
 
+    async def remove(self, run_id: str) -> None:
+        self._in_parts.discard(run_id)
+        head = await entry_of(self._link, RUNS, _key(run_id))
+        if head is not None and _Parts.of(head) is None:
+            await self._link.api(f"STREAM.PURGE.{_STREAM}", {"filter": f"{_PREFIX}{_key(run_id)}"})
+        # The parts first: without its head, nobody would know of them.
+        elif head is not None:
+            await self._link.api(f"STREAM.PURGE.{_STREAM}", {"filter": f"{_PREFIX}{_key(run_id)}.>"})
+            await self._link.api(f"STREAM.PURGE.{_STREAM}", {"filter": f"{_PREFIX}{_key(run_id)}"})
+
 
 def _key(run_id: str) -> str:
     return f"run.{run_id}"

@@ -6,6 +6,7 @@ Buckets are read and written as the streams they are: nats-py's key-value layer 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from dagnats.model.identifier import is_run_id
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from dagnats.runtime.jetstream.link import Link
 
 _PREFIX = f"$KV.{DEFINITIONS}."
+_SINCE = "Dagnats-Registered"  # on a version that was renewed: when it was stored first, in nanoseconds since 1970
+
+RENEWED_NS = 24 * 3600 * 1_000_000_000
+"""A version that was renewed this lately is not renewed again."""
 
 
 async def entry_of(link: Link, bucket: str, key: str) -> Message | None:
@@ -54,11 +59,20 @@ class JetStreamDefinitions:
             *(entry_of(self._link, DEFINITIONS, subject[len(_PREFIX) :]) for subject in subjects)
         )
         found = zip(subjects, entries, strict=True)
-        return {subject[len(begin) :]: _stored(entry) for subject, entry in found if entry is not None}
+        return {subject[len(begin) :]: _version(entry) for subject, entry in found if entry is not None}
 
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
-        if await self.version(name, identity) is None:
+        entry = await entry_of(self._link, DEFINITIONS, f"{name}.{identity}")
+        if entry is None:
             await self._link.publish(f"{_PREFIX}{name}.{identity}", data)
+        elif time.time_ns() - time_ns_of(entry) > RENEWED_NS:
+            since = {_SINCE: str(_version(entry).time_ns)}
+            await self._link.publish(f"{_PREFIX}{name}.{identity}", entry.data, since)
+
+    async def remove_version(self, name: str, identity: str, *, revision: int) -> None:
+        # Not a purge: only a write can depend on there having been none since.
+        gone = {"KV-Operation": "DEL", EXPECTED_LAST: str(revision)}
+        await self._link.publish(f"{_PREFIX}{name}.{identity}", b"", gone)
 
     async def set_newest(self, name: str, data: bytes, *, revision: int) -> None:
         await self._link.publish(f"{_PREFIX}{name}", data, {EXPECTED_LAST: str(revision)})
@@ -66,6 +80,11 @@ class JetStreamDefinitions:
     async def names(self) -> list[str]:
         subjects = await subjects_of(self._link, f"KV_{DEFINITIONS}", f"{_PREFIX}*")
         return sorted(subject[len(_PREFIX) :] for subject in subjects)
+
+
+def _version(message: Message) -> Stored:
+    used_ns = time_ns_of(message)
+    return Stored(seq_of(message), message.data, int(message.header(_SINCE.encode()) or used_ns), used_ns)
 
 
 def _stored(message: Message) -> Stored:

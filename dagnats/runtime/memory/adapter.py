@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.memory.blob import MemoryBlobs
 from dagnats.runtime.memory.cell import MemoryCell
 from dagnats.runtime.memory.claim import MemoryClaims
 from dagnats.runtime.memory.dial import MemoryDial
-from dagnats.runtime.memory.feed import MemoryLogFeed
+from dagnats.runtime.memory.event import MemoryEvents
+from dagnats.runtime.memory.feed import MemoryEventFeed, MemoryLogFeed
 from dagnats.runtime.memory.history import MemoryLog
 from dagnats.runtime.memory.letter import MemoryDeadLetters
 from dagnats.runtime.memory.link import Call
+from dagnats.runtime.memory.notice import MemoryNotices, MemorySecrets, MemorySignals
 from dagnats.runtime.memory.queue import MemoryTaskFeed, MemoryTaskQueue
 from dagnats.runtime.memory.snapshot import MemorySnapshots
 from dagnats.runtime.memory.store import MemoryDefinitions
 from dagnats.runtime.memory.timers import MemoryTimers, MemoryWakeupFeed
-from dagnats.runtime.ports import LogFeed, Overview, Ports, TaskFeed, WakeupFeed
+from dagnats.runtime.memory.waiter import MemoryWaiters
+from dagnats.runtime.ports import EventFeed, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +63,13 @@ class MemoryFeeds:
     async def wakeups(self) -> WakeupFeed:
         return MemoryWakeupFeed(self._server, self._link)
 
-    async def tasks(self, task_type: str, *, ack_wait_s: float, most: int) -> TaskFeed:
-        return await MemoryTaskFeed.open(self._server, self._link, task_type, ack_wait_s=ack_wait_s, most=most)
+    async def events(self, after: int) -> EventFeed:
+        return await MemoryEventFeed.open(self._server, self._link, after)
+
+    async def tasks(self, task_type: str, *, ack_wait_s: float, most: int, group: str = "") -> TaskFeed:
+        return await MemoryTaskFeed.open(
+            self._server, self._link, task_type, ack_wait_s=ack_wait_s, most=most, group=group
+        )
 
     def cancellations(self, told: Callable[[str, bytes], None]) -> Callable[[], None]:
         hearer = (told, self._link)
@@ -87,6 +96,13 @@ class Memory:
             lease=MemoryCell(server, link, "engine.lease"),
             position=MemoryCell(server, link, "engine.position"),
             dial=MemoryDial(server, link),
+            blobs=MemoryBlobs(server, link),
+            events=MemoryEvents(server, link),
+            waiters=MemoryWaiters(server, link),
+            signals=MemorySignals(server, link),
+            notices=MemoryNotices(server, link),
+            secrets=MemorySecrets(server, link),
+            correlated=MemoryCell(server, link, "engine.correlated"),
             clock=clock,
         )
 

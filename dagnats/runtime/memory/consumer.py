@@ -42,6 +42,7 @@ class Consumer:
         self._again: list[int] = []
         self._held: dict[int, asyncio.TimerHandle] = {}  # until when
         self._deliveries: dict[int, int] = {}
+        self._paused = False
         self._rooms: dict[Puller, int] = {}  # who waits, for how many, in order
         stream.listen(self._on_message)
 
@@ -68,6 +69,11 @@ class Consumer:
         """Deliver no more to it."""
         self._rooms.pop(puller, None)
 
+    def pause(self, paused: bool) -> None:
+        """Hand out nothing until further notice, or go on."""
+        self._paused = paused
+        self._hand_out()
+
     def acknowledge(self, seq: int) -> None:
         """A message is done with."""
         self._let_go(seq)
@@ -88,6 +94,11 @@ class Consumer:
         else:
             self._come_again(seq)
 
+    def lose_patience(self) -> None:
+        """Deliver again all that is held, as if everybody had been silent for the ack wait."""
+        for seq in sorted(self._held):
+            self._come_again(seq)
+
     def restart(self) -> None:
         """The server was restarted: nobody waits any more. What is held stays held, unless it was lost."""
         self._rooms.clear()
@@ -105,7 +116,7 @@ class Consumer:
 
     def _hand_out(self) -> None:
         self._rooms = {puller: room for puller, room in self._rooms.items() if not puller.is_gone()}
-        while self._rooms and (message := self._next()) is not None:
+        while self._rooms and not self._paused and (message := self._next()) is not None:
             puller = next(iter(self._rooms))
             room = self._rooms.pop(puller) - 1
             if room:

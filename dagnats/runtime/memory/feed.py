@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dagnats.runtime.memory.ear import Ear
+from dagnats.runtime.memory.event import happening_of
 from dagnats.runtime.memory.history import entry_of
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.patience import persist
@@ -13,47 +14,46 @@ from dagnats.runtime.ports import LogCut
 if TYPE_CHECKING:
     from dagnats.runtime.memory.link import Link
     from dagnats.runtime.memory.server import MemoryServer
-    from dagnats.runtime.ports import Entry
+    from dagnats.runtime.memory.stream import Message, Stream
+    from dagnats.runtime.ports import Entry, Happening
 
 _BATCH = 512
 
 
-class MemoryLogFeed:
-    """`ports.LogFeed`."""
+class _Feed:
+    """One stream, read in order."""
 
-    def __init__(self, server: MemoryServer, link: Link, after: int) -> None:
+    _pattern: ClassVar[str]
+    _said: ClassVar[str]
+
+    def __init__(self, server: MemoryServer, stream: Stream, link: Link, after: int) -> None:
         self._server = server
-        self._stream = server.history
+        self._stream = stream
         self._link = link
         self._seen = after
         self._seen_ns = 0  # 0: not known
         self._live_from = 0
         self._generation = -1
-        self._ear = Ear(link, server.history)
+        self._ear = Ear(link, stream)
 
-    @classmethod
-    async def open(cls, server: MemoryServer, link: Link, after: int) -> MemoryLogFeed:
-        feed = cls(server, link, after)
-        await link.request(Call("feed.open", "history.>", feed._check))
-        feed._ear.open()
-        return feed
+    async def _open(self) -> None:
+        await self._link.request(Call("feed.open", self._pattern, self._check))
+        self._ear.open()
 
-    async def batch(self) -> list[Entry]:
+    async def _batch(self) -> list[Message]:
         while True:
-            entries = await persist(lambda: self._link.request(Call("feed.batch", "history.>", self._next)))
-            if entries:
-                self._seen, self._seen_ns = entries[-1].seq, entries[-1].time_ns
-                return entries
+            messages = await persist(lambda: self._link.request(Call("feed.batch", self._pattern, self._next)))
+            if messages:
+                self._seen, self._seen_ns = messages[-1].seq, messages[-1].time_ns
+                return messages
             await self._ear.hear()
 
     async def close(self) -> None:
         self._ear.close()
 
-    def _next(self) -> list[Entry]:
+    def _next(self) -> list[Message]:
         self._check()
-        found = self._stream.behind(self._seen, _BATCH)
-        # The server has checked that nothing was there before, and no engine has seen it: certainly a new run.
-        return [entry_of(message, first=message.alone and message.seq >= self._live_from) for message in found]
+        return self._stream.behind(self._seen, _BATCH)
 
     def _check(self) -> None:
         """Raise LogCut when what was seen last is not in the log: only a restart can have done that."""
@@ -61,10 +61,45 @@ class MemoryLogFeed:
             return
         last = self._stream.last_seq
         if last < self._seen:
-            raise LogCut(f"the history ends at event {last}; it was read up to {self._seen}")
+            raise LogCut(f"{self._said} ends at event {last}; it was read up to {self._seen}")
         message = self._stream.at(self._seen)
         if message is not None:  # its run may have been purged
             if self._seen_ns not in (0, message.time_ns):
-                raise LogCut(f"event {self._seen} of the history is another one than was read")
+                raise LogCut(f"event {self._seen} of {self._said} is another one than was read")
             self._seen_ns = message.time_ns
         self._live_from, self._generation = last + 1, self._server.generation
+
+
+class MemoryLogFeed(_Feed):
+    """`ports.LogFeed`."""
+
+    _pattern = "history.>"
+    _said = "the history"
+
+    @classmethod
+    async def open(cls, server: MemoryServer, link: Link, after: int) -> MemoryLogFeed:
+        feed = cls(server, server.history, link, after)
+        await feed._open()
+        return feed
+
+    async def batch(self) -> list[Entry]:
+        # The server has checked that nothing was there before, and no engine has seen it: certainly a new run.
+        return [
+            entry_of(message, first=message.alone and message.seq >= self._live_from) for message in await self._batch()
+        ]
+
+
+class MemoryEventFeed(_Feed):
+    """`ports.EventFeed`."""
+
+    _pattern = "event.>"
+    _said = "the stream of events"
+
+    @classmethod
+    async def open(cls, server: MemoryServer, link: Link, after: int) -> MemoryEventFeed:
+        feed = cls(server, server.events, link, after)
+        await feed._open()
+        return feed
+
+    async def batch(self) -> list[Happening]:
+        return [happening_of(message) for message in await self._batch()]

@@ -83,6 +83,21 @@ class MemoryLog:
 
         return await self._link.request(Call("log.tail", f"{PREFIX}>", tail))
 
+    async def page(self, *, after: int, count: int) -> list[Entry]:
+        def page() -> list[Entry]:
+            return [entry_of(message) for message in self._stream.behind(after, count)]
+
+        return await self._link.request(Call("log.page", f"{PREFIX}>", page))
+
+    async def newest(self, run_id: str) -> Entry | None:
+        subject = PREFIX + run_id
+        message = await self._link.request(Call("log.newest", subject, lambda: self._stream.last(subject)))
+        return entry_of(message) if message is not None else None
+
+    async def remove(self, run_id: str, *, upto: int) -> None:
+        subject = PREFIX + run_id
+        await self._link.request(Call("log.remove", subject, lambda: self._stream.purge(subject, upto=upto)))
+
     async def last(self) -> int:
         return await self._link.request(Call("log.last", f"{PREFIX}>", lambda: self._stream.last_seq))
 

@@ -8,7 +8,7 @@ calling it is loss, calling it twice is duplication, and calling several in anot
 from __future__ import annotations
 
 import asyncio
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dagnats.errors import DagnatsError, UnavailableError
@@ -85,6 +85,10 @@ class Link:
             self.loop.call_later(delay_s, self._arrive, arrive, context=self._context)
         else:
             self.loop.call_soon(self._arrive, arrive, context=self._context)
+
+    def later(self, arrive: Callable[[], None], delay_s: float) -> None:
+        """Let something arrive at the server so much later, whatever becomes of us meanwhile: for `carry`."""
+        self.loop.call_later(delay_s, arrive, context=Context())
 
     def _arrive(self, arrive: Callable[[], None]) -> None:
         if not self.dead:
@@ -233,8 +237,7 @@ class _Persistent(Generic[T]):
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
         elif isinstance(result, Exception):
             self._result.set_exception(result)
-            if self._link.closed:
-                self._result.exception()  # who closed the connection may have stopped waiting
+            self._result.exception()  # who asked may have stopped waiting
         else:
             self._result.set_result(result)
 
@@ -242,6 +245,7 @@ class _Persistent(Generic[T]):
         if not self._result.done():
             within = f"{self._within_s:g} s"
             self._result.set_exception(UnavailableError(f"no answer within {within}; outcome unknown"))
+            self._result.exception()
 
 
 def _performed(call: Call[T]) -> T | Exception:

@@ -17,7 +17,7 @@ from dagnats.runtime.memory.process import current_process, process_of
 if TYPE_CHECKING:
     import selectors
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from dagnats.runtime.memory.process import Process
 
@@ -48,6 +48,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._now = 0.0
         self._working = 0  # threads that work for us
+        self._since: float | None = None  # up to when their time has been counted, by the real clock
         self._processes: list[Process] = []
         self.steps = 0
         self.on_step: Callable[[int], None] | None = None
@@ -69,7 +70,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             process.adopt(task)
         return task
 
+    def run_later(self, handles: Iterable[asyncio.Handle]) -> None:
+        """Run callbacks that were held back, in the next turn."""
+        self._ready.extend(handles)
+
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        if self._since is None:  # before the thread begins
+            self._since = time.monotonic()
         future = super().run_in_executor(executor, func, *args)
         self._working += 1
         future.add_done_callback(self._worked, context=Context())  # whoever asked may be dead by then
@@ -97,6 +104,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         """What `BaseEventLoop` calls again and again: wait for something to be ready, and run what is."""
         self._forget_cancelled()
+        self._pass_really()
         if not self._ready:
             self._go_on()
         elif self._working or len(self._selector.get_map()) > self._own_files:
@@ -123,17 +131,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if self.on_step is not None:
             self.on_step(self.steps)
         process = process_of(handle._context)
-        if process is None or process.alive:
+        if process is None:
+            handle._run()
+        elif process.held is not None:
+            process.held.append(handle)
+        elif process.alive:
             handle._run()
 
     def _go_on(self) -> None:
         """Nothing is ready: let time pass until something is."""
         due = self._scheduled[0].when() if self._scheduled else None
         if self._working:
-            begun = time.monotonic()
-            self._look(None if due is None else due - self._now)
-            passed = self._now + time.monotonic() - begun
-            self._now = passed if due is None else min(passed, due)
+            self._look(None if due is None else max(due - self._now, 0))
+            self._pass_really()
             return
         if len(self._selector.get_map()) > self._own_files:
             self._look(_IO_PATIENCE_S if due is not None else None)
@@ -142,6 +152,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         if due is None:
             raise Deadlock("everything waits for something else, and no timer is set")
         self._now = max(self._now, due)
+
+    def _pass_really(self) -> None:
+        """While threads work, time is what it is."""
+        since, self._since = self._since, time.monotonic() if self._working else None
+        if since is not None:
+            self._now += time.monotonic() - since
 
     def _look(self, most_s: float | None) -> None:
         """See which files are ready, after so many real seconds at most."""

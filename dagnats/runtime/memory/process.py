@@ -5,13 +5,15 @@ A killed process ends as `kill -9` ends a real one: between two callbacks, with 
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine
+
+    from dagnats.runtime.memory.loop import VirtualLoop
 
 T = TypeVar("T")
 
@@ -34,11 +36,13 @@ class Process:
     Attributes:
         name: For people.
         alive: Whether its callbacks still run.
+        held: While it is frozen, what it would have run since; None when it is not.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, name: str = "process") -> None:
+    def __init__(self, loop: VirtualLoop, name: str = "process") -> None:
         self.name = name
         self.alive = True
+        self.held: list[asyncio.Handle] | None = None
         self._loop = loop
         self._context = copy_context()
         self._context.run(_CURRENT.set, self)
@@ -60,16 +64,31 @@ class Process:
         """Call this when it is killed."""
         self._at_end.append(call)
 
+    def freeze(self) -> None:
+        """Stop it where it is, as SIGSTOP does: what comes for it, its own timers among it, waits until `thaw`."""
+        if self.held is None:
+            self.held = []
+
+    def thaw(self) -> None:
+        """Let it go on, late by as long as it was frozen. May be called again."""
+        held, self.held = self.held or [], None
+        self._loop.run_later(held)
+
     def kill(self) -> None:
         """End it now. Nothing of it runs again, and what awaits its tasks waits for ever. May be called again."""
         if self.alive:
             self.alive = False
+            self.held = None
+            for task in self._tasks:
+                _hide(task)
             for call in self._at_end:
                 call()
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Keep a task of this process: a dead one must not be collected, which would run its `finally` blocks."""
         self._tasks.add(task)
+        if not self.alive:  # its last callback goes on to its end
+            _hide(task)
         task.add_done_callback(self._tasks.discard, context=Context())
 
     def bury(self) -> None:
@@ -79,3 +98,8 @@ class Process:
             with suppress(BaseException):
                 task.get_coro().close()
         self._tasks.clear()
+
+
+def _hide(task: asyncio.Task[Any]) -> None:
+    """Whoever ends a loop cancels all tasks and waits for them: for the dead ones, in vain."""
+    asyncio.tasks._unregister_task(task)  # documented for those who write tasks of their own

@@ -12,7 +12,7 @@ from dagnats.runtime.memory.link import Call
 from dagnats.runtime.ports import QueueState, Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from dagnats.runtime.memory.link import Link
     from dagnats.runtime.memory.server import MemoryServer
@@ -29,18 +29,24 @@ class MemoryTaskQueue:
         self._link = link
 
     def put(
-        self, task_type: str, run_id: str, data: bytes, *, id: str, within_s: float | None = None
+        self, task_type: str, run_id: str, data: bytes, *, id: str, group: str = "", within_s: float | None = None
     ) -> Awaitable[Receipt]:
-        subject = f"task.{task_type}.{run_id}"
+        subject = _subject(task_type, group, run_id)
         call = Call("tasks.put", subject, lambda: self._stream.put(subject, data, id=id))
         return self._link.surely(call, within_s=within_s)
 
     async def drop(self, task_type: str, run_id: str) -> None:
-        subject = f"task.{task_type}.{run_id}"
-        await self._link.request(Call("tasks.drop", subject, lambda: self._stream.purge(subject)))
+        subject = _subject(task_type, "", run_id)
+        grouped = _subject(task_type, "*", run_id)
 
-    async def waiting(self, task_type: str, run_id: str) -> list[bytes]:
-        subject = f"task.{task_type}.{run_id}"
+        def drop() -> None:
+            self._stream.purge(subject)
+            self._stream.purge(grouped)
+
+        await self._link.request(Call("tasks.drop", subject, drop))
+
+    async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
+        subject = _subject(task_type, group, run_id)
         found = await self._link.request(Call("tasks.waiting", subject, lambda: self._stream.of(subject)))
         return [message.data for message in found]
 
@@ -58,12 +64,20 @@ class MemoryTaskQueue:
             oldest.setdefault(name, message.time_ns)
             counts[name] = counts.get(name, 0) + 1
         found: list[QueueState] = []
-        for name in sorted({*counts, *self._server.queues}):
-            consumer = self._server.queues.get(name)
+        served = {f"{task}.{group}" if group else task: each for (task, group), each in self._server.queues.items()}
+        for name in sorted({*counts, *served}):
+            consumer = served.get(name)
             waiting, held, again = consumer.counts if consumer is not None else (counts[name], 0, 0)
             ack_wait_s, pulls = (consumer.ack_wait_s, consumer.pulls) if consumer is not None else (0.0, 0)
             found.append(QueueState(name, waiting, held, again, ack_wait_s, pulls, oldest.get(name, 0)))
         return found
+
+    async def shut(self, task_types: Sequence[str]) -> None:
+        def set_all() -> None:
+            for (task_type, _), consumer in self._server.queues.items():
+                consumer.pause(task_type in task_types)
+
+        await self._link.request(Call("tasks.shut", "task.>", set_all))
 
     def cancel(self, run_id: str, data: bytes) -> None:
         subject = f"dagnats.cancel.{run_id}"
@@ -73,6 +87,10 @@ class MemoryTaskQueue:
                 link.deliver(subject, lambda told=told: told(run_id, data))
 
         self._link.send(Call("tasks.cancel", subject, tell))
+
+
+def _subject(task_type: str, group: str, run_id: str) -> str:
+    return f"task.{task_type}.{group}.{run_id}" if group else f"task.{task_type}.{run_id}"
 
 
 class Pull:
@@ -169,9 +187,9 @@ class MemoryTaskFeed:
 
     @classmethod
     async def open(
-        cls, server: MemoryServer, link: Link, task_type: str, *, ack_wait_s: float, most: int
+        cls, server: MemoryServer, link: Link, task_type: str, *, ack_wait_s: float, most: int, group: str = ""
     ) -> MemoryTaskFeed:
-        call = Call("tasks.open", f"task.{task_type}.*", lambda: server.queue(task_type, ack_wait_s))
+        call = Call("tasks.open", f"task.{task_type}.*", lambda: server.queue(task_type, group, ack_wait_s))
         consumer = await link.request(call)
         return cls(Pull(link, consumer, "tasks"), consumer.ack_wait_s, most)
 

@@ -47,11 +47,17 @@ class MemoryServer:
         self.engine = stream(newest_only=True)
         self.runs = stream(newest_only=True, largest=None)
         self.definitions = stream(newest_only=True)
+        self.blobs = stream(newest_only=True, largest=None)
+        self.events = stream()
+        self.waiters = stream(newest_only=True)
+        self.signals = stream(newest_only=True)
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
-        self.queues: dict[str, Consumer] = {}
         self.claims: dict[str, tuple[str, int]] = {}
         """Who has a name, and until when."""
+        self.queues: dict[tuple[str, str], Consumer] = {}
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
+        self.notices: list[tuple[Callable[[str, bytes], None], Link]] = []
+        self.keys: dict[str, bytes] = {}
         self.generation = 0
         """How often it was restarted."""
         self.shown = 0
@@ -68,16 +74,30 @@ class MemoryServer:
         self._links.append(link)
         return Memory(self, link, clock or self.clock)
 
-    def queue(self, task_type: str, ack_wait_s: float) -> Consumer:
-        """The consumer of a task type; whoever asks first sets its ack wait."""
-        if task_type not in self.queues:
-            self.queues[task_type] = Consumer(self.tasks, self.timetable, f"task.{task_type}.*", ack_wait_s)
-        return self.queues[task_type]
+    def queue(self, task_type: str, group: str, ack_wait_s: float) -> Consumer:
+        """The consumer of a task type, or of one group; whoever asks first sets its ack wait."""
+        queue = self.queues.get((task_type, group))
+        if queue is None:
+            pattern = f"task.{task_type}.{group}.*" if group else f"task.{task_type}.*"
+            queue = self.queues[task_type, group] = Consumer(self.tasks, self.timetable, pattern, ack_wait_s)
+        return queue
 
     @property
     def streams(self) -> tuple[Stream, ...]:
         """All of them."""
-        return (self.history, self.tasks, self.timers, self.letters, self.engine, self.runs, self.definitions)
+        return (
+            self.history,
+            self.tasks,
+            self.timers,
+            self.letters,
+            self.engine,
+            self.runs,
+            self.definitions,
+            self.blobs,
+            self.events,
+            self.waiters,
+            self.signals,
+        )
 
     def restart(self, *, lost_events: int = 0, lost_tasks: int = 0) -> None:
         """Stop and start: connections are lost, ids of messages that are gone are forgotten.
@@ -91,9 +111,15 @@ class MemoryServer:
             if lost:
                 stream.cut(stream.last_seq - lost)
         for stream in self.streams:
-            stream.forget_ids(behind=stream.last_seq)
+            stream.forget_ids()
         for consumer in (self.wakeups, *self.queues.values()):
             consumer.restart()
         self._links = [link for link in self._links if not (link.dead or link.closed)]
         for link in self._links:
             link.lose()
+
+    def interrupt(self, share: Callable[[], float]) -> None:
+        """Lose connections, which come back at once: those for which `share` gives less than a half."""
+        for link in self._links:
+            if not (link.dead or link.closed) and share() < 0.5:
+                link.lose()

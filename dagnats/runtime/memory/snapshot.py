@@ -35,5 +35,9 @@ class MemorySnapshots:
         key = f"run.{run_id}"
         return self._link.surely(Call("snapshots.save", key, lambda: self._stream.put(key, data, last=revision).seq))
 
+    async def remove(self, run_id: str) -> None:
+        key = f"run.{run_id}"
+        await self._link.request(Call("snapshots.remove", key, lambda: self._stream.purge(key)))
+
     async def purge(self) -> None:
         await self._link.request(Call("snapshots.purge", "run.>", lambda: self._stream.purge("run.>")))

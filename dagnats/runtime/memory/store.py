@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.errors import ConflictError
 from dagnats.model.identifier import is_run_id
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.memory.snapshot import stored_of
+from dagnats.runtime.ports import Stored
 
 if TYPE_CHECKING:
     from dagnats.runtime.memory.link import Link
     from dagnats.runtime.memory.server import MemoryServer
     from dagnats.runtime.memory.stream import Message
-    from dagnats.runtime.ports import Stored
+
+_SINCE = "since"
+
+
+def _version(message: Message) -> Stored:
+    """A version: stored first at `time_ns`, needed last at `used_ns`."""
+    since_ns = int(message.headers.get(_SINCE, message.time_ns))
+    return Stored(message.seq, message.data, since_ns, message.time_ns)
 
 
 class MemoryDefinitions:
@@ -34,16 +43,31 @@ class MemoryDefinitions:
             return {}
         pattern = f"{name}.*"
         found = await self._link.request(Call("definitions.versions", pattern, lambda: self._stream.fitting(pattern)))
-        return {each.subject.rpartition(".")[2]: stored for each in found if (stored := stored_of(each)) is not None}
+        return {each.subject.rpartition(".")[2]: _version(each) for each in found}
 
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
         key = f"{name}.{identity}"
 
         def add() -> None:
-            if self._stream.last(key) is None:
+            there = self._stream.last(key)
+            if there is None:
                 self._stream.put(key, data)
+            else:
+                since = {_SINCE: there.headers.get(_SINCE, str(there.time_ns))}
+                self._stream.put(key, there.data, headers=since)
 
         await self._link.request(Call("definitions.add_version", key, add))
+
+    async def remove_version(self, name: str, identity: str, *, revision: int) -> None:
+        key = f"{name}.{identity}"
+
+        def remove() -> None:
+            there = self._stream.last(key)
+            if there is None or there.seq != revision:
+                raise ConflictError(f"wrong last sequence: {there.seq if there is not None else 0}")
+            self._stream.purge(key)
+
+        await self._link.request(Call("definitions.remove_version", key, remove))
 
     async def set_newest(self, name: str, data: bytes, *, revision: int) -> None:
         call = Call("definitions.set_newest", name, lambda: self._stream.put(name, data, last=revision))

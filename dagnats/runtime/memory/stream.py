@@ -147,10 +147,10 @@ class Stream:
         """Forget one message; one that is not there is fine."""
         self._remove([seq])
 
-    def purge(self, pattern: str) -> None:
-        """Forget all whose subject fits."""
+    def purge(self, pattern: str, *, upto: int | None = None) -> None:
+        """Forget all whose subject fits, up to a sequence."""
         for subject in self.subjects(pattern):
-            self._remove(self._subjects[subject])
+            self._remove(seq for seq in list(self._subjects[subject]) if upto is None or seq <= upto)
 
     def _remove(self, seqs: Iterable[int]) -> None:
         for seq in list(seqs):
@@ -165,11 +165,10 @@ class Stream:
         """Lose everything behind a sequence, and know nothing of it: a power cut before the disk was written."""
         self._remove([seq for seq in self._messages if seq > last_seq])
         self.last_seq = min(self.last_seq, last_seq)
-        self.forget_ids(behind=last_seq)
 
-    def forget_ids(self, *, behind: int = 0) -> None:
-        """Forget the ids of all messages behind a sequence, and of those that are gone, as a restart does."""
-        self._ids = {id: seq for id, seq in self._ids.items() if seq <= behind and seq in self._messages}
+    def forget_ids(self) -> None:
+        """Forget the ids of messages that are gone: after a restart only what is stored is remembered."""
+        self._ids = {id: seq for id, seq in self._ids.items() if seq in self._messages}
         self._forgetting = deque(pair for pair in self._forgetting if pair[1] in self._ids)
 
     # -- reading ---------------------------------------------------------------------------------------------

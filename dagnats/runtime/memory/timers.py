@@ -32,10 +32,9 @@ class MemoryTimers:
 
         def store() -> Receipt:
             receipt = self._stream.put(subject, b"%d" % due_ns, id=id)
-            if not receipt.duplicate:
-                if replaces:  # if it has fired by now, it has fired
-                    self._stream.purge(f"sleep.{run_id}.{replaces}")
-                self._server.timetable.at(due_ns, lambda: self._fire(receipt.seq, run_id, seq))
+            if replaces:  # if it has fired by now, it has fired
+                self._stream.purge(f"sleep.{run_id}.{replaces}")
+            self._server.timetable.at(due_ns, lambda: self._fire(receipt.seq, run_id, seq))
             return receipt
 
         return self._link.surely(Call("timers.set", subject, store))

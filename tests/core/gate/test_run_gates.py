@@ -349,5 +349,5 @@ def test_an_admission_on_its_way_is_known() -> None:
     world = limited()
     world.feed_start("r0")
     (action,) = world.gates.outstanding()
-    assert action.event == WorkflowAdmitted(run_id="r0", timestamp="2026-09-21T13:46:40Z")
+    assert action.event == WorkflowAdmitted(run_id="r0", timestamp="2026-09-21T14:13:20.000000000Z")
     assert world.time_ns == 1_790_000_000 * SECOND

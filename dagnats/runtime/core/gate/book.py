@@ -91,7 +91,7 @@ class Page(msgspec.Struct, kw_only=True, omit_defaults=True):
         workflow_limits: Likewise, by workflow.
         clock_ns: The gates' clock: the sum of the time that has passed between events.
         last_ns: The time of the last event.
-        wake_ns: When the outstanding wake-up is due; 0 without one.
+        wake_ns: When the next tick is due; 0 for none.
         wake_seq: The event that asked for it.
     """
 
@@ -117,6 +117,10 @@ class Page(msgspec.Struct, kw_only=True, omit_defaults=True):
         _turn(self.workflow_limits, later.workflow_limits, whole)
         self.clock_ns, self.last_ns = later.clock_ns, later.last_ns
         self.wake_ns, self.wake_seq = later.wake_ns, later.wake_seq
+
+    def times(self) -> Page:
+        """The times alone."""
+        return Page(clock_ns=self.clock_ns, last_ns=self.last_ns, wake_ns=self.wake_ns, wake_seq=self.wake_seq)
 
     def copy(self) -> Page:
         """The same entries, to be changed by themselves."""

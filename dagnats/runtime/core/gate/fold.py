@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from dagnats.model.event import Outcome, StepQueued, WorkflowAdmitted, WorkflowCancelled
 from dagnats.model.instant import rfc3339
 from dagnats.model.ops import GATES, GateTicked, TaskLimited, WorkflowLimited
-from dagnats.runtime.core.action import AppendEvent, AskAdmission, EnqueueTask, SetTimer
+from dagnats.runtime.core.action import AppendEvent, AskAdmission, EnqueueTask
 from dagnats.runtime.core.gate.book import Leaf, Page
 from dagnats.runtime.core.gate.run import Refusal, RunGates
 from dagnats.runtime.core.gate.task import TaskGates, ticket_name
@@ -56,7 +56,7 @@ class _Turn:
         self.tasks: dict[str, None] = {}
         self.places: dict[Place, None] = {}
         self.arrived: dict[str, EnqueueTask] = {}
-        self.answers: list[AnyAction] = []
+        self.answers: list[AppendEvent] = []
 
     def next_id(self) -> str:
         return f"{self.at.history}.{self.at.seq}.g{len(self.answers)}"
@@ -70,6 +70,10 @@ class Gates:
 
     Args:
         page: All entries, as `page` gave them; none for a log that nobody has folded.
+
+    Attributes:
+        wake_ns: When whoever leads is to write a tick, if nothing else comes into the log; 0 for never.
+        wake_seq: The event that asked for it: it names the tick, so that two engines write the same.
     """
 
     def __init__(self, page: Page | None = None) -> None:
@@ -201,22 +205,19 @@ class Gates:
                 turn.answer(_admitted(run_id, turn.at.time_ns))
         self._tasks.forget_full(now_ns)
         self._note_due()
-        self._set_timer(turn)
+        self._set_wake_up(turn.at.seq)
 
     def _note_due(self) -> None:
         """When time alone changes something."""
         times = [*self._tasks.ready_ns.values(), *([self._tasks.full_ns] if self._tasks.full_ns else [])]
         self._due_ns = min(times, default=0)
 
-    def _set_timer(self, turn: _Turn) -> None:
+    def _set_wake_up(self, seq: int) -> None:
         """Ask for a wake-up, unless one that is early enough is outstanding: the log may stay silent."""
         ready_ns = min(self._tasks.ready_ns.values(), default=0)
         due_ns = self._last_ns + ready_ns - self._clock_ns
-        if not ready_ns or 0 < self.wake_ns <= due_ns:
-            return
-        seq, replaces = turn.at.seq, self.wake_seq
-        turn.answers.append(SetTimer(id=turn.next_id(), run_id=GATES, due_ns=due_ns, seq=seq, replaces=replaces))
-        self.wake_ns, self.wake_seq = due_ns, seq
+        if ready_ns and not 0 < self.wake_ns <= due_ns:
+            self.wake_ns, self.wake_seq = due_ns, seq
 
     # -- what is known ---------------------------------------------------------------------------------------
 
@@ -239,7 +240,7 @@ class Gates:
                 turn.answer(_queued(ticket, at.time_ns))
         for ticket in self._run_tickets.entries.values():
             self._repeat(turn, ticket)
-        return [action for action in turn.answers if isinstance(action, AppendEvent)]
+        return turn.answers
 
     def _repeat(self, turn: _Turn, ticket: RunTicket) -> None:
         time_ns = turn.at.time_ns

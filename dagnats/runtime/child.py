@@ -1,0 +1,137 @@
+"""Starts children: finds out which definition they follow, and whether they can begin at all.
+
+What is found out is recorded in the child's first event, so it is found out once. A child exists when its history
+begins; whoever tries again finds it there.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError, RefusedError
+from dagnats.model.check import load_definition
+from dagnats.model.event import ChildFailed, ChildOutcome, WorkflowStarted, encode_event
+from dagnats.model.identifier import is_run_id, near
+from dagnats.model.json import compact
+from dagnats.model.payload import payload_problems
+from dagnats.runtime.burial import bury
+from dagnats.runtime.letter import NEVER_BEGAN
+from dagnats.runtime.patience import persist
+from dagnats.runtime.record import decoded
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from dagnats.model.definition import WorkflowDef
+    from dagnats.runtime.core.action import StartChild
+    from dagnats.runtime.ports import Ports
+    from dagnats.runtime.together import Errands
+
+log = logging.getLogger("dagnats.engine")
+
+_loaded = lru_cache(maxsize=128)(load_definition)
+
+
+class Children:
+    """Starts them side by side."""
+
+    def __init__(self, ports: Ports, errands: Errands) -> None:
+        self._ports = ports
+        self._errands = errands
+        self._starting: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, action: StartChild, id: str) -> asyncio.Task[None]:
+        """Start a child; done when it is in the log, or its parent has been told why it is not."""
+        child_id = action.start.run_id
+        task = self._starting[child_id] = self._errands.begin(self._start(action, id))
+        task.add_done_callback(lambda _: self._starting.pop(child_id, None))
+        return task
+
+    async def begun(self, run_id: str) -> None:
+        """Wait for a start that is under way: what else a child is told comes behind it."""
+        starting = self._starting.get(run_id)
+        if starting is not None:
+            await starting
+
+    async def _start(self, action: StartChild, id: str) -> None:
+        try:
+            definition = await self._definition(action.start.payload.workflow)
+        except DagnatsError as error:
+            await self._never_began(action, f"{error}; {error.hint}" if error.hint else str(error), id)
+            return
+        refusal = _refusal(definition, action)
+        if refusal and not action.detached:
+            await self._never_began(action, refusal, id)
+            return
+        # Before the run: it must find what it follows.
+        version = compact(definition.content())
+        await persist(lambda: self._ports.definitions.add_version(definition.name, definition.identity, version))
+        payload = replace(action.start.payload, def_hash=definition.identity, refusal=refusal)
+        try:
+            await self._append(replace(action.start, payload=payload), id)
+        except RefusedError as error:
+            await self._never_began(action, str(error), id)
+
+    async def _definition(self, name: str) -> WorkflowDef:
+        """The newest of a name. Raises DagnatsError when there is none, or none that can be used."""
+        definitions = self._ports.definitions
+        stored = await persist(lambda: definitions.newest(name)) if is_run_id(name) else None
+        if stored is None:
+            names = await persist(definitions.names)
+            raise NotFoundError("workflow", name, near=near(name, names), hint="" if names else "none is registered")
+        try:
+            return _loaded(stored.data)
+        except DefinitionError as error:
+            raise DagnatsError(f"the definition of workflow {name!r} is not valid: {error.problems[0]}") from None
+
+    async def _append(self, start: WorkflowStarted, id: str) -> None:
+        """Make `start` the beginning of a history, unless it has one. Raises RefusedError."""
+        data, last = encode_event(start), 0
+        while True:
+            try:
+                await persist(lambda last=last: self._ports.log.append_after(start.run_id, data, id=id, last=last))
+            except ConflictError:
+                entries = await persist(lambda: self._ports.log.read(start.run_id))
+                if any(isinstance(record.event, WorkflowStarted) for record in decoded(entries)):
+                    return
+                last = entries[-1].seq if entries else 0  # a log that lost its tail has results without their start
+            else:
+                return
+
+    async def _never_began(self, action: StartChild, why: str, id: str) -> None:
+        """Say that there is no child, where somebody looks: in the parent's history, or among the dead letters."""
+        child = action.start
+        if action.detached:
+            log.error("run %s: its child %s cannot begin: %s", action.run_id, child.run_id, why)
+            headers = {
+                "Dagnats-Dlq-Run-Id": action.run_id,
+                "Dagnats-Dlq-Step-Id": action.step_id,
+                "Dagnats-Dlq-Error": why,
+                "Dagnats-Dlq-Consumer": "WORKFLOW_HISTORY",
+            }
+            letters = self._ports.dead_letters
+            await bury(letters, f"{NEVER_BEGAN}.{child.run_id}", encode_event(child), headers, id=f"{id}.refused")
+            return
+        event = ChildFailed(
+            run_id=action.run_id,
+            step_id=action.step_id,
+            attempt_number=action.attempt,
+            timestamp=child.timestamp,
+            payload=ChildOutcome(child_run_id=child.run_id, error=why),
+        )
+        await self._ports.log.append(action.run_id, encode_event(event), id=f"{id}.refused")
+
+
+def _refusal(definition: WorkflowDef, action: StartChild) -> str:
+    """Why the child's input is none for its workflow; "" when it is."""
+    if definition.input_schema is None:
+        return ""
+    problems = list(payload_problems(definition.input_schema, bytes(action.start.payload.input)))
+    if not problems:
+        return ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"the input does not fit workflow {definition.name!r}: {problems[0]}{more}"

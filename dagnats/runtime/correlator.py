@@ -1,0 +1,347 @@
+"""The correlator: compares events from outside with what runs wait for, and tells each run its first match.
+
+It reads the events in order, as far as its stored position and on from there. That position moves when all matches are
+in their runs' histories: an engine that takes over may find a match again, which changes nothing, and skips none.
+An event that came before its waiter is found by looking back, from the waiter's beginning to where the reading is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dagnats.errors import ConflictError, DecodeError, RefusedError
+from dagnats.model.event import (
+    Failure,
+    Outcome,
+    StepFailed,
+    WaitMatched,
+    WorkflowCancelled,
+    WorkflowFailed,
+    encode_event,
+)
+from dagnats.model.instant import rfc3339
+from dagnats.model.json import NULL, encode
+from dagnats.model.waiter import Waiter, decode_waiter, encode_waiter
+from dagnats.runtime.burial import bury
+from dagnats.runtime.core.cancel import PREFIX
+from dagnats.runtime.core.path import Missing
+from dagnats.runtime.lease import LeaseLost
+from dagnats.runtime.letter import EVENT_UNREADABLE
+from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import LogCut
+from dagnats.runtime.together import together
+from dagnats.runtime.watch import Watch, Watches, body_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dagnats.runtime.core.action import AddWaiter, DropWaiter
+    from dagnats.runtime.ports import EngineFeeds, EventFeed, Happening, Ports, Stored
+    from dagnats.runtime.together import Errands
+
+log = logging.getLogger("dagnats.engine")
+
+_EVERY_S = 0.25
+_SHOWN = 1_000  # characters of an event's body that a cancelled run shows
+
+
+class Correlated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far the events are compared.
+
+    Attributes:
+        seq: The last one whose matches are all stored.
+        time_ns: The server's time for it: another event there means that the stream lost its tail.
+        by: The engine that wrote it.
+    """
+
+    seq: int = 0
+    time_ns: int = 0
+    by: str = ""
+
+
+class Correlator:
+    """Compares, while its engine leads.
+
+    Args:
+        holder: The engine.
+        check: Raises LeaseLost when it may not lead any more.
+    """
+
+    def __init__(
+        self, ports: Ports, feeds: EngineFeeds, errands: Errands, *, holder: str, check: Callable[[], None]
+    ) -> None:
+        self._ports = ports
+        self._feeds = feeds
+        self._errands = errands
+        self._holder = holder
+        self._check = check
+        self._watches = Watches()
+        self._adding: dict[tuple[str, str, int], asyncio.Task[None]] = {}
+        self._kept: list[Waiter] = []  # as the bucket had them
+        self._read = Correlated()  # the last event that is being compared
+        self._done = Correlated()
+        self._stored = Correlated()
+        self._revision = 0
+
+    # -- taking over -----------------------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Go on where the engine before us was, and keep it from going on itself."""
+        while True:
+            stored = await persist(self._ports.correlated.read)
+            self._revision = stored.revision if stored is not None else 0
+            self._read = self._done = await self._begins_at(stored)
+            try:
+                await self._write(self._done)
+            except LeaseLost:  # it has moved it once more; that was its last time
+                continue
+            break
+        for data in await persist(self._ports.waiters.all):
+            try:
+                self._kept.append(decode_waiter(data))
+            except DecodeError as error:
+                log.warning("a waiter is ignored: %s", error)
+
+    async def _begins_at(self, stored: Stored | None) -> Correlated:
+        events = self._ports.events
+        last = await persist(events.last)
+        position = _position_in(stored)
+        if position is None or position.seq > last:
+            # Nothing waits for what is there, or it has been lost: looking back finds what counts.
+            event = await persist(lambda: events.at(last)) if last else None
+            return Correlated(seq=last, time_ns=event.time_ns if event is not None else 0)
+        event = await persist(lambda: events.at(position.seq)) if position.seq else None
+        if event is not None and event.time_ns != position.time_ns:
+            log.warning("the events do not go on where they were: all of them are compared again")
+            return Correlated()
+        return position
+
+    def admit(self, upto: int, *, epoch: int) -> None:
+        """Go on watching for what was asked for by event `upto`. What was asked for later is asked for again."""
+        for waiter in self._kept:
+            if int(waiter.id.split(".")[1]) <= upto and not self._watches.has(waiter):
+                self._watches.add(Watch(waiter, epoch, looked=True))
+        self._kept = []
+
+    async def forget_others(self) -> None:
+        """Forget the stored waiters that nobody has asked for anew."""
+        stale = [waiter for waiter in self._kept if not self._watches.has(waiter)]
+        self._kept = []
+        for waiter in stale:
+            await self._drop(waiter.run_id, waiter.step_id, waiter.attempt)
+
+    # -- what is waited for ----------------------------------------------------------------------------------
+
+    def add(self, action: AddWaiter, epoch: int) -> asyncio.Task[None]:
+        """Watch for an event; done when that is stored, and an event that came before is found."""
+        waiter = Waiter(
+            id=action.id,
+            run_id=action.run_id,
+            step_id=action.step_id,
+            attempt=action.attempt,
+            event=action.event,
+            left=action.left,
+            op=action.op,
+            right=action.right,
+            since_ns=action.since_ns,
+            until_ns=action.until_ns,
+        )
+        watch = Watch(waiter, epoch)
+        if not self._watches.add(watch):
+            return self._errands.begin(self._too_many(watch))
+        task = self._adding[watch.key] = self._errands.begin(self._add(watch, self._read))
+        task.add_done_callback(lambda _: self._adding.pop(watch.key, None))
+        return task
+
+    async def _add(self, watch: Watch, read: Correlated) -> None:
+        try:
+            waiter = watch.waiter
+            await self._ports.waiters.put(waiter.run_id, waiter.step_id, waiter.attempt, encode_waiter(waiter))
+            await self._look_back(watch, read)
+        finally:
+            watch.looked.set()
+
+    async def _look_back(self, watch: Watch, read: Correlated) -> None:
+        """Compare with what came before the watch and after its beginning."""
+        waiter, after = watch.waiter, 0
+        if read.time_ns and read.time_ns < waiter.since_ns:
+            return
+        while events := await persist(
+            lambda after=after: self._ports.events.page(
+                waiter.event, since_ns=waiter.since_ns, after=after, upto=read.seq
+            )
+        ):
+            first = next((event for event in events if _is_match(watch, event)), None)
+            if first is not None:
+                watch.found = first
+                self._watches.drop(watch.key)
+                await self._tell(watch, first)
+                return
+            after = events[-1].seq
+
+    def drop(self, action: DropWaiter) -> asyncio.Task[None]:
+        """Watch no longer."""
+        self._watches.drop((action.run_id, action.step_id, action.attempt))
+        return self._errands.begin(self._drop(action.run_id, action.step_id, action.attempt))
+
+    async def _drop(self, run_id: str, step_id: str, attempt: int) -> None:
+        adding = self._adding.get((run_id, step_id, attempt))
+        if adding is not None:  # a removal must not overtake what it removes
+            await asyncio.wait([adding])
+        await persist(lambda: self._ports.waiters.drop(run_id, step_id, attempt))
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    async def keep(self) -> None:
+        """Compare all that comes, until LeaseLost is raised."""
+        await together(self._compare_all(), self._save())
+
+    async def _compare_all(self) -> None:
+        while True:
+            feed: EventFeed | None = None
+            try:
+                feed = await persist(lambda: self._feeds.events(self._read.seq))
+                while True:
+                    await self._compare(await feed.batch())
+            except LogCut as cut:
+                log.warning("all events are compared again: %s", cut)
+                self._read = self._done = Correlated()
+            finally:
+                if feed is not None:
+                    await feed.close()
+
+    async def _compare(self, events: Sequence[Happening]) -> None:
+        telling: list[asyncio.Task[None]] = []
+        for event in events:
+            # First of all: what is watched for from now on looks back as far as this.
+            self._read = Correlated(seq=event.seq, time_ns=event.time_ns)
+            for watch in await self._matching(event):
+                telling.append(self._errands.begin(self._match(watch, event)))
+        if telling:
+            self._check()
+            await asyncio.gather(*telling)
+        self._done = self._read
+
+    async def _matching(self, event: Happening) -> list[Watch]:
+        """What waits for this event. It has its match then, and is not watched any more."""
+        watches = self._watches.of(event.type)
+        if not watches:
+            return []
+        try:
+            body = body_of(event)
+        except Missing as error:
+            await self._bury(event, str(error))
+            return []
+        found = [watch for watch in watches if watch.takes(event, body)]
+        for watch in found:
+            self._watches.drop(watch.key)
+        return found
+
+    async def _match(self, watch: Watch, event: Happening) -> None:
+        """Tell a run of a match, unless an earlier one is found."""
+        await watch.looked.wait()
+        if watch.found is None:
+            await self._tell(watch, event)
+
+    async def _tell(self, watch: Watch, event: Happening) -> None:
+        waiter = watch.waiter
+        epoch = f".{watch.epoch}" if watch.epoch else ""
+        said_id = f"{waiter.run_id}.{waiter.step_id}.{waiter.attempt}.matched.{event.seq}{epoch}"
+        said = _cancelled(waiter, event) if waiter.step_id.startswith(PREFIX) else _matched(waiter, event)
+        try:
+            await self._ports.log.append(waiter.run_id, encode_event(said), id=said_id)
+        except RefusedError as error:
+            await self._fail(watch, f"event {event.seq} matches, and does not fit the run's history: {error}")
+
+    async def _too_many(self, watch: Watch) -> None:
+        most, event = Watches.MOST, watch.waiter.event
+        await self._fail(watch, f"{most} steps and runs wait for events of type {event!r} already")
+
+    async def _fail(self, watch: Watch, why: str) -> None:
+        """Nothing that the run could wait for: it is told so, as its step's failure."""
+        waiter = watch.waiter
+        epoch = f".{watch.epoch}" if watch.epoch else ""
+        data = encode_event(failed_wait(waiter.run_id, waiter.step_id, waiter.attempt, why))
+        await self._ports.log.append(waiter.run_id, data, id=f"{waiter.id}{epoch}.refused")
+
+    async def _bury(self, event: Happening, why: str) -> None:
+        log.error("event %d of type %s goes to the dead letters: %s", event.seq, event.type, why)
+        headers = {
+            "Dagnats-Dlq-Error": why,
+            "Dagnats-Dlq-Consumer": "EVENTS",
+            "Dagnats-Dlq-Sequence": str(event.seq),
+            "Dagnats-Dlq-Event-Type": event.type,
+        }
+        letter_id = f"dlq:events:{event.seq}:{event.time_ns}"
+        await bury(self._ports.dead_letters, f"{EVENT_UNREADABLE}.{event.seq}", event.data, headers, id=letter_id)
+
+    # -- position --------------------------------------------------------------------------------------------
+
+    async def _save(self) -> None:
+        """Store the position now and then. Raises LeaseLost."""
+        while True:
+            if self._done != self._stored:
+                await self._write(self._done)
+            await asyncio.sleep(_EVERY_S)
+
+    async def _write(self, position: Correlated) -> None:
+        data = msgspec.json.encode(msgspec.structs.replace(position, by=self._holder))
+        try:
+            self._revision = await persist(lambda: self._ports.correlated.write(data, revision=self._revision))
+        except ConflictError:
+            # Another engine's, or our own from a try whose answer was lost.
+            stored = await persist(self._ports.correlated.read)
+            if stored is None or stored.data != data:
+                raise LeaseLost("another engine compares the events") from None
+            self._revision = stored.revision
+        self._stored = position
+
+
+_decode = msgspec.json.Decoder(Correlated).decode
+
+
+def _position_in(stored: Stored | None) -> Correlated | None:
+    if stored is None:
+        return None
+    try:
+        return msgspec.structs.replace(_decode(stored.data), by="")
+    except msgspec.DecodeError as error:
+        log.error("how far events were compared cannot be read, they are all compared again: %s", error)
+        return Correlated()
+
+
+def _is_match(watch: Watch, event: Happening) -> bool:
+    try:
+        return watch.takes(event, body_of(event))
+    except Missing:
+        return False
+
+
+def _matched(waiter: Waiter, event: Happening) -> WaitMatched:
+    return WaitMatched(
+        run_id=waiter.run_id,
+        step_id=waiter.step_id,
+        attempt_number=waiter.attempt,
+        timestamp=rfc3339(event.time_ns),
+        payload=msgspec.Raw(event.data) if event.data else NULL,
+        event_seq=event.seq,
+    )
+
+
+def _cancelled(waiter: Waiter, event: Happening) -> WorkflowCancelled:
+    body = event.data.decode(errors="replace")
+    body = body if len(body) <= _SHOWN else f"{body[:_SHOWN]}…"
+    why = Outcome(error=f"cancelled by event {event.type!r} ({event.seq}): {body}")
+    return WorkflowCancelled(run_id=waiter.run_id, timestamp=rfc3339(event.time_ns), payload=why)
+
+
+def failed_wait(run_id: str, step_id: str, attempt: int, why: str) -> StepFailed | WorkflowFailed:
+    """What a run is told that cannot wait for an event: its step fails, or, to be cancelled by one, the run."""
+    if step_id.startswith(PREFIX):
+        return WorkflowFailed(run_id=run_id, payload=Outcome(error=why))
+    failure = Failure(error=why, failure_type="non_retriable", detail="wait_for_event")
+    return StepFailed(run_id=run_id, step_id=step_id, attempt_number=attempt, payload=encode(failure))

@@ -1,0 +1,105 @@
+"""What operators have said of workflows and task types: read by starters, changed by commands.
+
+Every change is the whole of what holds from then on, written after the one that it was made from: of two changes at
+the same time, the second is made anew.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from dagnats.errors import ConflictError, DecodeError
+from dagnats.model.ops import TaskLimited, WorkflowLimited, decode_fact, encode_fact, task_history, workflow_history
+from dagnats.runtime.core.gate.book import Page
+from dagnats.runtime.core.gate.view import GateView, view_of
+from dagnats.runtime.ledger import read_page
+from dagnats.runtime.position import decode_position
+
+if TYPE_CHECKING:
+    from dagnats.runtime.ports import Log, Ports
+
+_Said = TypeVar("_Said", TaskLimited, WorkflowLimited)
+
+_LOOKS = 5  # the gates' entries may be written elsewhere while we look
+
+
+async def workflow_limit(log: Log, workflow: str) -> WorkflowLimited:
+    """What holds for a workflow; everything left to its definitions when nobody has said anything."""
+    said, _ = await _newest(log, workflow_history(workflow), WorkflowLimited(workflow=workflow))
+    return said
+
+
+async def task_limit(log: Log, task: str) -> TaskLimited:
+    """What holds for a task type."""
+    said, _ = await _newest(log, task_history(task), TaskLimited(task=task))
+    return said
+
+
+async def is_held(log: Log, workflow: str) -> bool:
+    """Whether a run of a workflow has to ask the gates although its definition may not say so: see `Start.held`."""
+    return not (await workflow_limit(log, workflow)).is_idle
+
+
+async def limit_workflow(log: Log, workflow: str, **changes: Any) -> WorkflowLimited:
+    """Change what holds for a workflow; what is not named stays.
+
+    Args:
+        changes: Fields of `WorkflowLimited`: `max_runs`, `paused`, and `timestamp`, `by`, `reason` of the change.
+    """
+    return await _change(log, workflow_history(workflow), WorkflowLimited(workflow=workflow), changes)
+
+
+async def limit_task(log: Log, task: str, **changes: Any) -> TaskLimited:
+    """Change what holds for a task type; what is not named stays.
+
+    Args:
+        changes: Fields of `TaskLimited`: `concurrency`, `rate` with `period_ns`, `paused`, and `timestamp`, `by`,
+            `reason` of the change.
+    """
+    return await _change(log, task_history(task), TaskLimited(task=task), changes)
+
+
+async def _change(log: Log, history: str, nothing: _Said, changes: dict[str, Any]) -> _Said:
+    changes = {"timestamp": "", "by": "", "reason": "", **changes}
+    while True:
+        before, last = await _newest(log, history, nothing)
+        said = msgspec.structs.replace(before, **changes)
+        try:
+            await log.append_after(history, encode_fact(said), id=f"{history}.{secrets.token_hex(8)}", last=last)
+        except ConflictError:
+            continue  # somebody else has changed it, or we have, in a try whose answer was lost
+        return said
+
+
+async def _newest(log: Log, history: str, nothing: _Said) -> tuple[_Said, int]:
+    """What was said last, and its place."""
+    said, last = nothing, 0
+    for entry in await log.read(history):
+        last = entry.seq
+        try:
+            fact = decode_fact(entry.data)
+        except DecodeError:
+            continue
+        if isinstance(fact, type(nothing)):
+            said = fact
+    return said, last
+
+
+async def gate_view(ports: Ports) -> GateView:
+    """Who has a slot at which gate, who waits, and in which place: as of the engine's stored position."""
+    return view_of(await _page(ports))
+
+
+async def _page(ports: Ports) -> Page:
+    for _ in range(_LOOKS):
+        stored = await ports.position.read()
+        position = decode_position(stored.data) if stored is not None else None
+        if position is None:
+            break
+        page = await read_page(ports.snapshots, position.gates)
+        if page is not None:
+            return page
+    return Page()

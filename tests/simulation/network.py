@@ -1,0 +1,186 @@
+"""The way to the simulated server and back: late, lost, doubled, out of order, and where processes die."""
+
+from __future__ import annotations
+
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dagnats.runtime.memory.link import TIMEOUT_S, Call, Link
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable
+    from random import Random
+
+    from tests.simulation.tracing import Trace
+
+STORED = frozenset(
+    {
+        "log.append",
+        "log.append_after",
+        "tasks.put",
+        "timers.set",
+        "letters.put",
+        "snapshots.save",
+        "cell.write",
+    }
+)
+"""Calls that a client repeats under the same id, and the server may therefore get twice."""
+
+Boundary = tuple[str, str]
+"""A call, and `unsent` (before it), `sent` (the answer never comes) or `answered` (nothing is made of it)."""
+
+
+def name_of(call: Call[Any]) -> str:
+    """A call as crash points name it: the two cells apart."""
+    return call.subject if call.kind == "cell.write" else call.kind
+
+
+class Weather(NamedTuple):
+    """How likely what is, for one call; drawn once for a whole execution.
+
+    Attributes:
+        lost: The call does not arrive.
+        unanswered: It is done, and nobody hears of it.
+        doubled: It arrives twice.
+        slow: Its answer takes seconds.
+        late: It, its answer or a delivery takes milliseconds.
+        longest_s: How many, at most.
+        unheard: What the server sends unasked does not arrive.
+    """
+
+    lost: float = 0.0
+    unanswered: float = 0.0
+    doubled: float = 0.0
+    slow: float = 0.0
+    late: float = 0.0
+    longest_s: float = 0.02
+    unheard: float = 0.0
+
+
+CALM = Weather()
+
+
+class Network:
+    """All connections' weather, and what became of their calls.
+
+    Attributes:
+        weather: Now.
+        down: Whether the server is: nothing passes.
+        faults: How often what happened.
+        passed: How often each boundary was passed.
+        dying: Where processes die, by their kind and the boundary: how often it is passed before.
+        killed: Called with the process's name when it is to die.
+    """
+
+    def __init__(self, random: Random, trace: Trace, faults: Counter[str], passed: Counter[Boundary]) -> None:
+        self.random = random
+        self.trace = trace
+        self.faults = faults
+        self.passed = passed
+        self.weather = CALM
+        self.down = False
+        self.dying: dict[tuple[str, Boundary], int] = {}
+        self.killed: Callable[[str, Boundary], None] = lambda _, __: None
+
+    def happens(self, probability: float) -> bool:
+        """Whether it does, this time."""
+        return probability > 0 and self.random.random() < probability
+
+    def note(self, fault: str, process: str, about: str) -> None:
+        """It did."""
+        self.faults[fault] += 1
+        self.trace.say(f"{fault}: {process} {about}")
+
+    def cross(self, process: str, call: Call[Any], where: str) -> None:
+        """A process comes to a boundary, and may die there."""
+        boundary = (name_of(call), where)
+        self.passed[boundary] += 1
+        if not self.dying:
+            return
+        doom = (process.rstrip("0123456789"), boundary)
+        left = self.dying.get(doom)
+        if left is None:
+            return
+        if left:
+            self.dying[doom] = left - 1
+        else:
+            del self.dying[doom]
+            self.killed(process, boundary)
+
+
+class RoughLink(Link):
+    """A connection in the network's weather. Calls about one subject stay in order, as in one TCP connection.
+
+    Those about different subjects may overtake each other, as on their way to streams with different leaders.
+    """
+
+    watchdog_s = 5.0
+
+    def __init__(self, network: Network, process: str) -> None:
+        super().__init__()
+        self._network = network
+        self._process = process
+        self._busy: dict[str, float] = {}  # until when calls about a subject are on their way
+
+    def carry(self, call: Call[Any], arrive: Callable[[], None]) -> None:
+        network = self._network
+        network.cross(self._process, call, "unsent")
+        if self.dead:
+            return
+        if network.down:
+            network.faults["server away"] += 1
+            return
+        weather = network.weather
+        if network.happens(weather.lost):
+            network.note("request lost", self._process, f"{call.kind} {call.subject}")
+            return
+        self._bring(call, arrive)
+        if call.kind in STORED and network.happens(weather.doubled):
+            network.note("request doubled", self._process, f"{call.kind} {call.subject}")
+            self._bring(call, arrive)
+        network.cross(self._process, call, "sent")
+
+    def _bring(self, call: Call[Any], arrive: Callable[[], None]) -> None:
+        """In order with what is on its way about the same subject. What was sent arrives though the sender dies."""
+        network, now = self._network, self.loop.time()
+        at = self._busy.get(call.subject, 0.0)
+        if network.happens(network.weather.late):
+            network.faults["request late"] += 1
+            at = max(at, now + network.random.random() * network.weather.longest_s)
+        if at <= now:
+            arrive()
+            return
+        self._busy[call.subject] = at
+        self.loop.call_at(at, self._arrived, arrive, context=Context())
+
+    def _arrived(self, arrive: Callable[[], None]) -> None:
+        if not self._network.down:
+            arrive()
+
+    def answer(self, call: Call[Any], arrive: Callable[[], None]) -> None:
+        network = self._network
+        weather = network.weather
+        if network.down or network.happens(weather.unanswered):
+            network.note("answer lost", self._process, f"{call.kind} {call.subject}")
+            return
+        delay_s = 0.0
+        if network.happens(weather.slow):
+            network.note("answer slow", self._process, f"{call.kind} {call.subject}")
+            delay_s = network.random.random() * TIMEOUT_S * 1.5
+        elif network.happens(weather.late):
+            network.faults["answer late"] += 1
+            delay_s = network.random.random() * weather.longest_s
+        self.soon(lambda: self._answered(call, arrive), delay_s)
+
+    def _answered(self, call: Call[Any], arrive: Callable[[], None]) -> None:
+        arrive()
+        self._network.cross(self._process, call, "answered")
+
+    def deliver(self, subject: str, arrive: Callable[[], None]) -> None:
+        network = self._network
+        if network.down or network.happens(network.weather.unheard):
+            network.faults["delivery lost"] += 1
+            return
+        late = network.happens(network.weather.late)
+        self.soon(arrive, network.random.random() * network.weather.longest_s if late else 0.0)

@@ -1,0 +1,44 @@
+"""Seeds that have to hold, that one seed is one execution, and that the simulation finds what it is there for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.crowd import bounded, failure, run
+from tests.simulation.mutation import MUTATIONS, Mutation, caught
+from tests.simulation.scenario import execute
+
+SEEDS = int(os.environ.get("DAGNATS_SIMULATION_SEEDS", "60"))
+"""How many are run; CI asks for more."""
+
+MOST = 40
+"""Seeds within which a mutation is found."""
+
+
+@pytest.mark.timeout(600)
+def test_every_execution_keeps_what_is_promised() -> None:
+    crowd = run(range(SEEDS), jobs=2 if SEEDS > 20 else 1)
+    assert not crowd.failed, "\n".join(line for report in crowd.failed for line in failure(report))
+
+
+@pytest.mark.parametrize("seed", [3, 129])
+def test_a_seed_is_one_execution_whatever_the_process(seed: int) -> None:
+    code = f"from tests.simulation.scenario import execute; print(execute({seed}).hash)"
+    hashes = [execute(seed).hash]
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        ended = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True
+        )
+        hashes.append(ended.stdout.strip())
+    assert len(set(hashes)) == 1, hashes
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_mistake_put_into_the_code_is_found(mutation: Mutation) -> None:
+    seed, _ = caught(mutation, range(MOST), bounded)
+    assert seed is not None, f"{mutation.name}: nothing was wrong in {MOST} seeds"

@@ -1,0 +1,166 @@
+"""One server, some engines, workers and clients, each a process that can be killed, frozen and started again."""
+
+from __future__ import annotations
+
+from contextvars import Context
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from dagnats.client.client import AsyncClient
+from dagnats.runtime.engine import Engine
+from dagnats.runtime.memory.clock import MemoryClock
+from dagnats.runtime.memory.process import Process
+from dagnats.runtime.memory.server import MemoryServer
+from dagnats.runtime.worker import Worker
+from tests.simulation.network import Boundary, Network, RoughLink
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections import Counter
+    from random import Random
+
+    from dagnats.handling.handler import Handler
+    from dagnats.runtime.memory.adapter import Memory
+    from dagnats.runtime.memory.loop import VirtualLoop
+    from tests.simulation.tracing import Trace
+
+
+class Machine:
+    """A process that is started again when it died.
+
+    Attributes:
+        clock: Its wall clock, which survives it.
+        process: Its present incarnation; None while it is down.
+        lives: How often it was started.
+    """
+
+    def __init__(self, world: World, name: str) -> None:
+        self.name = name
+        self.clock = MemoryClock()
+        self.process: Process | None = None
+        self.lives = 0
+        self._world = world
+        self._task: asyncio.Task[None] | None = None
+        self._worker: Worker | None = None
+
+    @property
+    def is_engine(self) -> bool:
+        return self.name.startswith("engine")
+
+    def start(self) -> None:
+        """Bring it up, unless it is."""
+        if self.process is not None:
+            return
+        self.lives += 1
+        self.process = Process(self._world.loop, self.name)
+        connection = self._world.connect(self.process, self.name, self.clock)
+        run = self._engine if self.is_engine else self._work
+        self._task = self.process.spawn(self._watched(run(connection)))
+
+    async def _watched(self, work: Any) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not have ended
+            self._world.broken.append(f"{self.name} ended by {type(error).__name__}: {error}")
+
+    async def _engine(self, connection: Memory) -> None:
+        settings = self._world.settings
+        engine = Engine(connection.ports, connection.feeds, save_after=timedelta(seconds=settings.save_after_s))
+        await engine.run()
+
+    async def _work(self, connection: Memory) -> None:
+        settings = self._world.settings
+        self._worker = Worker(
+            AsyncClient(connection),
+            self._world.handlers,
+            concurrency=settings.concurrency,
+            ack_wait=timedelta(seconds=settings.ack_wait_s),
+            grace=timedelta(seconds=1),
+            cancel_grace=timedelta(seconds=1),
+        )
+        await self._worker.run()
+
+    def kill(self) -> None:
+        """End it between two instructions, or in the middle of a callback whose calls then go nowhere."""
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
+
+    def stop(self) -> None:
+        """Ask it to end, as SIGTERM does."""
+        if self.process is not None and self._task is not None:
+            self.process.run(self._worker.stop if self._worker is not None else self._task.cancel)
+            self._task.add_done_callback(self._stopped, context=Context())
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        if task is self._task:
+            self.kill()
+
+
+class Settings:
+    """What differs from execution to execution in how things are set up."""
+
+    def __init__(self, random: Random) -> None:
+        self.engines = random.choice([1, 1, 2, 2, 3])
+        self.workers = random.choice([1, 2, 2, 3])
+        self.save_after_s = random.choice([0.0, 0.2, 1.0])
+        self.concurrency = random.choice([2, 6, 16])
+        self.ack_wait_s = random.choice([1.5, 3.0])
+        self.window_s = random.choice([30.0, 30.0, 6.0])
+
+
+class World:
+    """Everything there is.
+
+    Attributes:
+        machines: Engines and workers, by name.
+        broken: What ended that must not.
+        deaths: How often a process died at which boundary.
+    """
+
+    def __init__(self, loop: VirtualLoop, settings: Settings, network: Network, trace: Trace) -> None:
+        self.loop = loop
+        self.settings = settings
+        self.network = network
+        self.trace = trace
+        self.server = MemoryServer(window_s=settings.window_s)
+        self.handlers: list[Handler[..., Any]] = []
+        self.broken: list[str] = []
+        self.deaths: Counter[Boundary] = network.passed.__class__()
+        names = [f"engine{at}" for at in range(settings.engines)] + [f"worker{at}" for at in range(settings.workers)]
+        self.machines = {name: Machine(self, name) for name in names}
+        network.killed = self._dies
+        trace.now = loop.time
+        trace.watch(self.server)
+
+    def connect(self, process: Process, name: str, clock: MemoryClock) -> Memory:
+        """A connection that dies with its process."""
+        return process.run(lambda: self.server.connect(RoughLink(self.network, name), clock=clock))
+
+    def client(self, name: str = "client") -> AsyncClient:
+        """A client that is never killed; its connection is as bad as the others'."""
+        process = Process(self.loop, name)
+        return AsyncClient(self.connect(process, name, MemoryClock()))
+
+    def start(self) -> None:
+        """Bring up what is down."""
+        for machine in self.machines.values():
+            machine.start()
+
+    def kill(self, name: str, *, back_after_s: float) -> None:
+        """Kill a process, and start it again so much later."""
+        machine = self.machines[name]
+        if machine.process is None:
+            return
+        machine.kill()
+        self.later(back_after_s, machine.start)
+
+    def later(self, delay_s: float, call: Any) -> None:
+        """Do this then, as no process."""
+        self.loop.call_later(delay_s, call, context=Context())
+
+    def _dies(self, name: str, boundary: Boundary) -> None:
+        if name in self.machines:
+            self.deaths[boundary] += 1
+            self.network.note("killed at a call", name, " ".join(boundary))
+            self.kill(name, back_after_s=self.network.random.choice([0.05, 0.5, 4.0]))
