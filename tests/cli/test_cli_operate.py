@@ -25,10 +25,11 @@ def _waiting(served: CommandLine, run_id: str) -> str:
 
 def _until(served: CommandLine, *line: str, says: str) -> Result:
     """The command's answer once it says something."""
+    shown = served(*line)
     for _ in range(200):
-        shown = served(*line)
         if says in shown.out:
             return shown
+        shown = served(*line)
     raise AssertionError(f"{line} did not say {says!r}: {shown.out}")
 
 
@@ -390,6 +391,24 @@ def test_a_queue_is_shown_paused_limited_and_resumed(served: CommandLine) -> Non
     assert served("queue", "show", f"{name}s").err.splitlines()[1] == f"hint: did you mean '{name}'?"
     assert served("queue", "limit", name).err.startswith("error: which limit?")
     assert served("queue", "limit", name, "--rate", "ten").err.startswith("error: 'ten' is no rate")
+
+
+def test_a_paused_workflow_begins_no_run_until_it_is_resumed(served: CommandLine, asking: str) -> None:
+    assert served("workflow", "pause", asking, "--reason", "holiday").out == f"Paused: {asking}\n"
+    assert served("workflow", "pause", asking).err.splitlines() == [
+        f"error: workflow '{asking}' is paused already",
+        f"hint: `dagnats workflow resume {asking}` lets it go on",
+    ]
+    assert served("run", "start", asking, "--run-id", "held-001").code == 0
+    waits = "Waits: until a limit of its workflow lets it begin"
+    assert waits in served("run", "status", "held-001").lines
+    assert served("workflow", "resume", asking).out == f"Resumed: {asking}\n"
+    _until(served, "run", "status", "held-001", says="Status: running")
+    assert (
+        served("workflow", "limit", asking, "--max-runs", "2").out == f"Limited: {asking}: at most 2 runs at a time\n"
+    )
+    assert served("workflow", "limit", asking, "--max-runs", "0").out == f"Limited: {asking}: as the definition says\n"
+    assert served("run", "cancel", "held-001").code == 0
 
 
 def test_an_event_is_published(served: CommandLine) -> None:
