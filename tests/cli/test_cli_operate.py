@@ -361,6 +361,8 @@ def test_a_watch_replays_each_step_so_often_and_sums_up(served: CommandLine) -> 
         assert served("run", "fail", run_id, "wait").code == 0
         (line,) = watching.reads("[skip exhausted 1/1]")
         assert line.endswith(f" task=nobody.serves.this run={run_id}")
+        for _ in range(5):  # it looks again meanwhile, and has nothing more to say
+            served("status")
         watching.signal(signal.SIGINT)
         ended = watching.ends()
     assert (ended.code, ended.out) == (0, "Watch summary: 1 replayed, 1 exhausted\n")
