@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dagnats.errors import ConflictError as ConflictError
     from dagnats.errors import DagnatsError as DagnatsError
     from dagnats.errors import DefinitionError as DefinitionError
+    from dagnats.errors import InputError as InputError
     from dagnats.errors import NotFoundError as NotFoundError
     from dagnats.errors import ResultTimeout as ResultTimeout
     from dagnats.errors import Retry as Retry
@@ -55,6 +56,7 @@ _HOMES = {
     "FailureInfo": "dagnats.handling.info",
     "Fixed": "dagnats.dsl.retry",
     "Handler": "dagnats.handling.handler",
+    "InputError": "dagnats.errors",
     "KeyedRateLimit": "dagnats.dsl.limit",
     "Linear": "dagnats.dsl.retry",
     "Match": "dagnats.dsl.expression",

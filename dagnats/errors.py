@@ -2,6 +2,7 @@
 
     DagnatsError
     ├── DefinitionError    the author must change the workflow; carries every Problem
+    ├── InputError         the value breaks the workflow's schema; carries every Problem
     ├── NotFoundError      kind and name
     ├── ConflictError      someone was first: reload and try again
     ├── DecodeError        bytes or facts that are not ours
@@ -76,6 +77,20 @@ class DefinitionError(DagnatsError):
         who = f"workflow {name!r}" if name else "the workflow definition"
         self.title = title or f"{who} has {count}"
         super().__init__("\n".join([f"{self.title}:", *(f"  {problem}" for problem in self.problems)]))
+
+
+class InputError(DagnatsError):
+    """A value that somebody gave breaks the schema it is meant to follow; nothing was stored.
+
+    Attributes:
+        problems: All of them.
+        title: What is wrong as a whole, without the problems.
+    """
+
+    def __init__(self, title: str, problems: Sequence[Problem], *, hint: str = "") -> None:
+        self.title = title
+        self.problems = tuple(problems)
+        super().__init__("\n".join([f"{title}:", *(f"  {problem}" for problem in self.problems)]), hint=hint)
 
 
 class NotFoundError(DagnatsError):

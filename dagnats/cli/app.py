@@ -9,7 +9,25 @@ from typing import TYPE_CHECKING
 import typer
 
 import dagnats
-from dagnats.cli import build, demo, failure, init, option, output, register, serve, status, worker, workflow
+from dagnats.cli import (
+    again,
+    build,
+    demo,
+    dlq,
+    event,
+    failure,
+    init,
+    option,
+    order,
+    output,
+    queue,
+    register,
+    serve,
+    status,
+    verify,
+    worker,
+    workflow,
+)
 from dagnats.cli import run as run_noun
 
 if TYPE_CHECKING:
@@ -18,6 +36,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 _EVERYWHERE = "Every command"
+_NOUNS = ("init", "workflow", "run", "queue", "dlq", "event")
 
 app = typer.Typer(
     name="dagnats",
@@ -50,11 +69,17 @@ app.command("worker", rich_help_panel="Start here")(worker.worker)
 app.command("build", rich_help_panel="Workflows and runs")(build.build)
 app.command("register", rich_help_panel="Workflows and runs")(register.register)
 app.add_typer(workflow.app, name="workflow", rich_help_panel="Workflows and runs")
+run_noun.app.add_typer(order.app)
+run_noun.app.add_typer(again.app)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
-app.command("status", rich_help_panel="Workflows and runs")(status.status)
+app.command("status", rich_help_panel="Operate")(status.status)
+app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
+app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
+app.add_typer(event.app, name="event", rich_help_panel="Operate")
+app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 
-for _group in (app, init.app, workflow.app, run_noun.app):
+for _group in (app, init.app, workflow.app, run_noun.app, order.app, again.app, queue.app, dlq.app, event.app):
     for _command in _group.registered_commands:
         _command.epilog = "Every command also takes --json, --server URL, --token TOKEN and --debug."
 
@@ -88,7 +113,7 @@ def _carry_out(line: Sequence[str]) -> int:
 
 
 def _call(rest: list[str]) -> int:
-    if not option.current().json and (not rest or rest in (["init"], ["workflow"], ["run"])):
+    if not option.current().json and (not rest or rest in ([noun] for noun in _NOUNS)):
         rest = [*rest, "--help"]  # a noun alone asks what there is
     command = typer.main.get_command(app)
     code = command.main(args=rest, prog_name="dagnats", standalone_mode=False)

@@ -26,6 +26,15 @@ def run_ids(incomplete: str) -> list[str]:
     return [run_id for run_id in _ask(_newest) if run_id.startswith(incomplete)][:_MOST]
 
 
+def queue_names(incomplete: str) -> list[str]:
+    """The task types of registered workflows."""
+    return [name for name in _ask(_queues) if name.startswith(incomplete)]
+
+
+async def _queues(client: AsyncClient) -> list[str]:
+    return sorted({step.task for definition in await client.workflows() for step in definition.steps if step.task})
+
+
 async def _names(client: AsyncClient) -> list[str]:
     return await client.connection.ports.definitions.names()
 

@@ -14,6 +14,7 @@ from dagnats.errors import (
     DagnatsError,
     DecodeError,
     DefinitionError,
+    InputError,
     NotFoundError,
     RefusedError,
     UnavailableError,
@@ -34,6 +35,7 @@ UNREACHABLE = 3
 
 _KINDS: tuple[tuple[type[Exception], str, int], ...] = (
     (DefinitionError, "invalid-definition", NOT_DONE),
+    (InputError, "invalid-input", NOT_DONE),
     (NotFoundError, "not-found", NOT_DONE),
     (ConflictError, "conflict", NOT_DONE),
     (UnavailableError, "unavailable", UNREACHABLE),
@@ -68,6 +70,8 @@ def report(error: BaseException) -> int:
         say("".join(traceback.format_exception(error)).rstrip(), err=True)
     if current().json:
         problems = [{"workflow": one.name, **problem_document(it)} for one in invalid for it in one.problems]
+        if isinstance(error, InputError):
+            problems = [problem_document(it) for it in error.problems]
         emit({"error": {"kind": kind, "message": message, "hint": hint, "problems": problems}})
         return code
     say(f"{paint_err('error:', 'red', 'bold')} {message}", err=True)
@@ -75,6 +79,9 @@ def report(error: BaseException) -> int:
         for problem in one.problems:
             for line in problem_lines(problem, paint_err, name=one.name if len(invalid) > 1 else ""):
                 say(line, err=True)
+    for problem in error.problems if isinstance(error, InputError) else ():
+        for line in problem_lines(problem, paint_err):
+            say(line, err=True)
     if hint:
         say(f"{paint_err('hint:', 'cyan')} {hint}", err=True)
     return code
@@ -128,6 +135,8 @@ def _words(error: BaseException, kind: str) -> tuple[str, str]:
     """Its message and its hint."""
     if isinstance(error, DefinitionError):
         return _title([error]), error.hint
+    if isinstance(error, InputError):
+        return error.title, error.hint
     if isinstance(error, DagnatsError):
         return str(error), error.hint
     if isinstance(error, typer.TyperException):

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from dagnats.cli.output import cut, json_text, one_line, pad, plain
-from dagnats.model.instant import rfc3339, table_time
+from dagnats.cli.target import short
+from dagnats.model.instant import rfc3339, second_text, table_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,8 @@ COLOURS = {
 }
 """The colour of each status that has one."""
 
+RUN_HEADER = ("RUN_ID", "WORKFLOW", "STATUS", "CREATED", "STEPS")
+SCHEDULED_HEADER = ("RUN ID", "WORKFLOW", "RUN AT", "STATUS")
 EVENT_HEADER = ("TIMESTAMP", "TYPE", "STEP", "TRACE", "DATA")
 
 _ENDINGS = {
@@ -49,15 +52,33 @@ def status_lines(view: RunView, *, width: int | None = None, paint: Paint = plai
     lines = [
         f"Run: {view.run_id}",
         f"Workflow: {view.workflow}",
-        f"Status: {_coloured(view.status, paint)}",
+        f"Status: {_coloured(view.status, paint)}{' (paused)' if view.paused else ''}",
         f"Created: {table_time(view.created_ns)} UTC",
     ]
+    if view.run_at_ns:
+        lines.append(f"Begins: {table_time(view.run_at_ns)} UTC")
+    if view.status == "pending":
+        lines.append("Waits: until a limit of its workflow lets it begin")
+    lines += [f"{name}: {run_id}" for name, run_id in _relatives(view) if run_id]
+    if view.labels:
+        lines.append(cut(f"Labels: {', '.join(f'{name}={value}' for name, value in view.labels.items())}", width))
     if view.error:
         lines.append(cut(f"Error: {blame(view)}", width))
-    steps = [step for step in view.steps if not step.auxiliary or step.attempts]
+    steps = [step for step in view.steps if _is_told(step)]
     if steps:
         lines += ["", "Steps:", *_step_lines(steps, width, paint)]
     return lines
+
+
+def _relatives(view: RunView) -> list[tuple[str, str]]:
+    return [("Parent", view.parent_run_id), ("Retry of", view.retry_of), ("Forked from", view.forked_from)]
+
+
+def _is_told(step: StepView) -> bool:
+    """Auxiliary steps once they run, items of a map once they are in trouble, generated steps always."""
+    if step.auxiliary and not step.attempts:
+        return False
+    return not step.part_of or ".map." not in step.id or step.status == "failed" or step.retry_at_ns > 0
 
 
 def blame(view: RunView) -> str:
@@ -80,14 +101,39 @@ def _step_lines(steps: Sequence[StepView], width: int | None, paint: Paint) -> l
 
 
 def detail(step: StepView, *, now_ns: int = 0) -> str:
-    """What a step has to say: its output, its error, or when its next attempt is due."""
+    """What a step has to say: its output, its error, what it waits for, or when its next attempt is due."""
     error = one_line(step.error)
+    if step.in_flight and (told := _progress(step)):
+        return told
     if step.retry_at_ns:
         wait = max(step.retry_at_ns - (now_ns or time.time_ns()), 0) / _NANOS
         return f"next attempt at {table_time(step.retry_at_ns)} UTC (in {wait:.1f}s); the last one: {error}"
     if step.status == "completed":
         return one_line(json_text(step.output))
     return error
+
+
+def _progress(step: StepView) -> str:
+    """How far a step in flight is, of those that are more than one task; and what the others wait for."""
+    until = f"until {table_time(step.due_ns)} UTC" if step.due_ns else ""
+    match step.type:
+        case "map" if step.items and not step.part_of:
+            failed = f", {step.failed_items} failed" if step.failed_items else ""
+            return f"{step.items - step.left}/{step.items} items{failed}"
+        case "planner" if step.left:
+            return f"{step.left} planned steps to go"
+        case "sub_workflow" if step.child_run_id:
+            return f"child run {step.child_run_id}"
+        case "sleep":
+            return f"sleeps {until}"
+        case "wait_for_event":
+            return f"waits for {step.awaits} {until}"
+        case "approval":
+            return f"waits for an approval {until}"
+        case "agent_loop" if step.iteration and not step.retry_at_ns:
+            return f"turn {step.iteration + 1}"
+        case _:
+            return ""
 
 
 def run_document(view: RunView) -> dict[str, Any]:
@@ -97,8 +143,15 @@ def run_document(view: RunView) -> dict[str, Any]:
         "workflow_id": view.workflow,
         "def_hash": view.def_hash,
         "status": view.status,
+        "paused": view.paused,
         "created_at": rfc3339(view.created_ns),
         "completed_at": _instant(view.ended_ns),
+        "run_at": _instant(view.run_at_ns),
+        "labels": dict(view.labels),
+        "parent_run_id": view.parent_run_id,
+        "retry_of": view.retry_of,
+        "forked_from": view.forked_from,
+        "events": view.events,
         "steps": {step.id: _step_document(step) for step in view.steps},
         "input": view.input,
         "output": view.output,
@@ -120,6 +173,16 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "completed_at": _instant(step.ended_ns),
         "retry_at": _instant(step.retry_at_ns),
         "worker_id": step.worker_id,
+        "type": step.type,
+        "held": step.held,
+        "due_at": _instant(step.due_ns),
+        "iteration": step.iteration,
+        "part_of": step.part_of,
+        "items": step.items,
+        "left": step.left,
+        "failed_items": step.failed_items,
+        "child_run_id": step.child_run_id,
+        "awaits": step.awaits,
     }
 
 
@@ -129,6 +192,51 @@ def _instant(nanos: int) -> str | None:
 
 def _coloured(status: str, paint: Paint) -> str:
     return paint(status, COLOURS[status]) if status in COLOURS else status
+
+
+# -- run list ----------------------------------------------------------------------------------------------
+
+
+def run_row(view: RunView, *, whole: bool = False) -> tuple[str, ...]:
+    """A run as a row of the list; `whole` shows all of its id."""
+    run_id = view.run_id if whole else short(view.run_id)
+    return (run_id, view.workflow, state_text(view), table_time(view.created_ns), str(len(_shown(view))))
+
+
+def scheduled_row(view: RunView, *, whole: bool = False) -> tuple[str, ...]:
+    """A run that is to begin later, as a row."""
+    run_id = view.run_id if whole else short(view.run_id)
+    return (run_id, view.workflow, second_text(view.run_at_ns), state_text(view))
+
+
+def listed_document(view: RunView) -> dict[str, Any]:
+    """A run of a list as JSON."""
+    document = run_document(view)
+    return {**{name: document[name] for name in _LISTED}, "steps": len(_shown(view))}
+
+
+_LISTED = (
+    "run_id",
+    "workflow_id",
+    "status",
+    "paused",
+    "created_at",
+    "completed_at",
+    "run_at",
+    "labels",
+    "error",
+    "failed_step",
+)
+
+
+def state_text(view: RunView) -> str:
+    """A run's status, and whether somebody holds it."""
+    return f"{view.status} (paused)" if view.paused else view.status
+
+
+def _shown(view: RunView) -> list[StepView]:
+    """Its steps without the auxiliary ones that were not needed, and without the parts of others."""
+    return [step for step in view.steps if (not step.auxiliary or step.attempts) and not step.part_of]
 
 
 # -- run output --------------------------------------------------------------------------------------------

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import typer
+from typing_extensions import Unpack
 
 from dagnats.cli import completion
 from dagnats.cli.connection import open_client, run
 from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
-from dagnats.cli.output import cut, emit, emit_line, one_line, paint, room, say, table
+from dagnats.cli.output import emit, emit_line, paint, room, say, table
+from dagnats.cli.payload import input_bytes
+from dagnats.cli.target import AFTER, BEFORE, BY, LAST, RUN_ID, find
 from dagnats.errors import NotFoundError
+from dagnats.model.instant import second_text
 
 if TYPE_CHECKING:
-    from dagnats.client import AsyncClient, EventView, RunHandle, RunView
+    from collections.abc import Sequence
+
+    from dagnats.client import EventView, RunHandle, RunView
 
 app = typer.Typer(help="Start workflow runs and look at them.")
 
-_RUN_ID = typer.Argument(
-    "",
-    metavar="RUN_ID",
-    help="The run: its id, or the first 8 characters or more.",
-    show_default=False,
-    autocompletion=completion.run_ids,
-)
-_LAST = typer.Option(False, "--last", help="The newest run, instead of an id.")
 _WIDE = typer.Option(False, "--wide", help="Do not cut lines to the terminal.")
 
 
@@ -37,14 +36,51 @@ def start(
     input: str = typer.Argument("", metavar="INPUT", help="The input, as JSON.", show_default=False),
     watch: bool = typer.Option(False, "--watch", help="Print the run's events until it ends."),
     output: bool = typer.Option(False, "--output", help="Print the output at the end. Implies --watch."),
+    at: str = typer.Option(
+        "", "--at", metavar="TIME", help="When it is to begin: 2027-01-15T09:00:00Z, a date, or +10m."
+    ),
+    key: str = typer.Option("", "--idempotency-key", metavar="KEY", help="One run for all starts with it, for a day."),
+    label: list[str] = typer.Option([], "--label", metavar="NAME=VALUE", help="Shown with the run; may be repeated."),
+    input_file: Path | None = typer.Option(
+        None, "--input-file", metavar="FILE", help="The input; - for what is piped in."
+    ),
     run_id: str = typer.Option("", "--run-id", metavar="ID", help="The new run's id; made up when left out."),
+    by: str = BY,
 ) -> None:
     """Start a run of a registered workflow."""
-    run(_start(workflow, _json_bytes(input), run_id, watch=watch or output, output=output))
+    terms = Terms(run_id=run_id, idempotency_key=key, at=at or None, labels=_labels(label), by=by)
+    run(_start(workflow, input_bytes(input, input_file), terms, watch=watch or output, output=output))
+
+
+@app.command("list")
+def list_runs(
+    workflow: str = typer.Option(
+        "", "--workflow", metavar="NAME", help="Only of this workflow.", autocompletion=completion.workflow_names
+    ),
+    status: str = typer.Option("", "--status", metavar="STATUS", help="Only in this status: failed."),
+    scheduled: bool = typer.Option(False, "--scheduled", help="Those that are to begin later, and when."),
+    after: str = AFTER,
+    before: str = BEFORE,
+    limit: int = typer.Option(50, "--limit", metavar="N", min=1, help="At most so many."),
+    wide: bool = _WIDE,
+) -> None:
+    """List the newest runs."""
+    from dagnats.cli.report import RUN_HEADER, SCHEDULED_HEADER, listed_document, run_row, scheduled_row
+
+    wanted = _known_status(status, scheduled)
+    views = run(_runs(workflow=workflow, status=wanted, after=after or None, before=before or None, limit=limit))
+    if current().json:
+        emit([listed_document(view) for view in views])
+    elif not views:
+        say("No runs were found.")
+    else:
+        header, row = (SCHEDULED_HEADER, scheduled_row) if scheduled else (RUN_HEADER, run_row)
+        for line in table(header, [row(view, whole=wide) for view in views], None if wide else room()):
+            say(line)
 
 
 @app.command()
-def status(run_id: str = _RUN_ID, last: bool = _LAST, wide: bool = _WIDE) -> None:
+def status(run_id: str = RUN_ID, last: bool = LAST, wide: bool = _WIDE) -> None:
     """Show a run and its steps."""
     from dagnats.cli.report import run_document, status_lines
 
@@ -58,8 +94,8 @@ def status(run_id: str = _RUN_ID, last: bool = _LAST, wide: bool = _WIDE) -> Non
 
 @app.command()
 def events(
-    run_id: str = _RUN_ID,
-    last: bool = _LAST,
+    run_id: str = RUN_ID,
+    last: bool = LAST,
     full: bool = typer.Option(False, "--full", help="Show all of the data, not its first 200 characters."),
     type: str = typer.Option("", "--type", metavar="TYPE", help="Only events of this type: step.completed."),
     step: str = typer.Option("", "--step", metavar="STEP", help="Only events of this step."),
@@ -78,13 +114,13 @@ def events(
 
 
 @app.command()
-def watch(run_id: str = _RUN_ID, last: bool = _LAST) -> None:
+def watch(run_id: str = RUN_ID, last: bool = LAST) -> None:
     """Print a run's events from its start until it ends. With --json, one event a line."""
     run(_watch(run_id, last))
 
 
 @app.command()
-def output(run_id: str = _RUN_ID, last: bool = _LAST) -> None:
+def output(run_id: str = RUN_ID, last: bool = LAST) -> None:
     """Print what the last steps of a completed run returned."""
     from dagnats.cli.report import output_document, output_text
 
@@ -99,41 +135,39 @@ def output(run_id: str = _RUN_ID, last: bool = _LAST) -> None:
         raise typer.Exit(NO)
 
 
-@app.command()
-def cancel(run_id: str = _RUN_ID, last: bool = _LAST) -> None:
-    """End a run now."""
-    cancelled = run(_cancel(run_id, last))
-    if current().json:
-        emit({"run_id": cancelled, "cancelled": True})
-    else:
-        say(f"{paint('Cancelled:', 'yellow')} {cancelled}")
-
-
 # -- starting ----------------------------------------------------------------------------------------------
 
 
-def _json_bytes(text: str) -> bytes:
-    """The input as it goes into the log: what was typed, once it is known to be JSON."""
-    import msgspec
+class Terms(TypedDict):
+    """How a run is to be started."""
 
-    if not text.strip():
-        return b"null"
-    try:
-        data = text.strip().encode()
-        msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise UsageError(
-            f"the input must be JSON, and {cut(one_line(text), 60)} is not: {error}",
-            hint="a string needs quotes of its own: '\"World\"'",
-        ) from None
-    return data
+    run_id: str
+    idempotency_key: str
+    at: str | None
+    labels: dict[str, str]
+    by: str
 
 
-async def _start(workflow: str, input: bytes, run_id: str, *, watch: bool, output: bool) -> None:
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for label in given:
+        name, equals, value = label.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{label!r} is no label", hint="write --label NAME=VALUE")
+        labels[name] = value
+    return labels
+
+
+async def _start(workflow: str, input: bytes, terms: Terms, *, watch: bool, output: bool) -> None:
     async with open_client() as client:
-        handle = await client.start_json(await client.workflow(workflow), input, run_id=run_id)
+        handle = await client.start_json(await client.workflow(workflow), input, **terms)
         document: dict[str, Any] = {"run_id": handle.run_id, "workflow_id": workflow}
-        if not current().json:
+        if terms["at"] is not None:
+            run_at_ns = (await handle.view()).run_at_ns
+            document["run_at"] = second_text(run_at_ns)
+            if not current().json:
+                say(f"{paint('Scheduled', 'green')} {handle.run_id} (run at {second_text(run_at_ns)})")
+        elif not current().json:
             say(f"{paint('Started:', 'green')} {handle.run_id}")
         if watch:
             view = await _follow(handle, quiet=current().json)
@@ -155,26 +189,50 @@ def _ended(view: RunView, *, output: bool) -> dict[str, Any]:
     return {"status": view.status, "error": view.error, **outputs}
 
 
+def _known_status(status: str, scheduled: bool) -> str:
+    from typing import get_args
+
+    from dagnats.model.identifier import near
+    from dagnats.model.run import RunStatus
+
+    if scheduled and status not in ("", "scheduled"):
+        raise UsageError(f"--scheduled and --status {status} say two things", hint="leave one of them out")
+    known = get_args(RunStatus)
+    if status and status not in known:
+        close = near(status, known)
+        raise UsageError(
+            f"there is no status {status!r}",
+            hint=f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}",
+        )
+    return "scheduled" if scheduled else status
+
+
 # -- looking -----------------------------------------------------------------------------------------------
 
 
-async def _find(client: AsyncClient, run_id: str, last: bool) -> RunHandle:
-    """The run that is meant: an id or a prefix of it, or the newest one."""
-    if last and run_id:
-        raise UsageError(f"--last and the run id {run_id!r} say two things", hint="leave one of them out")
-    if not last and not run_id:
-        raise UsageError("which run?", hint="give a run id, or --last for the newest run")
-    return await client.newest() if last else await client.find(run_id)
+class Filter(TypedDict):
+    """Which runs are listed."""
+
+    workflow: str
+    status: str
+    after: str | None
+    before: str | None
+    limit: int
+
+
+async def _runs(**which: Unpack[Filter]) -> list[RunView]:
+    async with open_client() as client:
+        return await client.runs(**which)
 
 
 async def _view(run_id: str, last: bool) -> RunView:
     async with open_client() as client:
-        return await (await _find(client, run_id, last)).view()
+        return await (await find(client, run_id, last)).view()
 
 
 async def _events(run_id: str, last: bool, type: str, step: str) -> list[EventView]:
     async with open_client() as client:
-        handle = await _find(client, run_id, last)
+        handle = await find(client, run_id, last)
         history = await handle.history()
         found = [event for event in history if type in ("", event.type) and step in ("", event.step_id)]
         if not found:
@@ -199,7 +257,7 @@ def _refuse_unknown(type: str, step: str, view: RunView) -> None:
 
 async def _watch(run_id: str, last: bool) -> None:
     async with open_client() as client:
-        view = await _follow(await _find(client, run_id, last))
+        view = await _follow(await find(client, run_id, last))
     if view.status != "completed":
         raise typer.Exit(NO)
 
@@ -227,10 +285,3 @@ def _say_not_completed(view: RunView) -> None:
     else:
         say(f"run {view.run_id} has no output yet, it is {view.status}", err=True)
         say(f"{paint('hint:', 'cyan')} `dagnats run watch {view.run_id}` waits for its end", err=True)
-
-
-async def _cancel(run_id: str, last: bool) -> str:
-    async with open_client() as client:
-        handle = await _find(client, run_id, last)
-        await handle.cancel()
-        return handle.run_id

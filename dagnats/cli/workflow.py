@@ -15,6 +15,7 @@ from dagnats.cli.definition import definitions_of, read_definition, warnings_of
 from dagnats.cli.failure import NO, InvalidWorkflows, problem_document, problem_lines, warn
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, room, say, table
+from dagnats.cli.target import BY, REASON
 from dagnats.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -95,6 +96,62 @@ def show(
     say()
     rows = [(step.id, step.task or f"({step.type})", ", ".join(step.depends_on) or "-") for step in definition.steps]
     for line in table(("ID", "TASK", "DEPENDS ON"), rows, None if wide else room()):
+        say(line)
+
+
+@app.command()
+def pause(name: str = _NAME, reason: str = REASON, by: str = BY) -> None:
+    """Let no run of a workflow begin until it is resumed. Runs that have begun go on."""
+
+    async def do() -> None:
+        async with open_client() as client:
+            await client.pause_workflow(name, reason, by=by)
+
+    run(do())
+    _say({"name": name, "paused": True}, f"{paint('Paused:', 'yellow')} {name}")
+
+
+@app.command()
+def resume(name: str = _NAME, by: str = BY) -> None:
+    """Let runs of a paused workflow begin."""
+
+    async def do() -> None:
+        async with open_client() as client:
+            await client.resume_workflow(name, by=by)
+
+    run(do())
+    _say({"name": name, "paused": False}, f"{paint('Resumed:', 'green')} {name}")
+
+
+@app.command()
+def limit(
+    name: str = _NAME,
+    max_runs: int = typer.Option(
+        ...,
+        "--max-runs",
+        metavar="N",
+        min=0,
+        help="How many may go on; 0 for what the definition says.",
+        show_default=False,
+    ),
+    reason: str = REASON,
+    by: str = BY,
+) -> None:
+    """Limit how many runs of a workflow go on at a time, whatever its definition says."""
+
+    async def do() -> None:
+        async with open_client() as client:
+            await client.limit_workflow(name, max_runs, by=by, reason=reason)
+
+    run(do())
+    told = f"at most {counted(max_runs, 'run')} at a time" if max_runs else "as the definition says"
+    _say({"name": name, "max_runs": max_runs or None}, f"{paint('Limited:', 'green')} {name}: {told}")
+
+
+def _say(document: dict[str, Any], line: str) -> None:
+    if current().json:
+        emit(document)
+    else:
         say(line)
 
 

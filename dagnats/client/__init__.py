@@ -1,12 +1,31 @@
-"""The Python client: register, start, watch, result, cancel."""
+"""The Python client: workflows, runs, and what operators do with them."""
 
+from dagnats.client.bulk import Done as Done
 from dagnats.client.client import AsyncClient as AsyncClient
 from dagnats.client.client import Registration as Registration
 from dagnats.client.client import Version as Version
 from dagnats.client.connect import connect as connect
+from dagnats.client.letter import DeadLetter as DeadLetter
+from dagnats.client.queue import QueueView as QueueView
 from dagnats.client.run import RunHandle as RunHandle
+from dagnats.client.verify import Difference as Difference
+from dagnats.client.verify import Verified as Verified
 from dagnats.client.view import EventView as EventView
 from dagnats.client.view import RunView as RunView
 from dagnats.client.view import StepView as StepView
 
-__all__ = ["AsyncClient", "EventView", "Registration", "RunHandle", "RunView", "StepView", "Version", "connect"]
+__all__ = [
+    "AsyncClient",
+    "DeadLetter",
+    "Difference",
+    "Done",
+    "EventView",
+    "QueueView",
+    "Registration",
+    "RunHandle",
+    "RunView",
+    "StepView",
+    "Verified",
+    "Version",
+    "connect",
+]

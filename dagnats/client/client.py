@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from opentelemetry import propagate
-
-from dagnats.client.run import RunHandle
+from dagnats.client.moment import Moment, start_instant
+from dagnats.client.operator import Operator
+from dagnats.client.run import RunHandle, json_bytes
+from dagnats.client.start import begin, check_input, key_of, new_id
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError
-from dagnats.handling.codec import codec_for
 from dagnats.model.check import advice, load_definition
 from dagnats.model.definition import WorkflowDef
-from dagnats.model.event import CORE_VERSION, Start, WorkflowStarted, encode_event
+from dagnats.model.event import Start, WorkflowStarted
 from dagnats.model.identifier import is_run_id, near
-from dagnats.model.instant import rfc3339
 from dagnats.model.json import compact
-from dagnats.runtime.blob import carried, resolved
+from dagnats.runtime.blob import carried
 from dagnats.runtime.limit import is_held
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from types import TracebackType
-
-    import msgspec
 
     from dagnats.errors import Problem
     from dagnats.runtime.ports import Connection, Overview, Stored
@@ -88,7 +84,7 @@ class ServerStatus:
     active_runs: int
 
 
-class AsyncClient:
+class AsyncClient(Operator):
     """An open client. Get one from `dagnats.connect()`; it is closed by `async with`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -214,60 +210,73 @@ class AsyncClient:
 
     # -- runs ------------------------------------------------------------------------------------------------
 
-    async def start(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> RunHandle:
+    async def start(
+        self,
+        workflow: Workflow | str,
+        input: Any = None,
+        *,
+        run_id: str = "",
+        idempotency_key: str = "",
+        at: Moment | None = None,
+        labels: Mapping[str, str] | None = None,
+        by: str = "",
+    ) -> RunHandle:
         """Start a run. When this returns, the start is in the log and will be carried out.
 
         Args:
             workflow: A registered workflow's name, or the workflow (its registered definition counts).
             input: Any value with a JSON form: builtins, pydantic models, dataclasses, msgspec Structs.
             run_id: Chosen by the caller, to make the start repeatable; made up when left out.
+            idempotency_key: Starts of a workflow with the same key give the same run, for a day, instead of what the
+                definition's own `idempotency_key` finds in the input.
+            at: When the run is to begin, at most a year ahead: a datetime, a timedelta, or text such as `"+10m"`.
+            labels: Shown with the run; lists filter by them.
+            by: Who starts it, for people.
 
         Raises:
             NotFoundError: No such workflow is registered.
+            InputError: The input breaks the workflow's `input_schema`, or has no idempotency key; nothing was stored.
             ConflictError: The run id is taken by a run of another workflow or input.
             CodecError: The input has no JSON form.
             RefusedError: The input is larger than 64 MiB, or has a key that DagNats keeps for itself.
         """
-        name = workflow if isinstance(workflow, str) else workflow.name
-        definition = await self.workflow(name)
-        data = codec_for(type(input)).encode(input)
-        return await self.start_json(definition, data, run_id=run_id)
+        definition = await self.workflow(_name(workflow))
+        return await self.start_json(
+            definition, json_bytes(input), run_id=run_id, idempotency_key=idempotency_key, at=at, labels=labels, by=by
+        )
 
-    async def start_json(self, definition: WorkflowDef, input: bytes, *, run_id: str = "") -> RunHandle:
+    async def start_json(
+        self,
+        definition: WorkflowDef,
+        input: bytes,
+        *,
+        run_id: str = "",
+        idempotency_key: str = "",
+        at: Moment | None = None,
+        labels: Mapping[str, str] | None = None,
+        by: str = "",
+    ) -> RunHandle:
         """Start a run of a registered definition with input that is JSON already. Raises like `start`."""
         import msgspec
 
-        if run_id and not is_run_id(run_id):
-            raise DagnatsError(
-                f"{run_id!r} cannot name a run", hint="use letters, digits, '_' and '-', at most 128 of them"
-            )
-        run_id = run_id or secrets.token_hex(16)
+        data, run_id = input or b"null", new_id(run_id)
+        check_input(definition, data)
+        key = key_of(definition, data, idempotency_key)
+        run_at_ns = start_instant(at, now_ns=self._ports.clock.now_ns()) if at is not None else 0
         await self._hold(definition)
-        carries = await carried(self._ports, run_id, input or b"null", what="the run's input")
-        trace = _trace()
-        event = WorkflowStarted(
-            run_id=run_id,
-            timestamp=rfc3339(self._ports.clock.now_ns()),
-            trace_parent=trace.get("traceparent", ""),
-            trace_state=trace.get("tracestate", ""),
-            payload=Start(
-                workflow=definition.name,
-                def_hash=definition.identity,
-                input=msgspec.Raw(carries),
-                core_version=CORE_VERSION,
-                held=await is_held(self._ports.log, definition.name),
-            ),
+        # Whoever has claimed the key may have stopped before its start was stored: then ours takes its place.
+        owner = await self._ports.claims.claim(key, run_id) if key else run_id
+        start = Start(
+            workflow=definition.name,
+            def_hash=definition.identity,
+            input=msgspec.Raw(await carried(self._ports, owner, data, what="the run's input")),
+            labels=dict(labels or {}),
+            run_at_ns=run_at_ns,
+            held=await is_held(self._ports.log, definition.name),
+            by=by,
         )
-        data, last = encode_event(event), 0
-        while True:
-            try:
-                begun = await self._ports.log.append_after(run_id, data, id=f"{run_id}.workflow.started", last=last)
-            except ConflictError:
-                last = await self._last_before(run_id, event.payload)
-                if not last:
-                    return RunHandle(self._ports, run_id)
-            else:
-                return RunHandle(self._ports, run_id, begun=begun.seq)
+        begun = await begin(self._ports, start, run_id=owner, any_will_do=owner != run_id)
+        return RunHandle(self._ports, owner, begun=begun)
 
     async def _hold(self, definition: WorkflowDef) -> None:
         """Have the version stored that a run is about to be pinned to, and keep it from being removed."""
@@ -275,29 +284,6 @@ class AsyncClient:
         if now_s - self._held.get(key, -_HELD_S) >= _HELD_S:
             await self._ports.definitions.add_version(*key, compact(definition.content()))
             self._held[key] = now_s
-
-    async def _last_before(self, run_id: str, wanted: Start) -> int:
-        """What a start comes after: 0 when the run has begun, by this very start.
-
-        A log that lost its tail may have results of a run whose start it lost.
-
-        Raises:
-            ConflictError: It was started differently.
-        """
-        entries = await self._ports.log.read(run_id)
-        events = [record.event for record in decoded(entries)]
-        there = next((event.payload for event in events if isinstance(event, WorkflowStarted)), None)
-        if there is None:
-            return entries[-1].seq if entries else 0
-        if there.workflow == wanted.workflow and await self._are_same(there.input, wanted.input):
-            return 0
-        raise ConflictError(f"run {run_id} exists already and was started differently", hint="choose another run id")
-
-    async def _are_same(self, one: msgspec.Raw, other: msgspec.Raw) -> bool:
-        """Whether two inputs say the same, large ones too."""
-        if bytes(one) == bytes(other):
-            return True
-        return _same_json(*[await resolved(self._ports, bytes(each), lenient=True) for each in (one, other)])
 
     async def run(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> Any:
         """Start a run and wait for its output. Raises like `start` and `RunHandle.result`."""
@@ -358,6 +344,10 @@ def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
     return workflow if isinstance(workflow, WorkflowDef) else load_definition(workflow)
 
 
+def _name(workflow: Workflow | str) -> str:
+    return workflow if isinstance(workflow, str) else workflow.name
+
+
 def _unknown(definition: WorkflowDef, known: Collection[str]) -> list[Problem]:
     """The children it runs that nobody knows: a warning in a file, an error here."""
     return [problem for problem in advice(definition, known) if problem.rule == "unknown-workflow"]
@@ -374,19 +364,3 @@ def _readable(stored: Stored | None) -> WorkflowDef | None:
         return _loaded(stored.data) if stored is not None else None
     except DefinitionError:
         return None
-
-
-def _trace() -> dict[str, str]:
-    """The caller's trace context, or a new one: a run is one trace even when nobody collects spans."""
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    if "traceparent" not in carrier:
-        ids = secrets.token_hex(24)
-        carrier["traceparent"] = f"00-{ids[:32]}-{ids[32:]}-01"
-    return carrier
-
-
-def _same_json(one: bytes, other: bytes) -> bool:
-    import msgspec
-
-    return msgspec.json.decode(one or b"null") == msgspec.json.decode(other or b"null")

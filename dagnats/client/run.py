@@ -1,11 +1,16 @@
-"""A handle on one run: look at it, follow it, wait for it, cancel it."""
+"""A handle on one run: look at it, follow it, wait for it, tell it what to do."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+import msgspec
+
+from dagnats.client import order, repeat
+from dagnats.client.stamp import stamp
+from dagnats.client.start import begin, check_input, new_id
 from dagnats.client.view import EventView, RunView, event_view, run_view
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import (
@@ -13,38 +18,51 @@ from dagnats.errors import (
     DagnatsError,
     DecodeError,
     NotFoundError,
+    RefusedError,
     ResultTimeout,
     RunCancelled,
     RunCompensated,
     RunFailed,
 )
 from dagnats.handling.codec import codec_for
+from dagnats.model.check import load_definition
 from dagnats.model.duration import parse_duration
 from dagnats.model.event import (
     TERMINAL_PREFIXES,
+    CompensateCompleted,
+    Note,
+    Outcome,
     Record,
     TerminalEvent,
-    WorkflowCancelled,
+    TimerFired,
     WorkflowCompleted,
+    WorkflowReopened,
     WorkflowStarted,
     decode_event,
     encode_event,
 )
-from dagnats.model.instant import rfc3339
-from dagnats.model.run import Run
-from dagnats.runtime.blob import fill, filled, resolved, shown
+from dagnats.model.json import compact
+from dagnats.model.run import Run, RunStatus
+from dagnats.runtime.approval import KEY as APPROVAL_KEY
+from dagnats.runtime.approval import is_approval_token
+from dagnats.runtime.blob import carried, fill, filled, moved, offloaded, resolved, shown
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph, graph_of
+from dagnats.runtime.limit import is_held
 from dagnats.runtime.recall import Recalled, recall
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from dagnats.model.definition import WorkflowDef
+    from dagnats.model.event import AnyEvent, ApprovalGranted, ApprovalRejected, Start
     from dagnats.runtime.ports import Ports
 
 T = TypeVar("T")
+OrderT = TypeVar("OrderT", bound="AnyEvent")
+AnswerT = TypeVar("AnswerT", "ApprovalGranted", "ApprovalRejected")
 
 _AT_ONCE_S = 0.002
 
@@ -64,6 +82,11 @@ class RunHandle:
         self._ports = ports
         self._begun = begun  # the sequence of its start, when we started it
         self._made_s = asyncio.get_running_loop().time() if begun else 0.0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was this very start that began the run; an idempotent one may find it under way."""
+        return self._begun > 0
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}>"
@@ -111,10 +134,9 @@ class RunHandle:
             BlobLost: The output was too large for an event, and is not stored any more.
             NotFoundError: There is no such run.
         """
-        end = await self._end(timeout)
-        outcome = end.payload
-        if not isinstance(end, WorkflowCompleted):
-            raise _ERRORS[STATUS[end.__class__]](self.run_id, step=outcome.step_id, error=outcome.error)
+        status, outcome = await self._end(timeout)
+        if status != "completed":
+            raise _ERRORS[status](self.run_id, step=outcome.step_id, error=outcome.error)
         return codec_for(type).decode(await resolved(self._ports, bytes(outcome.output)))
 
     async def wait(self, *, timeout: timedelta | str | None = None) -> RunView:
@@ -122,28 +144,213 @@ class RunHandle:
         await self._end(timeout)
         return await self.view()
 
-    async def cancel(self) -> None:
+    # -- telling it what to do -------------------------------------------------------------------------------
+    #
+    # All of them raise NotFoundError when there is no such run, and ConflictError when it has ended, or is not in the
+    # state that they need; what was said in between by others counts.
+
+    async def cancel(self, reason: str = "", *, by: str = "") -> None:
         """End the run now. What was completed stays as it is; running handlers' results are dropped.
 
         Raises:
             ConflictError: It has ended already, or is being undone, which is not cut off half-way.
             NotFoundError: There is no such run.
         """
-        event_id = f"{self.run_id}.cancel.{self._ports.clock.now_ns()}"
-        event = WorkflowCancelled(run_id=self.run_id, timestamp=rfc3339(self._ports.clock.now_ns()))
-        data = encode_event(event)
+        await self._tell(lambda _, run: order.cancel(run, by=by, reason=reason))
+
+    async def pause(self, reason: str = "", *, by: str = "") -> None:
+        """Hand out nothing more until it is resumed. What is in flight goes on, and so do all time limits."""
+        await self._tell(lambda _, run: order.pause(run, Note(by=by, reason=reason)))
+
+    async def resume(self, reason: str = "", *, by: str = "") -> None:
+        """Let it go on after a pause."""
+        await self._tell(lambda _, run: order.resume(run, Note(by=by, reason=reason)))
+
+    async def skip(self, step: str, reason: str = "", *, by: str = "") -> None:
+        """Leave a step out: what depends on it goes on without its output.
+
+        Raises:
+            NotFoundError: The run has no such step.
+            ConflictError: The step is done already, or the run has not begun or is being undone.
+        """
+        await self._tell(lambda graph, run: order.skip(graph, run, step, Note(by=by, reason=reason)))
+
+    async def fail_step(self, step: str, reason: str = "", *, by: str = "") -> None:
+        """Fail the current attempt of a step for good: its failure step, the undoing or the run's failure follows.
+
+        Raises:
+            NotFoundError: The run has no such step.
+            ConflictError: The step is not in flight.
+        """
+        await self._tell(lambda graph, run: order.fail(graph, run, step, by=by, reason=reason))
+
+    async def signal(self, name: str, value: Any = None) -> None:
+        """Send it a signal; `value` is anything with a JSON form."""
+        await self.signal_json(name, json_bytes(value))
+
+    async def signal_json(self, name: str, payload: bytes) -> None:
+        """Send it a signal whose value is JSON already."""
+        await self._tell(lambda _, run: order.signal(run, name, payload))
+
+    async def approve(self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "") -> str:
+        """Answer an approval with yes, and give the step it was.
+
+        Args:
+            step: The approval; may be left out when the run waits for one only.
+            answer: The answer's members: they become part of the step's output.
+            token: What the people who were asked were told; it has to be right when it is given.
+            by: Who answers.
+
+        Raises:
+            ConflictError: The step does not wait for an approval, or not any more.
+            InputError: The answer does not fit the approval's form.
+            RefusedError: The token answers something else.
+        """
+        key = await self._approval_key(token)
+        data = json_bytes(answer) if answer is not None else b""
+        event = await self._tell(
+            lambda graph, run: _proven(
+                order.approve(graph, run, step or order.asked(graph, run), data, by=by), key, token
+            )
+        )
+        return event.step_id
+
+    async def reject(self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "") -> str:
+        """Answer an approval with no, which fails its step, and give the step. Raises like `approve`."""
+        key = await self._approval_key(token)
+        data = json_bytes(answer) if answer is not None else b""
+        event = await self._tell(
+            lambda graph, run: _proven(
+                order.reject(graph, run, step or order.asked(graph, run), data, by=by), key, token
+            )
+        )
+        return event.step_id
+
+    async def _approval_key(self, token: str | None) -> bytes:
+        return await self._ports.secrets.key(APPROVAL_KEY) if token is not None else b""
+
+    async def complete_wait(self, step: str, body: Any = None) -> None:
+        """Give a step the event that it waits for, by hand. Raises ConflictError when it waits for none."""
+        data = json_bytes(body)
+        await self._tell(lambda graph, run: order.complete_wait(graph, run, step, data))
+
+    async def replay(self, reason: str = "", *, by: str = "") -> None:
+        """Let this run, which failed or was cancelled, go on at the steps that failed, by its own definition.
+
+        Raises:
+            ConflictError: It is not over, or there is nothing in it to go on with.
+        """
+        await self._tell(lambda _, run: order.reopen(run, Note(by=by, reason=reason)))
+
+    async def retry(self, mode: Literal["rerun", "replay"] = "rerun", input: Any = None, *, by: str = "") -> RunHandle:
+        """Try again: anew, or where it broke.
+
+        Args:
+            mode: `rerun` starts a new run by the newest definition; `replay` is `replay`, on this run.
+            input: For `rerun`: instead of this run's input.
+            by: Who does it.
+
+        Raises:
+            InputError: The input breaks the newest definition's schema.
+            ConflictError: See `replay`.
+        """
+        if mode == "replay":
+            if input is not None:
+                raise DagnatsError("a replay goes on with the run's own input", hint="mode 'rerun' takes another one")
+            await self.replay(by=by)
+            return self
+        return await self.rerun_json(json_bytes(input) if input is not None else b"", by=by)
+
+    async def rerun_json(self, input: bytes = b"", *, run_id: str = "", by: str = "") -> RunHandle:
+        """Start a new run of the same workflow, by its newest definition, with the same input unless one is given."""
+        old, run = await self._fold()
+        stored = await self._ports.definitions.newest(run.workflow_id)
+        if stored is None:
+            raise NotFoundError("workflow", run.workflow_id, hint="it is not registered any more")
+        definition = load_definition(stored.data)
+        start = repeat.rerun(definition, old, run, by=by)
+        return await self._begin(definition, start, input, run_id=run_id)
+
+    async def fork(self, from_step: str, input: Any = None, *, latest: bool = False, by: str = "") -> RunHandle:
+        """Start a new run at a step; what does not depend on that step and has completed here is taken over.
+
+        Args:
+            from_step: Where it begins.
+            input: Instead of this run's input; what was taken over stays as it is.
+            latest: Follow the newest definition, not this run's.
+            by: Who does it.
+
+        Raises:
+            NotFoundError: The definition has no such step, or is not stored any more.
+            InputError: The input breaks the definition's schema.
+        """
+        data = json_bytes(input) if input is not None else b""
+        return await self.fork_json(from_step, data, latest=latest, by=by)
+
+    async def fork_json(self, from_step: str, input: bytes = b"", *, latest: bool = False, by: str = "") -> RunHandle:
+        """`fork` with input that is JSON already."""
+        old, run = await self._fold()
+        name = run.workflow_id
+        if latest:
+            stored = await self._ports.definitions.newest(name)
+            data = stored.data if stored is not None else None
+        else:
+            data = await self._ports.definitions.version(name, run.def_hash)
+        if data is None:
+            raise NotFoundError("workflow", name, hint="" if latest else "the newest definition is taken with `latest`")
+        definition = load_definition(data)
+        start = repeat.fork(Graph(definition), old, run, from_step, by=by)
+        return await self._begin(definition, start, input)
+
+    async def _begin(self, definition: WorkflowDef, start: Start, given: bytes, *, run_id: str = "") -> RunHandle:
+        """Start a run that takes over what this one has; `given` is its input when that is not this run's."""
+        ports, run_id = self._ports, new_id(run_id)
+        check_input(definition, given or await resolved(ports, bytes(start.input)))
+        await ports.definitions.add_version(definition.name, definition.identity, compact(definition.content()))
+        data = await self._passed_on(run_id, start.input)
+        if given:
+            data = msgspec.Raw(await carried(ports, run_id, given, what="the run's input"))
+        outputs = {step_id: await self._passed_on(run_id, output) for step_id, output in start.outputs.items()}
+        held = await is_held(ports.log, definition.name)
+        start = msgspec.structs.replace(start, input=data, outputs=outputs, held=held)
+        begun = await begin(ports, start, run_id=run_id)
+        return RunHandle(ports, run_id, begun=begun)
+
+    async def _passed_on(self, run_id: str, payload: msgspec.Raw) -> msgspec.Raw:
+        """A payload of this run's, for another one: what it refers to lies under that one then."""
+        data = await moved(self._ports, run_id, bytes(payload) or b"null")
+        return msgspec.Raw(await offloaded(self._ports, run_id, data, what="what is taken over"))
+
+    async def _tell(self, decide: Callable[[Graph, Run], OrderT]) -> OrderT:
+        """Append what `decide` makes of the run as it is; ask it again whenever another event was first.
+
+        Time passes on the way: when the log's own time for the event has brought a deadline that decides otherwise,
+        such as an approval's, it is asked once more, and raises.
+        """
+        mark = stamp(self._ports.clock)
+        event_id = f"{self.run_id}.order.{mark['trace_parent']}"
         while True:
             recalled = await recall(self._ports, self.run_id)
-            _, run = await self._folded(recalled)
-            _refuse_cancel(run)
+            graph, run = await self._folded(recalled)
+            event = msgspec.structs.replace(decide(graph, run), **mark)
+            data = encode_event(event)
             try:
-                await self._ports.log.append_after(self.run_id, data, id=event_id, last=recalled.last)
+                receipt = await self._ports.log.append_after(self.run_id, data, id=event_id, last=recalled.last)
             except ConflictError:
                 # An event came in between, or it is our own from a try whose answer was lost.
                 if await self._has(data, after=recalled.last):
-                    return
+                    return event
                 continue
-            return
+            if run.deadlines:
+                await self._ask_again(graph, run, receipt.seq, decide)
+            return event
+
+    async def _ask_again(self, graph: Graph, run: Run, seq: int, decide: Callable[[Graph, Run], OrderT]) -> None:
+        """Raise what `decide` says of the run at the instant of event `seq`, with all deadlines up to it applied."""
+        entry = await self._ports.log.at(seq)
+        if entry is not None:
+            tick = TimerFired(run_id=self.run_id, due_ns=0)
+            decide(graph, await self._moved(graph, run, Record(seq, entry.time_ns, tick)))
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -189,10 +396,11 @@ class RunHandle:
         records = await self._records()
         graph = await self._graph(records[0])
         run: Run | None = None
+        reopened = max((record.seq for record in records if isinstance(record.event, WorkflowReopened)), default=0)
         for record in records:
             run = await self._moved(graph, run, record)
             yield record, run
-            if run.ended:
+            if run.ended and record.seq > reopened:
                 return
         async for entry in self._ports.log.watch(self.run_id, after=records[-1].seq):
             for record in decoded([entry]):
@@ -210,15 +418,16 @@ class RunHandle:
         assert run is not None, "a history that begins with a start gives a run"
         return run
 
-    async def _ended(self, event: TerminalEvent) -> bool:
-        """Whether it was this event that ended the run."""
-        if not isinstance(event, WorkflowCancelled):
-            return True
-        _, run = await self._fold()  # a run whose end was decided, or that is being undone, has absorbed it
-        return run.status == "cancelled"
+    async def _ended(self, event: TerminalEvent) -> tuple[RunStatus, Outcome] | None:
+        """How the run ended, if it has: a terminal event need not be the last word."""
+        if isinstance(event, WorkflowCompleted | CompensateCompleted):
+            return STATUS[type(event)], event.payload
+        # One that failed may have been opened again since; an end that was decided, and an undoing, absorb a cancel.
+        _, run = await self._fold()
+        return (run.status, run.outcome) if run.ended else None
 
-    async def _end(self, timeout: timedelta | str | None) -> TerminalEvent:
-        """The run's last event."""
+    async def _end(self, timeout: timedelta | str | None) -> tuple[RunStatus, Outcome]:
+        """How the run ended, once it has."""
         limit = parse_duration(duration_text(timeout)) if timeout is not None else None
         try:
             async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
@@ -230,8 +439,8 @@ class RunHandle:
                 while True:
                     entry = await self._ports.log.wait_for(self.run_id, TERMINAL_PREFIXES, after=after)
                     event = decode_event(entry.data)
-                    if isinstance(event, TerminalEvent) and await self._ended(event):
-                        return event
+                    if isinstance(event, TerminalEvent) and (end := await self._ended(event)) is not None:
+                        return end
                     after = entry.seq
         except TimeoutError:
             assert limit is not None, "only our own limit ends the wait"
@@ -246,14 +455,16 @@ def _parked(run_id: str, error: Exception) -> DagnatsError:
     )
 
 
-def _refuse_cancel(run: Run) -> None:
-    if run.ended:
-        raise ConflictError(f"run {run.run_id} has ended already: {run.status}")
-    if run.ending:
-        raise ConflictError(f"run {run.run_id} is ending: {run.ending}")
-    if run.saga is not None:
-        done = len(run.saga.order) - len(run.saga.queue)
-        raise ConflictError(
-            f"run {run.run_id} is being undone (step {done} of {len(run.saga.order)}) and cannot be cancelled half-way",
-            hint="wait for it to end as compensated",
-        )
+def _proven(answer: AnswerT, key: bytes, token: str | None) -> AnswerT:
+    """The answer, when the token, if one is given, is for it. Raises RefusedError."""
+    if token is None or is_approval_token(key, answer.run_id, answer.step_id, answer.attempt_number, token):
+        return answer
+    raise RefusedError(
+        f"the token does not answer approval {answer.step_id!r} of run {answer.run_id}",
+        hint="each attempt has a token of its own: use the newest one that was sent",
+    )
+
+
+def json_bytes(value: Any) -> bytes:
+    """Any value with a JSON form, as JSON. Raises CodecError when it has none."""
+    return codec_for(type(value)).encode(value)

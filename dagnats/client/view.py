@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dagnats.model.config import WaitForEventConfig
 from dagnats.model.event import Record, StepEvent, event_type
 from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepState, StepStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dagnats.model.scalar import StepType
     from dagnats.runtime.core.graph import Graph
 
 
@@ -33,6 +37,16 @@ class StepView:
         started_ns: When a worker began it; 0 before.
         ended_ns: When it reached its last status; 0 before.
         retry_at_ns: When the next attempt is due, while one waits; else 0.
+        type: How it is run.
+        due_ns: When what the engine itself waits for is over: a sleep, a wait, an approval; else 0.
+        held: Whether it is ready, and waits in the run's line.
+        iteration: Of a loop: how many turns are done.
+        part_of: Of an item of a map and a generated step: the map or the planner.
+        items: Of a map: how many it has.
+        left: Of a map or a planner: how many of its parts are not done.
+        failed_items: Of a map: how many failed.
+        child_run_id: Of a child step: the run that runs for it.
+        awaits: The event that it waits for.
     """
 
     id: str
@@ -49,6 +63,16 @@ class StepView:
     started_ns: int
     ended_ns: int
     retry_at_ns: int
+    type: StepType = "normal"
+    due_ns: int = 0
+    held: bool = False
+    iteration: int = 0
+    part_of: str = ""
+    items: int = 0
+    left: int = 0
+    failed_items: int = 0
+    child_run_id: str = ""
+    awaits: str = ""
 
     @property
     def in_flight(self) -> bool:
@@ -74,6 +98,13 @@ class RunView:
         created_ns: When it was started, by the log's clock.
         ended_ns: When it ended; 0 before.
         seq: The last event this view knows.
+        paused: Whether somebody holds it.
+        run_at_ns: When it is to begin, while it is scheduled; else 0.
+        labels: Its definition's, and its starter's.
+        parent_run_id: The run that it runs for; "" for one of its own.
+        retry_of: The run that it repeats, or "".
+        forked_from: The run whose outputs it took over, or "".
+        events: How many its history has.
     """
 
     run_id: str
@@ -90,6 +121,13 @@ class RunView:
     created_ns: int
     ended_ns: int
     seq: int
+    paused: bool = False
+    run_at_ns: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    parent_run_id: str = ""
+    retry_of: str = ""
+    forked_from: str = ""
+    events: int = 0
 
     @property
     def ended(self) -> bool:
@@ -145,6 +183,13 @@ def run_view(graph: Graph, run: Run) -> RunView:
         created_ns=run.created_ns,
         ended_ns=run.ended_ns,
         seq=run.seq,
+        paused=run.paused,
+        run_at_ns=run.run_at_ns,
+        labels=dict(run.labels),
+        parent_run_id=run.parent.run_id if run.parent is not None else "",
+        retry_of=run.retry_of,
+        forked_from=run.forked_from,
+        events=run.events,
     )
 
 
@@ -166,6 +211,16 @@ def _step_view(graph: Graph, run: Run, step_id: str, state: StepState) -> StepVi
         started_ns=state.started_ns,
         ended_ns=state.ended_ns,
         retry_at_ns=state.retry_at_ns,
+        type=node.type,
+        due_ns=state.due_ns,
+        held=state.held,
+        iteration=state.iteration,
+        part_of=state.part_of,
+        items=state.items,
+        left=state.left,
+        failed_items=state.failed_items,
+        child_run_id=state.child_run_id,
+        awaits=node.config.event if isinstance(node.config, WaitForEventConfig) else "",
     )
 
 

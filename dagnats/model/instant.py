@@ -14,6 +14,11 @@ def rfc3339(nanos: int) -> str:
     return f"{_second(seconds)}.{rest:09d}Z"
 
 
+def second_text(nanos: int) -> str:
+    """`nanos` as people write an instant: `2025-01-15T09:00:00Z`; what is below the second is dropped."""
+    return f"{_second(nanos // _SECOND)}Z"
+
+
 @functools.lru_cache(maxsize=64)  # the events of a busy second share it
 def _second(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

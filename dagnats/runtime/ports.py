@@ -160,9 +160,35 @@ class TaskQueue(Protocol):
         """The sequence of the newest task that was ever queued; 0 when there was none."""
         ...
 
+    async def overview(self) -> list[QueueState]:
+        """Every queue that has tasks, or had workers, by name."""
+        ...
+
     def cancel(self, run_id: str, data: bytes) -> None:
         """Tell all workers to stop what they do for a run. Sent once, not stored: nothing depends on it."""
         ...
+
+
+class QueueState(NamedTuple):
+    """The queue of one task type.
+
+    Attributes:
+        name: The task type; with the group of workers behind a dot, where a step names one.
+        waiting: Tasks nobody has.
+        in_flight: Tasks that workers have.
+        redelivered: Of these, the ones handed out more than once.
+        ack_wait_s: How long a worker may be silent; 0 when no worker was ever there.
+        pulls: How many requests of workers for more tasks are open.
+        oldest_ns: The server's time for the oldest task that is not done; 0 when there is none.
+    """
+
+    name: str
+    waiting: int
+    in_flight: int
+    redelivered: int
+    ack_wait_s: float
+    pulls: int
+    oldest_ns: int
 
 
 class TaskDelivery(Protocol):
@@ -334,12 +360,14 @@ class Letter(NamedTuple):
         subject: As it was put.
         headers: As they were put.
         data: The bytes nobody could act on.
+        time_ns: The server's time for it.
     """
 
     seq: int
     subject: str
     headers: Mapping[str, str]
     data: bytes
+    time_ns: int = 0
 
 
 class DeadLetters(Protocol):
@@ -353,8 +381,20 @@ class DeadLetters(Protocol):
         """Those under a relative subject, in which `*` stands for one word and `>` for the rest; oldest first."""
         ...
 
+    async def at(self, seq: int) -> Letter | None:
+        """The one at a sequence; None when there is none, or none any more."""
+        ...
+
     async def remove(self, seq: int) -> None:
         """Forget one; one that is not there is fine."""
+        ...
+
+
+class Claims(Protocol):
+    """Names that the first one to ask for them gets, for a day."""
+
+    async def claim(self, name: str, owner: str) -> str:
+        """Who has `name`, a key of letters and digits: `owner` from now on, unless somebody had it already."""
         ...
 
 
@@ -540,6 +580,7 @@ class Ports:
     definitions: Definitions
     timers: Timers
     dead_letters: DeadLetters
+    claims: Claims
     blobs: Blobs
     events: Events
     waiters: Waiters

@@ -85,8 +85,15 @@ def test_the_document_of_a_run_holds_every_step() -> None:
         "workflow_id",
         "def_hash",
         "status",
+        "paused",
         "created_at",
         "completed_at",
+        "run_at",
+        "labels",
+        "parent_run_id",
+        "retry_of",
+        "forked_from",
+        "events",
         "steps",
         "input",
         "output",
@@ -99,6 +106,62 @@ def test_the_document_of_a_run_holds_every_step() -> None:
     assert document["steps"]["b"]["status"] == "pending"
     assert document["steps"]["b"]["depends_on"] == ["a"]
     assert document["steps"]["b"]["started_at"] is None
+
+
+def test_what_a_step_in_flight_waits_for_stands_behind_it() -> None:
+    due_ns = CREATED + 3_600 * SECOND
+    steps = [
+        step("all", status="running", type="map", items=10, left=7, failed_items=1),
+        step("plan", status="running", type="planner", left=2),
+        step("call", status="running", type="sub_workflow", child_run_id="c0ffee"),
+        step("rest", status="running", type="sleep", due_ns=due_ns),
+        step("paid", status="running", type="wait_for_event", due_ns=due_ns, awaits="payment.paid"),
+        step("ask", status="running", type="approval", due_ns=due_ns),
+        step("think", status="queued", type="agent_loop", iteration=2),
+    ]
+
+    assert [detail(each) for each in steps] == [
+        "3/10 items, 1 failed",
+        "2 planned steps to go",
+        "child run c0ffee",
+        "sleeps until 2025-01-15 10:00:00 UTC",
+        "waits for payment.paid until 2025-01-15 10:00:00 UTC",
+        "waits for an approval until 2025-01-15 10:00:00 UTC",
+        "turn 3",
+    ]
+
+
+def test_of_the_parts_of_a_step_only_those_in_trouble_are_shown() -> None:
+    parts = [
+        step("all", status="running", type="map", items=2, left=1),
+        step("all.map.0", status="completed", part_of="all", attempts=1),
+        step("all.map.1", status="failed", part_of="all", attempts=1, error="broken"),
+        step("plan", status="running", type="planner", left=1),
+        step("plan.search", part_of="plan"),
+    ]
+    lines = status_lines(run(*parts, status="running"))
+
+    assert [line.split()[0] for line in lines[lines.index("Steps:") + 1 :]] == [
+        "all",
+        "all.map.1",
+        "plan",
+        "plan.search",
+    ]
+
+
+def test_where_a_run_comes_from_and_what_it_waits_for_stands_above_its_steps() -> None:
+    view = run(
+        status="pending", paused=True, retry_of="old-1", parent_run_id="above-1", labels={"team": "x", "tier": "1"}
+    )
+
+    assert status_lines(view)[2:] == [
+        "Status: pending (paused)",
+        "Created: 2025-01-15 09:00:00 UTC",
+        "Waits: until a limit of its workflow lets it begin",
+        "Parent: above-1",
+        "Retry of: old-1",
+        "Labels: team=x, tier=1",
+    ]
 
 
 def test_one_leaf_gives_its_output_and_several_give_an_object() -> None:

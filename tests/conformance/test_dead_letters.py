@@ -26,3 +26,15 @@ async def test_dead_letters_are_found_by_subject_and_removed(backend: Backend) -
         await letters.remove(letter.seq)
         await letters.remove(99)
         assert [letter.data for letter in await letters.find(">")] == [b"2", b"3"]
+
+
+async def test_a_dead_letter_is_found_by_its_place_with_the_time_it_came(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        letters = connection.ports.dead_letters
+        before = backend.now_ns()
+        await letters.put("a.r1.s1", b"1", headers={}, id="1")
+        (found,) = await letters.find(">")
+        assert await letters.at(found.seq) == found
+        assert before - 1_000_000_000 <= found.time_ns <= backend.now_ns() + 1_000_000_000
+        await letters.remove(found.seq)
+        assert await letters.at(found.seq) is None

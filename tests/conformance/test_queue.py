@@ -224,3 +224,23 @@ async def test_a_worker_goes_on_after_a_restart_of_the_server(backend: Backend) 
         assert [each.data for each in await waiting] == [b"2"]
         task.acknowledge()
         await emptied(connection, "r1")
+
+
+async def test_queues_tell_what_waits_who_has_what_and_which_nobody_serves(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        tasks = connection.ports.tasks
+        assert await tasks.overview() == []
+        feed = await connection.feeds.tasks("served.type", ack_wait_s=30.0, most=10)
+        for at in range(3):
+            await tasks.put("served.type", f"r{at}", b"{}", id=f"s{at}")
+            await tasks.put("lonely", f"r{at}", b"{}", id=f"l{at}")
+        (delivery,) = await feed.take(1)
+        await feed.close()
+        async with asyncio.timeout(5):
+            while (found := await tasks.overview())[1].waiting != 2:
+                pass  # what was pulled and not taken is on its way back
+        lonely, served = found
+        assert (lonely.name, lonely.waiting, lonely.in_flight, lonely.ack_wait_s) == ("lonely", 3, 0, 0.0)
+        assert (served.name, served.waiting, served.in_flight, served.ack_wait_s) == ("served.type", 2, 1, 30.0)
+        assert 0 < served.oldest_ns < lonely.oldest_ns + 1_000_000_000
+        delivery.acknowledge()

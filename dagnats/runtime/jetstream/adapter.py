@@ -9,6 +9,7 @@ from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.blob import JetStreamBlobs
 from dagnats.runtime.jetstream.cell import JetStreamCell
+from dagnats.runtime.jetstream.claim import JetStreamClaims
 from dagnats.runtime.jetstream.dial import JetStreamDial
 from dagnats.runtime.jetstream.event import JetStreamEvents
 from dagnats.runtime.jetstream.feed import JetStreamEventFeed, JetStreamLogFeed
@@ -93,6 +94,7 @@ class JetStream:
             definitions=JetStreamDefinitions(link, clock),
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
+            claims=JetStreamClaims(link),
             blobs=BlobCache(JetStreamBlobs(link)),
             events=JetStreamEvents(link),
             waiters=JetStreamWaiters(link),

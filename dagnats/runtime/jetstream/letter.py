@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dagnats.errors import RefusedError
 from dagnats.runtime.jetstream.publish import MSG_ID
-from dagnats.runtime.jetstream.read import messages_of, seq_of, subject_of
+from dagnats.runtime.jetstream.read import message_at, messages_of, seq_of, subject_of, time_ns_of
 from dagnats.runtime.jetstream.resources import DEAD_LETTERS
 from dagnats.runtime.ports import Letter
 
@@ -33,6 +33,10 @@ class JetStreamDeadLetters:
     async def find(self, subject: str) -> list[Letter]:
         return [_letter(message) for message in await messages_of(self._link, DEAD_LETTERS, _PREFIX + subject)]
 
+    async def at(self, seq: int) -> Letter | None:
+        message = await message_at(self._link, DEAD_LETTERS, seq)
+        return _letter(message) if message is not None else None
+
     async def remove(self, seq: int) -> None:
         request = {"seq": seq, "no_erase": True}  # to overwrite it with noise would take milliseconds
         try:
@@ -44,7 +48,7 @@ class JetStreamDeadLetters:
 
 def _letter(message: Message) -> Letter:
     headers = {key: value for key, value in message.headers.items() if not key.startswith("Nats-")}
-    return Letter(seq_of(message), subject_of(message)[len(_PREFIX) :], headers, message.data)
+    return Letter(seq_of(message), subject_of(message)[len(_PREFIX) :], headers, message.data, time_ns_of(message))
 
 
 def _one_line(text: str, most: int = 1_000) -> str:

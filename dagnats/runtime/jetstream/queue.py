@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import ConflictError, RefusedError
 from dagnats.runtime.jetstream.publish import id_block
 from dagnats.runtime.jetstream.pull import Pull, deliveries_of
-from dagnats.runtime.jetstream.read import messages_of, state_of
+from dagnats.runtime.jetstream.read import messages_of, page_of, state_of, subjects_of, time_ns_of
 from dagnats.runtime.jetstream.resources import TASKS
+from dagnats.runtime.ports import QueueState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +27,7 @@ _OVERLAP = 10100  # another consumer of the work queue has a filter that shares 
 _EXISTS = 10148
 _SECOND = 1_000_000_000
 _CANCEL = "dagnats.cancel."
+_PREFIX = "task."
 _FOR_EVER = "2200-01-01T00:00:00Z"
 
 
@@ -82,8 +85,55 @@ class JetStreamTaskQueue:
         last: int = (await state_of(self._link, TASKS))["last_seq"]
         return last
 
+    async def overview(self) -> list[QueueState]:
+        consumers = await _consumers(self._link)
+        stored = (await state_of(self._link, TASKS))["messages"]
+        known = sum(consumer["num_pending"] + consumer["num_ack_pending"] for consumer in consumers)
+        found = await asyncio.gather(*(_queue_of(self._link, consumer) for consumer in consumers))
+        return sorted([*found, *(await self._unserved(found) if stored > known else ())])
+
+    async def _unserved(self, served: Sequence[QueueState]) -> list[QueueState]:
+        """The queues that have tasks, and never had a worker."""
+        subjects = await subjects_of(self._link, TASKS, f"{_PREFIX}>")
+        waiting = Counter(subject[len(_PREFIX) :].rpartition(".")[0] for subject in subjects)
+        for queue in served:
+            waiting.pop(queue.name, None)
+        oldest = await asyncio.gather(*(_oldest_ns(self._link, f"{_PREFIX}{name}.*") for name in waiting))
+        found = zip(waiting.items(), oldest, strict=True)
+        return [QueueState(name, count, 0, 0, 0.0, 0, oldest_ns) for (name, count), oldest_ns in found]
+
     def cancel(self, run_id: str, data: bytes) -> None:
         self._link.send(_CANCEL + run_id, data)
+
+
+async def _consumers(link: Link) -> list[dict[str, Any]]:
+    """Every queue's consumer, as the server describes it."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page = await link.api(f"CONSUMER.LIST.{TASKS}", {"offset": len(found)})
+        consumers: list[dict[str, Any]] = page.get("consumers") or []
+        found += [each for each in consumers if each["config"].get("filter_subject", "").endswith(".*")]
+        if not consumers or len(found) >= page.get("total", 0):
+            return found
+
+
+async def _queue_of(link: Link, consumer: dict[str, Any]) -> QueueState:
+    subject: str = consumer["config"]["filter_subject"]
+    busy = consumer["num_pending"] or consumer["num_ack_pending"]
+    return QueueState(
+        name=subject[len(_PREFIX) : -len(".*")],
+        waiting=consumer["num_pending"],
+        in_flight=consumer["num_ack_pending"],
+        redelivered=consumer["num_redelivered"],
+        ack_wait_s=consumer["config"]["ack_wait"] / _SECOND,
+        pulls=consumer.get("num_waiting", 0),
+        oldest_ns=await _oldest_ns(link, subject) if busy else 0,
+    )
+
+
+async def _oldest_ns(link: Link, subject: str) -> int:
+    messages, _ = await page_of(link, TASKS, {"seq": 1, "next_by_subj": subject, "batch": 1})
+    return time_ns_of(messages[0]) if messages else 0
 
 
 def _serves(consumer: dict[str, Any], task_types: Sequence[str]) -> bool:

@@ -23,6 +23,7 @@ BLOBS = "BLOBS"
 ENGINE = "ENGINE"
 RUNS = "workflow_runs"
 DEFINITIONS = "workflow_defs"
+CLAIMS = "idempotency_keys"
 WAITERS = "event_waiters"
 SIGNALS = "signals"
 SECRETS = "secrets"
@@ -99,10 +100,15 @@ STREAMS: dict[str, dict[str, Any]] = {
 BUCKETS = {
     RUNS: "Runs as they were at their last event: a cache of the history.",
     DEFINITIONS: "Registered workflows: the newest by name, every version by name and content hash.",
+    CLAIMS: "Idempotency keys of starts, by their hash: the run that each one started.",
     WAITERS: "What waits for an event, by run, step and attempt.",
     SIGNALS: "The newest signal of each name that a run was sent.",
     SECRETS: "Keys that all parts of the server share.",
 }
+
+
+_AGES = {CLAIMS: _DAY}
+"""How long a bucket keeps a value, where that is not for ever."""
 
 
 def stream_configs() -> Iterator[dict[str, Any]]:
@@ -116,6 +122,7 @@ def stream_configs() -> Iterator[dict[str, Any]]:
             "subjects": [f"$KV.{bucket}.>"],
             "description": description,
             "max_msgs_per_subject": 1,
+            "max_age": _AGES.get(bucket, 0),
             "discard": "new",
             "allow_atomic": True,
             "allow_rollup_hdrs": True,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dagnats.runtime.memory.blob import MemoryBlobs
 from dagnats.runtime.memory.cell import MemoryCell
+from dagnats.runtime.memory.claim import MemoryClaims
 from dagnats.runtime.memory.dial import MemoryDial
 from dagnats.runtime.memory.event import MemoryEvents
 from dagnats.runtime.memory.feed import MemoryEventFeed, MemoryLogFeed
@@ -93,6 +94,7 @@ class Memory:
             definitions=MemoryDefinitions(server, link),
             timers=MemoryTimers(server, link),
             dead_letters=MemoryDeadLetters(server, link),
+            claims=MemoryClaims(server, link),
             lease=MemoryCell(server, link, "engine.lease"),
             position=MemoryCell(server, link, "engine.position"),
             correlated=MemoryCell(server, link, "engine.correlated"),

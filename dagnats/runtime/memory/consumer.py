@@ -46,6 +46,18 @@ class Consumer:
         self._rooms: dict[Puller, int] = {}  # who waits, for how many, in order
         stream.listen(self._on_message)
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many messages wait, how many are held, and how many of these were handed out before."""
+        stored = len(self._stream.fitting(self._pattern))
+        again = sum(self._deliveries[seq] > 1 for seq in self._held)
+        return stored - len(self._held), len(self._held), again
+
+    @property
+    def pulls(self) -> int:
+        """How many pullers wait."""
+        return len(self._rooms)
+
     # -- what pullers say ------------------------------------------------------------------------------------
 
     def pull(self, puller: Puller, room: int) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from dagnats.runtime.memory.link import Link
     from dagnats.runtime.memory.server import MemoryServer
+    from dagnats.runtime.memory.stream import Message
 
 _PREFIX = "dead."
 _LONGEST_HEADER = 1_000
@@ -34,10 +35,18 @@ class MemoryDeadLetters:
     async def find(self, subject: str) -> list[Letter]:
         pattern = _PREFIX + subject
         found = await self._link.request(Call("letters.find", pattern, lambda: self._stream.fitting(pattern)))
-        return [Letter(each.seq, each.subject[len(_PREFIX) :], dict(each.headers), each.data) for each in found]
+        return [_letter(each) for each in found]
+
+    async def at(self, seq: int) -> Letter | None:
+        found = await self._link.request(Call("letters.at", f"{_PREFIX}>", lambda: self._stream.at(seq)))
+        return _letter(found) if found is not None else None
 
     async def remove(self, seq: int) -> None:
         await self._link.request(Call("letters.remove", f"{_PREFIX}>", lambda: self._stream.remove(seq)))
+
+
+def _letter(message: Message) -> Letter:
+    return Letter(message.seq, message.subject[len(_PREFIX) :], dict(message.headers), message.data, message.time_ns)
 
 
 def _one_line(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dagnats.runtime.memory.consumer import Consumer, Puller
 from dagnats.runtime.memory.link import Call
-from dagnats.runtime.ports import Receipt
+from dagnats.runtime.ports import QueueState, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -52,6 +52,25 @@ class MemoryTaskQueue:
 
     async def last(self) -> int:
         return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))
+
+    async def overview(self) -> list[QueueState]:
+        return await self._link.request(Call("tasks.overview", "task.>", self._overview))
+
+    def _overview(self) -> list[QueueState]:
+        oldest: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        for message in self._stream.fitting("task.>"):
+            name = message.subject.removeprefix("task.").rpartition(".")[0]
+            oldest.setdefault(name, message.time_ns)
+            counts[name] = counts.get(name, 0) + 1
+        found: list[QueueState] = []
+        served = {f"{task}.{group}" if group else task: each for (task, group), each in self._server.queues.items()}
+        for name in sorted({*counts, *served}):
+            consumer = served.get(name)
+            waiting, held, again = consumer.counts if consumer is not None else (counts[name], 0, 0)
+            ack_wait_s, pulls = (consumer.ack_wait_s, consumer.pulls) if consumer is not None else (0.0, 0)
+            found.append(QueueState(name, waiting, held, again, ack_wait_s, pulls, oldest.get(name, 0)))
+        return found
 
     async def shut(self, task_types: Sequence[str]) -> None:
         def set_all() -> None:

@@ -57,6 +57,8 @@ class MemoryServer:
         self.waiters = stream(newest_only=True)
         self.signals = stream(newest_only=True)
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
+        self.claims: dict[str, tuple[str, int]] = {}
+        """Who has a name, and until when."""
         self.queues: dict[tuple[str, str], Consumer] = {}
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
         self.notices: list[tuple[str, bytes]] = []

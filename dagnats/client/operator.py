@@ -1,0 +1,373 @@
+"""What operators do with many runs, dead letters, queues and workflows: the second half of `AsyncClient`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from dagnats.client import bulk, letter, queue
+from dagnats.client.bulk import Done, Live, Mode
+from dagnats.client.moment import Moment, instant_of
+from dagnats.client.run import json_bytes
+from dagnats.client.scan import Window
+from dagnats.client.verify import mend, verify
+from dagnats.dsl.duration import duration_text
+from dagnats.errors import DagnatsError, NotFoundError
+from dagnats.model.duration import duration_nanos, parse_duration
+from dagnats.model.identifier import EVENT, near
+from dagnats.runtime.limit import workflow_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import timedelta
+
+    from dagnats.client.letter import DeadLetter
+    from dagnats.client.queue import QueueView
+    from dagnats.client.verify import Difference, Verified
+    from dagnats.client.view import RunView
+    from dagnats.model.definition import WorkflowDef
+    from dagnats.model.ops import TaskLimited, WorkflowLimited
+    from dagnats.runtime.ports import Ports
+
+_CHUNK = 256
+_EVENT = re.compile(EVENT)
+
+
+class Operator:
+    """Calls that concern more than one run."""
+
+    _ports: Ports
+
+    async def workflow(self, name: str) -> WorkflowDef:
+        """The newest definition of a name."""
+        raise NotImplementedError
+
+    async def workflows(self) -> list[WorkflowDef]:
+        """The newest definition of every name."""
+        raise NotImplementedError
+
+    # -- many runs -------------------------------------------------------------------------------------------
+
+    async def runs(
+        self,
+        *,
+        workflow: str = "",
+        status: str = "",
+        after: Moment | None = None,
+        before: Moment | None = None,
+        limit: int = 50,
+    ) -> list[RunView]:
+        """The newest runs that fit, newest first. Looks through the log: it takes as long as that is.
+
+        Args:
+            workflow: Of this workflow.
+            status: In this status.
+            after: Started then or later.
+            before: Started before then.
+            limit: At most so many.
+        """
+        taken: dict[str, RunView] = {}
+        window = self._window(workflow, after, before)
+        async for views in bulk.found(self._ports, window, lambda view: status in ("", view.status)):
+            taken |= {view.run_id: view for view in views}
+            if len(taken) >= limit:
+                break
+        return list(taken.values())[:limit]
+
+    async def cancel_all(
+        self,
+        workflow: str,
+        *,
+        status: Live = "all",
+        after: Moment | None = None,
+        before: Moment | None = None,
+        dry_run: bool = False,
+        by: str = "",
+        reason: str = "",
+        told: Callable[[int], None] | None = None,
+    ) -> list[Done]:
+        """Cancel every run of a workflow that has not ended.
+
+        Args:
+            workflow: Its name; the runs count, whether it is still registered or not.
+            status: Only those in this status.
+            after: Only those started then or later.
+            before: Only those started before then.
+            dry_run: Only say which.
+            by: Who does it.
+            reason: Why.
+            told: Called now and then with how many are done.
+        """
+        fits = bulk.is_live(status)
+        window = self._window(workflow, after, before)
+        return await self._each(
+            window, fits, told, dry_run, lambda id: bulk.cancel(self._ports, id, by=by, reason=reason)
+        )
+
+    async def retry_all(
+        self,
+        workflow: str = "",
+        *,
+        mode: Mode,
+        after: Moment | None = None,
+        before: Moment | None = None,
+        dry_run: bool = False,
+        by: str = "",
+        told: Callable[[int], None] | None = None,
+    ) -> list[Done]:
+        """Try every run again that has failed: anew, or where it broke. Takes arguments like `cancel_all`.
+
+        A rerun is started once for each failed run, however often this is called.
+
+        Raises:
+            DagnatsError: There is neither a workflow nor a time: nobody retries everything by accident.
+        """
+        if not workflow and after is None and before is None:
+            raise DagnatsError("which runs?", hint="name a workflow, or say when they were started")
+        window = self._window(workflow, after, before)
+        return await self._each(
+            window,
+            lambda view: view.status in bulk.RETRIED,
+            told,
+            dry_run,
+            lambda run_id: bulk.retry(self._ports, run_id, mode, by=by),
+        )
+
+    async def _each(
+        self,
+        window: Window,
+        fits: Callable[[RunView], bool],
+        told: Callable[[int], None] | None,
+        dry_run: bool,
+        work: Callable[[str], Any],
+    ) -> list[Done]:
+        done: dict[str, Done] = {}
+        async for views in bulk.found(self._ports, window, fits):
+            run_ids = [view.run_id for view in views if view.run_id not in done]
+            if dry_run:
+                done |= {run_id: Done(run_id) for run_id in run_ids}
+            else:
+                done |= {each.run_id: each for each in await bulk.paced(run_ids, work)}
+            if told is not None:
+                told(len(done))
+        return list(done.values())
+
+    async def start_all(
+        self, workflow: str, inputs: Sequence[Any], *, batch: str | None = None, by: str = ""
+    ) -> list[Done]:
+        """Start a run for each input; none when one of them breaks the workflow's schema.
+
+        Args:
+            workflow: Its name.
+            inputs: Values with a JSON form.
+            batch: A name for all of them together. The runs' ids follow from it, the inputs and their places: the same
+                call again starts what is missing. Without one every call starts new runs.
+            by: Who does it.
+
+        Raises:
+            NotFoundError: No such workflow is registered.
+            InputError: Some inputs break its schema.
+        """
+        data = [json_bytes(each) for each in inputs]
+        definition = await self.workflow(workflow)
+        ids = bulk.ids_of(workflow, data, batch) if batch is not None else [""] * len(data)
+        return await self.start_all_json(definition, data, ids, by=by)
+
+    async def start_all_json(
+        self,
+        definition: WorkflowDef,
+        inputs: Sequence[bytes],
+        run_ids: Sequence[str],
+        *,
+        by: str = "",
+        told: Callable[[int], None] | None = None,
+    ) -> list[Done]:
+        """`start_all` with inputs that are JSON already, and an id for each; "" for a new one."""
+        bulk.check_inputs(definition, inputs)
+        done: list[Done] = []
+        for at in range(0, len(inputs), _CHUNK):
+            chunk = slice(at, at + _CHUNK)
+            done += await bulk.start_all(self._ports, definition, inputs[chunk], run_ids[chunk], by=by)
+            if told is not None:
+                told(len(done))
+        return done
+
+    def _window(self, workflow: str, after: Moment | None, before: Moment | None) -> Window:
+        now_ns = self._ports.clock.now_ns()
+        after_ns = instant_of(after, now_ns=now_ns) if after is not None else 0
+        before_ns = instant_of(before, now_ns=now_ns) if before is not None else 0
+        return Window(workflow, after_ns, before_ns)
+
+    # -- dead letters ----------------------------------------------------------------------------------------
+
+    async def dead_letters(self, run_id: str = "") -> list[DeadLetter]:
+        """All dead letters, or a run's, oldest first."""
+        return await letter.letters(self._ports, run_id)
+
+    async def dead_letter(self, seq: int) -> DeadLetter:
+        """The dead letter at a place. Raises NotFoundError."""
+        return await letter.letter_at(self._ports, seq)
+
+    async def replay_dead_letter(self, seq: int, *, by: str = "") -> DeadLetter:
+        """Try again what a dead letter is about: its run goes on where it broke.
+
+        Raises:
+            NotFoundError: There is no such letter, or its run is gone.
+            ConflictError: Its run is under way or has completed, or it still cannot be read.
+        """
+        found = await letter.letter_at(self._ports, seq)
+        await letter.replay(self._ports, found, by=by)
+        return found
+
+    async def replay_dead_letters(self, run_id: str, *, by: str = "") -> list[DeadLetter]:
+        """Let a run go on where it broke, and give the dead letters that this is about.
+
+        Raises:
+            NotFoundError: It has none.
+            ConflictError: See `replay_dead_letter`.
+        """
+        found = await letter.letters(self._ports, run_id)
+        if not found:
+            raise NotFoundError("dead letter of run", run_id, hint=f"`dagnats run status {run_id}` shows the run")
+        await letter.replay_run(self._ports, found, by=by)
+        return found
+
+    async def discard_dead_letter(self, seq: int) -> DeadLetter:
+        """Drop a dead letter, and give it. Raises NotFoundError."""
+        found = await letter.letter_at(self._ports, seq)
+        await self._ports.dead_letters.remove(seq)
+        return found
+
+    # -- queues and workflows --------------------------------------------------------------------------------
+
+    async def queues(self) -> list[QueueView]:
+        """Every queue that has tasks, had workers, or is named by a registered workflow."""
+        return await queue.queue_views(self._ports, await self.workflows())
+
+    async def queue(self, name: str) -> QueueView:
+        """The queue of a task type. Raises NotFoundError, with near names."""
+        views = {view.name: view for view in await self.queues()}
+        if name not in views:
+            hint = "" if views else "no workflow is registered yet, so there are no queues"
+            raise NotFoundError("queue", name, near=near(name, views), hint=hint)
+        return views[name]
+
+    async def pause_queue(self, task: str, reason: str = "", *, by: str = "") -> None:
+        """Hand out no task of a type until it is resumed. What workers have goes on.
+
+        Raises:
+            NotFoundError: Nothing uses that type.
+            ConflictError: It is paused already.
+        """
+        await self.queue(task)
+        await queue.pause_task(self._ports, task, by=by, reason=reason)
+
+    async def resume_queue(self, task: str, *, by: str = "") -> None:
+        """Let a paused queue go on. Raises ConflictError when it is not paused."""
+        await queue.resume_task(self._ports, task, by=by)
+
+    async def limit_queue(
+        self,
+        task: str,
+        *,
+        concurrency: int | None = None,
+        rate: int | None = None,
+        period: timedelta | str = "1s",
+        by: str = "",
+        reason: str = "",
+    ) -> TaskLimited:
+        """Limit the tasks of a type, whatever definitions say; gives what holds now.
+
+        Args:
+            task: The type.
+            concurrency: How many may be in flight; 0 for what definitions say, None to leave it as it is.
+            rate: How many may start in a `period`; likewise.
+            period: See `rate`.
+            by: Who does it.
+            reason: Why.
+        """
+        await self.queue(task)
+        changes: dict[str, int] = {}
+        if concurrency is not None:
+            changes["concurrency"] = queue.positive("concurrency", concurrency)
+        if rate is not None:
+            changes["rate"] = queue.positive("rate", rate)
+            changes["period_ns"] = _period_ns(period) if rate else 0
+        return await queue.change_task(self._ports, task, by=by, reason=reason, **changes)
+
+    async def workflow_limits(self, workflow: str) -> WorkflowLimited:
+        """What operators have said of a workflow."""
+        return await workflow_limit(self._ports.log, workflow)
+
+    async def pause_workflow(self, workflow: str, reason: str = "", *, by: str = "") -> None:
+        """Let no run of a workflow begin until it is resumed. Runs that have begun go on.
+
+        Raises:
+            NotFoundError: No such workflow is registered.
+            ConflictError: It is paused already.
+        """
+        await self.workflow(workflow)
+        await queue.pause_workflow(self._ports, workflow, by=by, reason=reason)
+
+    async def resume_workflow(self, workflow: str, *, by: str = "") -> None:
+        """Let runs of a paused workflow begin. Raises ConflictError when it is not paused."""
+        await queue.resume_workflow(self._ports, workflow, by=by)
+
+    async def limit_workflow(self, workflow: str, max_runs: int, *, by: str = "", reason: str = "") -> WorkflowLimited:
+        """Let at most `max_runs` runs of a workflow go on at a time; 0 for what its definition says.
+
+        Raises:
+            NotFoundError: No such workflow is registered.
+        """
+        await self.workflow(workflow)
+        most = queue.positive("max_runs", max_runs)
+        return await queue.change_workflow(self._ports, workflow, most, by=by, reason=reason)
+
+    # -- events ----------------------------------------------------------------------------------------------
+
+    async def publish_event(self, type: str, body: Any = None, *, id: str = "") -> int:
+        """Publish an event, for whatever waits for it, and give its place.
+
+        Args:
+            type: Its type: `payment.completed`.
+            body: Anything with a JSON form.
+            id: Chosen by the caller, to make it repeatable for as long as the server remembers ids.
+
+        Raises:
+            DagnatsError: The type cannot be published.
+        """
+        return await self.publish_event_json(type, json_bytes(body), id=id)
+
+    async def publish_event_json(self, type: str, body: bytes, *, id: str = "") -> int:
+        """`publish_event` with a body that is JSON already."""
+        if _EVENT.fullmatch(type) is None:
+            raise DagnatsError(
+                f"{type!r} cannot be an event's type", hint="write words joined by dots: payment.completed"
+            )
+        receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
+        return receipt.seq
+
+    # -- is it all as the log says ---------------------------------------------------------------------------
+
+    async def verify(self, *, told: Callable[[int, int], None] | None = None) -> Verified:
+        """Fold every run from its first event, and compare what was made of it.
+
+        Args:
+            told: Called now and then with how many runs are done, and how many there are.
+        """
+        return await verify(self._ports, told=told)
+
+    async def repair(self, differences: Sequence[Difference]) -> list[Difference]:
+        """Put right, from the log, what `verify` found; gives what had to be left."""
+        return [each for each in differences if not await mend(self._ports, each)]
+
+
+def _period_ns(period: timedelta | str) -> int:
+    try:
+        nanos = duration_nanos(parse_duration(duration_text(period)))
+    except ValueError as error:
+        raise DagnatsError(f"period: {error}") from None
+    if not nanos:
+        raise DagnatsError("a rate needs a period that is longer than nothing", hint="write '1s' or '1m'")
+    return nanos

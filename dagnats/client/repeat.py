@@ -1,0 +1,81 @@
+"""New runs made of old ones: the same again, and one that takes over what is done already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.errors import ConflictError, NotFoundError
+from dagnats.model.event import Start
+from dagnats.model.identifier import near
+from dagnats.model.json import NULL
+
+if TYPE_CHECKING:
+    from dagnats.model.definition import WorkflowDef
+    from dagnats.model.run import Run
+    from dagnats.runtime.core.graph import Graph
+
+
+def rerun(definition: WorkflowDef, old: Graph, run: Run, *, by: str = "") -> Start:
+    """The start of a run that repeats `run` from its beginning.
+
+    Args:
+        definition: The one to follow.
+        old: What `run` followed.
+    """
+    return Start(
+        workflow=definition.name,
+        def_hash=definition.identity,
+        input=run.input,
+        labels=_own_labels(old, run),
+        retry_of=run.run_id,
+        by=by,
+    )
+
+
+def fork(graph: Graph, old: Graph, run: Run, from_step: str, *, by: str = "") -> Start:
+    """The start of a run that begins at a step, and takes the outputs of all that does not depend on it from `run`.
+
+    Args:
+        graph: The definition to follow.
+        old: What `run` followed.
+        from_step: Where it begins.
+
+    Raises:
+        NotFoundError: The definition has no such step.
+        ConflictError: It only runs for another step.
+    """
+    node = graph.nodes.get(from_step)
+    if node is None:
+        raise NotFoundError("step", from_step, near=near(from_step, graph.nodes))
+    if node.auxiliary:
+        raise ConflictError(f"step {from_step!r} only runs for another step: a run cannot begin there")
+    again = _downstream(graph, from_step)
+    outputs = {
+        step_id: state.output or NULL
+        for step_id, state in run.steps.items()
+        if step_id in graph.nodes and step_id not in again and state.status == "completed"
+    }
+    return Start(
+        workflow=graph.name,
+        def_hash=graph.identity,
+        input=run.input,
+        labels=_own_labels(old, run),
+        forked_from=run.run_id,
+        outputs=outputs,
+        by=by,
+    )
+
+
+def _downstream(graph: Graph, step_id: str) -> set[str]:
+    """A step and all that depends on it."""
+    found, waiting = {step_id}, [step_id]
+    for each in waiting:  # grows while it is read
+        new = [dependent for dependent in graph.nodes[each].dependents if dependent not in found]
+        found.update(new)
+        waiting += new
+    return found
+
+
+def _own_labels(old: Graph, run: Run) -> dict[str, str]:
+    """The labels its starter gave it; the others are its definition's."""
+    return {name: value for name, value in run.labels.items() if old.labels.get(name) != value}

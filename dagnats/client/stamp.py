@@ -1,0 +1,35 @@
+"""What every event that a client makes carries: its time, for people, and the caller's trace."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, TypedDict
+
+from opentelemetry import propagate
+
+from dagnats.model.instant import rfc3339
+
+if TYPE_CHECKING:
+    from dagnats.runtime.ports import Clock
+
+
+class Stamp(TypedDict):
+    """Fields of an event."""
+
+    timestamp: str
+    trace_parent: str
+    trace_state: str
+
+
+def stamp(clock: Clock) -> Stamp:
+    """The stamp of an event made now. No two are alike, which is how a caller knows its own event in the log."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    if "traceparent" not in carrier:  # a run is one trace even when nobody collects spans
+        ids = secrets.token_hex(24)
+        carrier["traceparent"] = f"00-{ids[:32]}-{ids[32:]}-01"
+    return Stamp(
+        timestamp=rfc3339(clock.now_ns()),
+        trace_parent=carrier["traceparent"],
+        trace_state=carrier.get("tracestate", ""),
+    )

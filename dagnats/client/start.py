@@ -1,0 +1,122 @@
+"""Starting runs: the input is checked, the key claimed, and the first event appended, once however often it is tried.
+
+Whatever depends on more than the log is found out here, and recorded in the start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dagnats.client.stamp import stamp
+from dagnats.errors import ConflictError, DagnatsError, InputError, Problem
+from dagnats.model.event import Start, WorkflowStarted, encode_event
+from dagnats.model.identifier import is_run_id
+from dagnats.model.payload import payload_problems
+from dagnats.runtime.blob import resolved
+from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
+from dagnats.runtime.record import decoded as events_of
+
+if TYPE_CHECKING:
+    from dagnats.model.definition import WorkflowDef
+    from dagnats.runtime.ports import Ports
+
+
+def check_input(definition: WorkflowDef, data: bytes) -> None:
+    """Raise InputError, with every problem, when a run's input breaks the workflow's schema."""
+    if definition.input_schema is None:
+        return
+    problems = payload_problems(definition.input_schema, data)
+    if problems:
+        raise InputError(
+            f"the input does not fit workflow {definition.name!r}",
+            problems,
+            hint=f"`dagnats workflow show {definition.name} --json` has its input_schema",
+        )
+
+
+def key_of(definition: WorkflowDef, data: bytes, given: str) -> str:
+    """The name that one start of a day may claim: of the key given, or the one that the definition finds in the input.
+
+    "" when there is neither.
+
+    Raises:
+        InputError: The definition names a member that the input does not have.
+    """
+    value = given
+    if not value and definition.idempotency_key:
+        value = _found(definition.idempotency_key, data)
+    return hashlib.sha256(f"{definition.name}.{value}".encode()).hexdigest() if value else ""
+
+
+def _found(path: str, data: bytes) -> str:
+    try:
+        value = value_at(decoded(msgspec.Raw(data)), path)
+        if value is None or value == "":
+            raise Missing("it is empty")
+    except Missing as missing:
+        problem = Problem(
+            f"$.{path}", "idempotency-key", f"the workflow's idempotency key is read from here: {missing}"
+        )
+        raise InputError("the input has no idempotency key", [problem], hint="fill it in, or give a key") from None
+    return text_of(value)
+
+
+def new_id(given: str) -> str:
+    """The id of a run to be started: the one given, or a new one. Raises DagnatsError for one that cannot be."""
+    if given and not is_run_id(given):
+        raise DagnatsError(f"{given!r} cannot name a run", hint="use letters, digits, '_' and '-', at most 128 of them")
+    return given or secrets.token_hex(16)
+
+
+async def begin(ports: Ports, start: Start, *, run_id: str, any_will_do: bool = False) -> int:
+    """Append a run's start and give its sequence; 0 when the run had begun before.
+
+    Args:
+        start: What it is started with; its payloads are as they travel.
+        run_id: From `new_id`, or the one that a key is claimed for.
+        any_will_do: Whether the run may have been started with something else, as under an idempotency key.
+
+    Raises:
+        ConflictError: The run id is taken by a run that was started differently.
+    """
+    event = WorkflowStarted(run_id=run_id, payload=start, **stamp(ports.clock))
+    data, last = encode_event(event), 0
+    while True:
+        try:
+            begun = await ports.log.append_after(run_id, data, id=f"{run_id}.workflow.started", last=last)
+        except ConflictError:
+            last = await _last_before(ports, run_id, start, any_will_do=any_will_do)
+            if not last:
+                return 0
+        else:
+            return begun.seq
+
+
+async def _last_before(ports: Ports, run_id: str, wanted: Start, *, any_will_do: bool) -> int:
+    """What a start comes after: 0 when the run has begun, by this very start.
+
+    A log that lost its tail may have results of a run whose start it lost.
+
+    Raises:
+        ConflictError: It was started differently.
+    """
+    entries = await ports.log.read(run_id)
+    events = [record.event for record in events_of(entries)]
+    there = next((event.payload for event in events if isinstance(event, WorkflowStarted)), None)
+    if there is None:
+        return entries[-1].seq if entries else 0
+    if any_will_do or (there.workflow == wanted.workflow and await _are_same(ports, there.input, wanted.input)):
+        return 0
+    raise ConflictError(f"run {run_id} exists already and was started differently", hint="choose another run id")
+
+
+async def _are_same(ports: Ports, one: msgspec.Raw, other: msgspec.Raw) -> bool:
+    """Whether two inputs say the same, large ones too."""
+    if bytes(one) == bytes(other):
+        return True
+    mine, theirs = [await resolved(ports, bytes(each), lenient=True) for each in (one, other)]
+    return msgspec.json.decode(mine or b"null") == msgspec.json.decode(theirs or b"null")
