@@ -44,6 +44,7 @@ class Porter:
                 else:
                     self._shut = paused
             self._called.clear()
+            again_s = None if self._shut == [] else _EVERY_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY_S):
+                async with asyncio.timeout(again_s):
                     await self._called.wait()
