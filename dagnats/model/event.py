@@ -11,6 +11,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 import msgspec
 
 from dagnats.errors import DecodeError
+from dagnats.model.json import TooDeep, shallow
 
 FailureType = Literal["retriable", "non_retriable", "retry_after"]
 NOTHING = msgspec.Raw(b"")
@@ -553,6 +554,9 @@ _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
 
+_DEEPEST = 512  # what holds a payload is nested a little deeper, and has to be readable too
+
+
 def decode_event(data: bytes) -> AnyEvent:
     """The event in `data`.
 
@@ -561,8 +565,8 @@ def decode_event(data: bytes) -> AnyEvent:
     """
     try:
         data.decode()  # raw payloads are taken over unread: this is where bad UTF-8 is found
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _decoder.decode(shallow(data, _DEEPEST))
+    except (msgspec.DecodeError, UnicodeDecodeError, TooDeep) as error:
         raise DecodeError(f"not an event: {error}", data=data) from None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,3 +42,23 @@ _encode = msgspec.json.Encoder().encode
 def encode(value: Any) -> msgspec.Raw:
     """`value` (builtins, msgspec Structs, Raw) as one encoded JSON value."""
     return msgspec.Raw(_encode(value))
+
+
+class TooDeep(Exception):
+    """JSON nested deeper than anything means. How deep a parser gets by itself depends on who calls it."""
+
+
+DEEPEST = 256
+"""So deep a value may be nested that decisions look into."""
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+def shallow(data: bytes, most: int = DEEPEST) -> bytes:
+    """`data`, when it is nested no deeper than `most` levels. Raises TooDeep."""
+    if data.count(b"[") + data.count(b"{") > most:
+        brackets = _TEXT.sub(b"", data).translate(None, _NOT_BRACKETS)
+        if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > most:
+            raise TooDeep(f"it is nested deeper than {most} levels")
+    return data

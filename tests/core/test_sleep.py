@@ -94,7 +94,7 @@ def test_what_the_log_says_of_a_sleep_counts_more_than_this_machines_time_zones(
     history = History(graph(typed("s", "sleep", config={"cron": "0 0 1 1 *"}), step("after", "s")), loops_back=False)
     history.start()
     history.say(SleepStarted, "s", payload=Due(due_ns=BEGIN + HOUR))
-    history.time_ns = BEGIN + HOUR
+    assert history.run.wake_ns == BEGIN + HOUR
     history.tick()
     assert history.enqueued == ["after"]
 

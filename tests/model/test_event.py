@@ -321,3 +321,14 @@ def test_a_failure_nested_too_deep_to_read_keeps_its_text() -> None:
 @given(st.binary(max_size=30))
 def test_no_failure_payload_raises(payload: bytes) -> None:
     assert isinstance(failure_of(msgspec.Raw(payload)), Failure)
+
+
+@pytest.mark.parametrize(("levels", "is_read"), [(500, True), (600, False), (200_000, False)])
+def test_how_deep_an_event_may_be_nested_does_not_depend_on_who_reads_it(levels: int, is_read: bool) -> None:
+    payload = b"[" * levels + b"]" * levels
+    data = b'{"type":"step.completed","run_id":"r","step_id":"[[[","payload":' + payload + b"}"
+    if is_read:
+        assert isinstance(decode_event(data), StepCompleted)
+    else:
+        with pytest.raises(DecodeError, match="nested deeper than 512 levels"):
+            decode_event(data)

@@ -8,10 +8,9 @@ import msgspec
 
 from dagnats.model.duration import duration_nanos
 from dagnats.model.event import ApprovalExpired, ApprovalRequested, Failure, Question
-from dagnats.model.json import join_object
+from dagnats.model.json import TooDeep, join_object, shallow
 from dagnats.runtime.core.action import AskApproval
 from dagnats.runtime.core.attempt import number
-from dagnats.runtime.core.path import TooDeep, shallow
 
 if TYPE_CHECKING:
     from dagnats.model.config import ApprovalConfig

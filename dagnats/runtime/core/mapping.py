@@ -12,11 +12,10 @@ import msgspec
 
 from dagnats.model.config import MapConfig
 from dagnats.model.event import NOTHING, Failure, Items, MapCompleted, MapStarted
-from dagnats.model.json import NULL, encode
+from dagnats.model.json import NULL, TooDeep, encode, shallow
 from dagnats.model.run import StepState
 from dagnats.runtime.core.attempt import number
 from dagnats.runtime.core.inputs import input_of
-from dagnats.runtime.core.path import TooDeep, shallow
 
 if TYPE_CHECKING:
     from dagnats.runtime.core.node import Node

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import reprlib
 from functools import lru_cache
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+
+from dagnats.model.json import TooDeep, shallow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,25 +20,6 @@ _ESCAPED = re.compile(r"\\(.)")
 
 class Missing(Exception):
     """A path that leads nowhere."""
-
-
-class TooDeep(Exception):
-    """A payload nested deeper than anything means. How deep a parser gets by itself depends on who calls it."""
-
-
-DEEPEST = 256
-_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-
-
-def shallow(data: bytes) -> bytes:
-    """`data`, when it is nested no deeper than 256 levels. Raises TooDeep."""
-    if data.count(b"[") + data.count(b"{") > DEEPEST:
-        brackets = _TEXT.sub(b"", data).translate(None, _NOT_BRACKETS)
-        if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > DEEPEST:
-            raise TooDeep(f"it is nested deeper than {DEEPEST} levels")
-    return data
 
 
 @lru_cache(maxsize=4096)

@@ -8,9 +8,8 @@ import msgspec
 
 from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
-from dagnats.model.json import compact
+from dagnats.model.json import TooDeep, compact, shallow
 from dagnats.runtime.core.node import Node
-from dagnats.runtime.core.path import TooDeep, shallow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
