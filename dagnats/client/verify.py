@@ -151,7 +151,7 @@ class _Check:
             node = graph.node(step_id, run)
             if node is None or not node.task or not _is_handed_out(state):
                 continue
-            data = await self._ports.tasks.waiting(node.task, run.run_id, group=node.group)
+            data = await self._ports.tasks.waiting(node.task, run.run_id, group=node.extra.get("group", ""))
             if (step_id, state.attempt) not in [(task.step_id, task.attempt) for task in map(decode_task, data)]:
                 detail = f"step {step_id!r} is {state.status}, and attempt {state.attempt} is in no queue"
                 found.append(Difference(run.run_id, "task", detail, step_id=step_id))

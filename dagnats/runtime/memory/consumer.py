@@ -49,7 +49,7 @@ class Consumer:
     @property
     def counts(self) -> tuple[int, int, int]:
         """How many messages wait, how many are held, and how many of these were handed out before."""
-        stored = len(self._stream.fitting(self._pattern))
+        stored = len(self._stream.fitting(self.pattern))
         again = sum(self._deliveries[seq] > 1 for seq in self._held)
         return stored - len(self._held), len(self._held), again
 
