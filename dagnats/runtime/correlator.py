@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -37,12 +37,11 @@ from dagnats.runtime.together import together
 from dagnats.runtime.watch import Watch, Watches, body_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
     from dagnats.runtime.core.action import AddWaiter, DropWaiter
     from dagnats.runtime.ports import EngineFeeds, EventFeed, Happening, Ports, Stored
     from dagnats.runtime.together import Errands
-    from dagnats.runtime.watch import Key
 
 log = logging.getLogger("dagnats.engine")
 
@@ -81,7 +80,7 @@ class Correlator:
         self._holder = holder
         self._check = check
         self._watches = Watches()
-        self._adding: dict[Key, asyncio.Task[None]] = {}
+        self._adding: dict[tuple[str, str, int], asyncio.Task[None]] = {}
         self._kept: list[Waiter] = []  # as the bucket had them
         self._read = Correlated()  # the last event that is being compared
         self._done = Correlated()
@@ -122,23 +121,11 @@ class Correlator:
         return position
 
     def admit(self, upto: int, *, epoch: int) -> None:
-        """Go on watching for what was asked for. Of what was asked for after event `upto`, nobody knows whether it has
-        looked back: either its run's snapshot is ahead, and it has, or it is about to be asked for again."""
+        """Go on watching for what was asked for by event `upto`. What was asked for later is asked for again."""
         for waiter in self._kept:
-            if self._watches.has(waiter):
-                continue
-            is_settled = int(waiter.id.split(".")[1]) <= upto
-            watch = Watch(waiter, epoch, looked=is_settled)
-            self._watches.add(watch)
-            if not is_settled:
-                self._begin(watch, self._look_again(watch, self._read))
+            if int(waiter.id.split(".")[1]) <= upto and not self._watches.has(waiter):
+                self._watches.add(Watch(waiter, epoch, looked=True))
         self._kept = []
-
-    async def _look_again(self, watch: Watch, read: Correlated) -> None:
-        try:
-            await self._look_back(watch, read)
-        finally:
-            watch.looked.set()
 
     async def forget_others(self) -> None:
         """Forget the stored waiters that nobody has asked for anew."""
@@ -166,16 +153,9 @@ class Correlator:
         watch = Watch(waiter, epoch)
         if not self._watches.add(watch):
             return self._errands.begin(self._too_many(watch))
-        return self._begin(watch, self._add(watch, self._read))
-
-    def _begin(self, watch: Watch, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._adding[watch.key] = self._errands.begin(work)
-        task.add_done_callback(lambda done: self._added(watch.key, done))
+        task = self._adding[watch.key] = self._errands.begin(self._add(watch, self._read))
+        task.add_done_callback(lambda _: self._adding.pop(watch.key, None))
         return task
-
-    def _added(self, key: Key, task: asyncio.Task[None]) -> None:
-        if self._adding.get(key) is task:  # it may have been asked for again
-            del self._adding[key]
 
     async def _add(self, watch: Watch, read: Correlated) -> None:
         try:

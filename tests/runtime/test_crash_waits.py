@@ -216,27 +216,6 @@ async def test_an_outage_longer_than_the_server_remembers_ids_starts_and_tells_n
         await once(system, "wait-0")
 
 
-async def test_a_waiter_whose_run_is_saved_beyond_the_position_is_watched_for(nats_server: EmbeddedServer) -> None:
-    """What is saved is not decided again, so nobody asks for the waiter again."""
-    async with running(nats_server, engine=False) as system:
-        await system.client.register_all([workflow.build() for workflow in (waiting(), *family())])
-        system.start_worker([echo])
-        fate = Fate()
-        async with engine(system, fate):
-            await system.client.run("crash-small", "x")
-            fate.hanging = {"position.write"}
-            run = await system.client.start("crash-wait", {"run": "r"})
-
-            async def saved() -> bool:
-                stored = await system.jetstream.ports.snapshots.load(run.run_id)
-                return stored is not None and bool(await system.jetstream.ports.waiters.all())
-
-            await until(saved)
-        async with engine(system, Fate()):
-            await emit(system, "it.came", "r")
-            assert await run.result(timeout="10s") == {"run": "r", "n": 1}
-
-
 async def test_the_events_are_not_done_with_before_their_matches_are_stored(nats_server: EmbeddedServer) -> None:
     async with running(nats_server, engine=False) as system:
         await system.client.register(waiting())
