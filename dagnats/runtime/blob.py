@@ -76,6 +76,12 @@ class Reference(NamedTuple):
 # -- on the way out ----------------------------------------------------------------------------------------------
 
 
+def refuse_too_large(data: bytes, *, what: str) -> None:
+    """Raise RefusedError when a payload is too large for anything."""
+    if len(data) > MOST_BYTES:
+        raise _too_large(what, len(data))
+
+
 async def carried(ports: Ports, run_id: str, data: bytes, *, what: str) -> bytes:
     """A payload from a user as it travels in a run: itself, or the reference to it once it is stored.
 
@@ -94,8 +100,7 @@ async def offloaded(ports: Ports, run_id: str, data: bytes, *, what: str) -> byt
     """`carried` for what was put together of payloads that travel already: it may hold references."""
     if len(data) <= INLINE_BYTES:
         return data
-    if len(data) > MOST_BYTES:
-        raise _too_large(what, len(data))
+    refuse_too_large(data, what=what)
     reference = Reference(run_id, _digest(data), len(data))
     await ports.blobs.put(run_id, reference.sha256, data)
     return reference.data

@@ -33,6 +33,8 @@ def test_rules_have_sentences_and_slugs_of_their_own() -> None:
 def test_no_file_of_the_model_makes_up_a_rule() -> None:
     made: set[object] = set()
     for file in (ROOT / "dagnats" / "model").glob("*.py"):
+        if file.name == "payload.py":  # what it finds is about values, not about definitions
+            continue
         for node in ast.walk(ast.parse(file.read_text())):
             if (
                 isinstance(node, ast.Call)
