@@ -18,7 +18,7 @@ from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import Start, WorkflowStarted
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.json import compact
-from dagnats.runtime.blob import carried, refuse_too_large
+from dagnats.runtime.blob import carried, refuse
 from dagnats.runtime.limit import is_held
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
@@ -260,7 +260,7 @@ class AsyncClient(Operator):
         import msgspec
 
         data, run_id = input or b"null", new_id(run_id)
-        refuse_too_large(data, what="the run's input")
+        refuse(data, what="the run's input")
         check_input(definition, data)
         key = key_of(definition, data, idempotency_key)
         run_at_ns = start_instant(at, now_ns=self._ports.clock.now_ns()) if at is not None else 0

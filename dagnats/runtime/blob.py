@@ -76,8 +76,10 @@ class Reference(NamedTuple):
 # -- on the way out ----------------------------------------------------------------------------------------------
 
 
-def refuse_too_large(data: bytes, *, what: str) -> None:
-    """Raise RefusedError when a payload is too large for anything."""
+def refuse(data: bytes, *, what: str) -> None:
+    """Raise RefusedError when a payload from a user is too large for anything, or has the key of references."""
+    if _RESERVED.search(data):
+        raise RefusedError(f"{what} has the key {_KEY!r}, which DagNats keeps for itself", hint="rename the key")
     if len(data) > MOST_BYTES:
         raise _too_large(what, len(data))
 
@@ -91,8 +93,7 @@ async def carried(ports: Ports, run_id: str, data: bytes, *, what: str) -> bytes
     Raises:
         RefusedError: It is too large for anything, or has the key of references.
     """
-    if _RESERVED.search(data):
-        raise RefusedError(f"{what} has the key {_KEY!r}, which DagNats keeps for itself", hint="rename the key")
+    refuse(data, what=what)
     return await offloaded(ports, run_id, data, what=what)
 
 
@@ -100,7 +101,8 @@ async def offloaded(ports: Ports, run_id: str, data: bytes, *, what: str) -> byt
     """`carried` for what was put together of payloads that travel already: it may hold references."""
     if len(data) <= INLINE_BYTES:
         return data
-    refuse_too_large(data, what=what)
+    if len(data) > MOST_BYTES:
+        raise _too_large(what, len(data))
     reference = Reference(run_id, _digest(data), len(data))
     await ports.blobs.put(run_id, reference.sha256, data)
     return reference.data
