@@ -20,6 +20,7 @@ from dagnats.model.event import (
     WorkflowStarted,
     decode_event,
 )
+from dagnats.model.identifier import is_reserved
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.graph import Graph
@@ -106,7 +107,8 @@ def faults_of(outcome: Outcome, graphs: dict[str, Graph]) -> list[str]:
 
 
 def _run_ids(outcome: Outcome) -> list[str]:
-    return [subject.partition(".")[2] for subject in outcome.server.history.subjects()]
+    run_ids = [subject.partition(".")[2] for subject in outcome.server.history.subjects()]
+    return [run_id for run_id in run_ids if not is_reserved(run_id)]
 
 
 def _records(outcome: Outcome, run_id: str) -> list[Record]:
@@ -273,11 +275,9 @@ def _above(graph: Graph, step_id: str) -> set[str]:
 
 def _undone(outcome: Outcome, story: Story) -> Iterator[str]:
     """What depended on a step is undone before it."""
-    order = [
-        record.event.payload.original_step
-        for record in story.records
-        if isinstance(record.event, CompensateStepCompleted)
-    ]
+    told = [record.event for record in story.records if isinstance(record.event, CompensateStepCompleted)]
+    told.sort(key=lambda event: story.done_at.get(event.step_id, 0))  # what is told may be told late
+    order = [event.payload.original_step for event in told]
     for at, step_id in enumerate(order):
         late = [other for other in order[at + 1 :] if other != step_id and step_id in _above(story.graph, other)]
         if late:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dagnats.client import run
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.event import TERMINAL_PREFIXES
+from dagnats.model.identifier import is_reserved
 from dagnats.runtime import decider
 from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.memory.loop import VirtualLoop
@@ -123,7 +124,8 @@ class Scenario:
         self._open: set[str] = set()
         self._deaths: Counter[Boundary] = Counter()
         self._began_anew = False
-        self._holder = self._writer = b""
+        self._holder = b""
+        self._writers: dict[str, bytes] = {}
         self._taken: dict[bytes, int] = {}
         self._position = 0
         self._asked: dict[str, list[str]] = {}
@@ -183,6 +185,8 @@ class Scenario:
 
     def _event(self, message: Message) -> None:
         run_id = message.subject[len("history.") :]
+        if is_reserved(run_id):
+            return
         kind = message.data[9 : message.data.index(b'"', 9)].decode()
         self.events[kind] += 1
         if kind in _ASKING:
@@ -199,12 +203,15 @@ class Scenario:
                 self._holder = message.data
                 self._taken[message.data] = message.seq
             return
-        position = decode_position(message.data)
-        self._began_anew = self._began_anew or (position is not None and position.anew and position.seq > 0)
+        position = decode_position(message.data)  # the correlator's begins in the same way
         by = position.by.encode() if position is not None else b""
-        if self._taken.get(by, 0) < self._taken.get(self._writer, 0):
-            self.wrong.append(f"{by!r} has moved the position after {self._writer!r}, which had relieved it")
-        self._writer = by
+        writer = self._writers.get(message.subject, b"")
+        if self._taken.get(by, 0) < self._taken.get(writer, 0):
+            self.wrong.append(f"{by!r} has written {message.subject} after {writer!r}, which had relieved it")
+        self._writers[message.subject] = by
+        if message.subject != "engine.position":
+            return
+        self._began_anew = self._began_anew or (position is not None and position.anew and position.seq > 0)
         self._position = min(position.seq, position.low - 1) if position is not None else 0
 
     # -- what people do ----------------------------------------------------------------------------------------
