@@ -118,7 +118,7 @@ def test_a_wake_up_that_was_lost_with_the_logs_tail_is_not_gone() -> None:
     async def work(world: World) -> None:
         await begun(world, SLEEPS)
         world.start()
-        while "timer.fired" not in kinds(world):
+        while "timer.fired" not in kinds(world):  # noqa: ASYNC110  # nobody else says so
             await asyncio.sleep(0.01)
         world.machines["engine0"].kill()  # its position is written a little later
         world.server.restart(lost_events=len(kinds(world)) - kinds(world).index("timer.fired"))
