@@ -98,6 +98,7 @@ class Correlator:
             try:
                 await self._write(self._done)
             except LeaseLost:  # it has moved it once more; that was its last time
+                self._check()  # unless it leads, and we do not know yet that we are relieved
                 continue
             break
         for data in await persist(self._ports.waiters.all):

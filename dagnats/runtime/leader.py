@@ -385,8 +385,14 @@ class Leader:
             await asyncio.gather(*(self._fire(wakeup) for wakeup in await wakeups.batch()))
 
     async def _fire(self, wakeup: Wakeup) -> None:
+        seq = self._launched
         if await self._is_awaited(wakeup):
-            await self._tick(wakeup.run_id, wakeup.seq, wakeup.due_ns)
+            seq = await self._tick(wakeup.run_id, wakeup.seq, wakeup.due_ns)
+        self._aside.spawn(self._acknowledge(wakeup, seq))
+
+    async def _acknowledge(self, wakeup: Wakeup, seq: int) -> None:
+        """A tick that is lost with the log's tail leaves no trace, unless the position is behind it: then it shows."""
+        await self._keeper.stored_when(lambda position: position.seq >= seq)
         wakeup.acknowledge()
 
     async def _is_awaited(self, wakeup: Wakeup) -> bool:
@@ -397,14 +403,14 @@ class Leader:
         stored = await persist(lambda: self._ports.snapshots.load(wakeup.run_id))
         return stored is None or _awaits(stored.data, wakeup.seq)
 
-    async def _tick(self, run_id: str, seq: int, due_ns: int) -> None:
-        """Put a due wake-up into the run's history. Both timers of one wake-up write the same message."""
+    async def _tick(self, run_id: str, seq: int, due_ns: int) -> int:
+        """Put a due wake-up into the run's history, and give its place: both timers of one write the same message."""
         stamp = rfc3339(due_ns)
         if run_id == GATES:
             history, data = TICKS, encode_fact(GateTicked(due_ns=due_ns, timestamp=stamp))
         else:
             history, data = run_id, encode_event(TimerFired(run_id=run_id, timestamp=stamp, due_ns=due_ns))
-        await self._ports.log.append(history, data, id=f"{run_id}.{seq}.timer")
+        return (await self._ports.log.append(history, data, id=f"{run_id}.{seq}.timer")).seq
 
 
 class _Glance(msgspec.Struct):

@@ -6,16 +6,19 @@ import multiprocessing
 import signal
 from collections import Counter
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from dagnats.model.event import AnyEvent
+from tests.simulation.network import FAULTS
 from tests.simulation.scenario import Report, execute
-from tests.simulation.trouble import ENGINE_BOUNDARIES, WORKER_BOUNDARIES
+from tests.simulation.trouble import ALL_BOUNDARIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tests.simulation.network import Boundary
+    from tests.simulation.network import Point
 
+EVENTS = sorted(str(kind.__struct_config__.tag) for kind in get_args(AnyEvent))
 LONGEST_S = 60
 """Of real time: a seed that takes longer goes round in circles."""
 
@@ -33,7 +36,7 @@ class Crowd:
         self.sizes: list[int] = []
         self.events: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
-        self.deaths: Counter[Boundary] = Counter()
+        self.deaths: Counter[Point] = Counter()
 
     def add(self, report: Report) -> None:
         """Count one more."""
@@ -44,21 +47,28 @@ class Crowd:
         self.faults += report.faults
         self.deaths += report.deaths
 
+    def counts(self) -> dict[str, int]:
+        """How often each thing happened that has to happen, whether it did or not."""
+        made = {f"event {name}": self.events[name] for name in EVENTS}
+        made |= {f"fault {name}": self.faults[name] for name in FAULTS}
+        points = [(f"death of the {kind} at {' '.join(at)}", self.deaths[kind, at]) for kind, at in ALL_BOUNDARIES]
+        return made | dict(points)
+
     def rare(self, least: int) -> list[str]:
         """What happened fewer than `least` times."""
-        found = [f"event {name}: {count}" for name, count in self.events.items() if count < least]
-        found += [f"fault {name}: {count}" for name, count in self.faults.items() if count < least]
-        points = dict.fromkeys([*ENGINE_BOUNDARIES, *WORKER_BOUNDARIES])
-        found += [f"death at {' '.join(point)}: {self.deaths[point]}" for point in points if self.deaths[point] < least]
-        return found
+        return [f"{what}: {count}" for what, count in self.counts().items() if count < least]
+
+    @property
+    def size(self) -> float:
+        """How many events a seed writes, in the median."""
+        return median(self.sizes or [0])
 
     def lines(self) -> list[str]:
         """What was covered, for people."""
-        made = [f"{len(self.sizes)} seeds, {sum(self.sizes)} events, {median(self.sizes or [0]):g} in the median"]
-        for title, counts in (("events", self.events), ("faults", self.faults)):
-            made += [f"{title}:", *(f"  {count:9} {name}" for name, count in sorted(counts.items()))]
-        made += ["deaths:", *(f"  {count:9} {' '.join(at)}" for at, count in sorted(self.deaths.items()))]
-        return made
+        return [
+            *(f"{count:9} {what}" for what, count in self.counts().items()),
+            f"{len(self.sizes)} seeds, {sum(self.sizes)} events, {self.size:g} in the median",
+        ]
 
 
 class TooLong(BaseException):

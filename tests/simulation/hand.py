@@ -1,185 +1,170 @@
-"""What people do to runs, as the client does it: fold, check, append if nothing came in between."""
+"""What people do: to runs, to queues and workflows, and to the world outside, all of it as the client does it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
-from dagnats.errors import ConflictError, DagnatsError, NotFoundError
-from dagnats.model.event import (
-    ApprovalGranted,
-    ApprovalRejected,
-    Failure,
-    Note,
-    SignalReceived,
-    StepFailed,
-    StepSkipped,
-    WaitMatched,
-    WorkflowPaused,
-    WorkflowReopened,
-    WorkflowResumed,
-    WorkflowStarted,
-    encode_event,
-)
-from dagnats.model.json import encode
-from dagnats.model.run import IN_FLIGHT
-from dagnats.runtime.core.advance import fold
-from dagnats.runtime.core.graph import graph_of
+from dagnats.errors import ConflictError, NotFoundError
 from dagnats.runtime.core.reopen import OPENABLE
-from dagnats.runtime.recall import recall
+from tests.simulation.workload import CAME, KEYS, STOPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from random import Random
 
     from dagnats.client.client import AsyncClient
-    from dagnats.model.event import AnyEvent
-    from dagnats.model.run import Run
-    from dagnats.runtime.core.graph import Graph
-    from dagnats.runtime.recall import Recalled
+    from dagnats.client.run import RunHandle
+    from dagnats.client.view import RunView, StepView
 
-BY = Note(by="somebody")
-ORDERS = ("pause", "resume", "skip", "reopen", "signal", "approve", "reject", "match", "fail", "cancel")
+ORDERS = (
+    "pause", "resume", "skip", "skip", "replay", "replay", "signal", "signal", "approve", "approve", "reject", "answer",
+    "fail", "cancel", "cancel", "rerun", "fork",
+)  # fmt: skip
+LIMITS = ("hold workflow", "free workflow", "limit workflow", "hold queue", "free queue", "limit queue", "pace queue")
+QUEUES = ("do", "few", "paced", "list")
 
 
 class Acknowledged(NamedTuple):
-    """Something the log has taken, and must still have at the end."""
+    """Something the log has taken, and must still have at the end: it holds these bytes."""
 
     run_id: str
-    data: bytes
+    said: bytes
 
 
 class Hand:
     """An operator at a client.
 
+    Args:
+        workflows: The names of those there are.
+
     Attributes:
         acknowledged: What was.
+        begun: The runs that were started here: they repeat others.
     """
 
-    def __init__(self, client: AsyncClient, random: Random) -> None:
+    def __init__(self, client: AsyncClient, random: Random, workflows: Sequence[str]) -> None:
         self.acknowledged: list[Acknowledged] = []
+        self.begun: list[str] = []
         self._client = client
-        self._ports = client.connection.ports
         self._random = random
-        self._graphs: dict[str, Graph] = {}
+        self._workflows = workflows
+        self._number = 0
 
     async def order(self, kind: str, run_id: str) -> bool:
         """Do something to a run, if it can be done now. Raises UnavailableError: it may be done, or not."""
-        if kind == "cancel":
-            try:
-                await self._client.handle(run_id).cancel()
-            except (ConflictError, NotFoundError):
-                return False
-            return True
-        made = self._makers()[kind]
-        while True:
-            recalled = await recall(self._ports, run_id)
-            run = await self._folded(recalled)
-            event = made(run) if run is not None else None
-            if event is None or isinstance(event, bool):
-                return False
-            data = encode_event(event)
-            try:
-                await self._ports.log.append_after(run_id, data, id=self._id(run_id), last=recalled.last)
-            except ConflictError:
-                later = await self._ports.log.read(run_id, after=recalled.last)
-                if not any(entry.data == data for entry in later):
-                    continue
-            self.acknowledged.append(Acknowledged(run_id, data))
-            if isinstance(event, WaitMatched):
-                await self._match_again(event)
-            return True
-
-    async def _match_again(self, event: WaitMatched) -> None:
-        """Another event that fits comes right behind: whoever compares them may say both."""
-        later = msgspec.structs.replace(event, payload=msgspec.Raw(b'{"n":-1}'))
-        await self._ports.log.append(event.run_id, encode_event(later), id=self._id(event.run_id), within_s=5.0)
-
-    def _id(self, run_id: str) -> str:
-        return f"{run_id}.by-hand.{self._random.getrandbits(64):x}"
-
-    async def _folded(self, recalled: Recalled) -> Run | None:
-        run, later = recalled.run, recalled.later
-        first = later[0].event if later else None
-        if run is not None:
-            name, identity = run.workflow_id, run.def_hash
-        elif isinstance(first, WorkflowStarted):
-            name, identity = first.payload.workflow, first.payload.def_hash
-        else:  # none yet, or its start was lost
-            return None
-        if identity not in self._graphs:
-            self._graphs[identity] = graph_of(name, identity, await self._ports.definitions.version(name, identity))
+        handle = self._client.handle(run_id)
         try:
-            return fold(self._graphs[identity], later, run)
-        except Exception as error:
-            raise DagnatsError(f"a client cannot fold run: {error!r}") from error
+            view = await handle.view()
+            self._number += 1
+            said = f"order {self._number}"
+            done = await self._do(kind, handle, view, said)
+        except (ConflictError, NotFoundError):  # too late, or somebody else was first
+            return False
+        if done and kind not in ("rerun", "fork"):
+            self.acknowledged.append(Acknowledged(run_id, said.encode()))
+        return done
 
-    # -- one order each: the event, or None where it has no place ----------------------------------------------
+    async def _do(self, kind: str, handle: RunHandle, view: RunView, said: str) -> bool:
+        match kind:
+            case "pause":
+                await handle.pause(said)
+            case "resume":
+                await handle.resume(said)
+            case "cancel":
+                await handle.cancel(said)
+            case "signal":
+                await handle.signal("go", said)
+            case "replay" if view.status in OPENABLE:
+                await handle.replay(said)
+            case "rerun" | "fork":
+                return await self._repeat(kind, handle, view)
+            case _:
+                return await self._to_step(kind, handle, view, said)
+        return True
 
-    def _makers(self) -> dict[str, Callable[[Run], AnyEvent | bool | None]]:
-        return {
-            "pause": lambda run: self._live(run) and not run.paused and WorkflowPaused(run_id=run.run_id, payload=BY),
-            "resume": lambda run: run.paused and WorkflowResumed(run_id=run.run_id, payload=BY),
-            "reopen": lambda run: run.status in OPENABLE and WorkflowReopened(run_id=run.run_id, payload=BY),
-            "signal": self._signal,
-            "skip": self._skip,
-            "fail": self._fail,
-            "approve": lambda run: self._answer(run, ApprovalGranted),
-            "reject": lambda run: self._answer(run, ApprovalRejected),
-            "match": self._match,
-            "release": self._release,
-        }
+    async def _repeat(self, kind: str, handle: RunHandle, view: RunView) -> bool:
+        if not view.ended:
+            return False
+        if kind == "rerun":
+            repeated = await handle.retry("rerun")
+        else:
+            own = [step.id for step in view.steps if not step.auxiliary and "." not in step.id]
+            repeated = await handle.fork(self._random.choice(own))
+        self.begun.append(repeated.run_id)
+        return True
 
-    def _release(self, run: Run) -> AnyEvent | None:
+    async def _to_step(self, kind: str, handle: RunHandle, view: RunView, said: str) -> bool:
+        step = self._step(kind, view)
+        if step is None:
+            return False
+        match kind:
+            case "skip":
+                await handle.skip(step.id, said)
+            case "fail":
+                await handle.fail_step(step.id, said)
+            case "approve":
+                await handle.approve(step.id, by=said)
+            case "reject":
+                await handle.reject(step.id, by=said)
+            case "answer":
+                await handle.complete_wait(step.id, {"said": said})
+            case _:
+                return False
+        return True
+
+    def _step(self, kind: str, view: RunView) -> StepView | None:
+        """A step that this can be done to, as far as one can see."""
+        steps = [step for step in view.steps if not step.auxiliary]
+        match kind:
+            case "skip":
+                found = [step for step in steps if "." not in step.id and (step.in_flight or step.status == "pending")]
+            case "fail":
+                found = [step for step in steps if step.in_flight and not step.retry_at_ns]
+            case _:
+                wanted = "wait_for_event" if kind == "answer" else "approval"
+                found = [step for step in steps if step.type == wanted and step.in_flight]
+        return self._random.choice(found) if found else None
+
+    async def release(self, run_id: str) -> bool:
         """Let go what waits for a person."""
-        if run.paused:
-            return WorkflowResumed(run_id=run.run_id, payload=BY)
-        return self._answer(run, ApprovalGranted)
+        return await self.order("resume", run_id) or await self.order("approve", run_id)
 
-    @staticmethod
-    def _live(run: Run) -> bool:
-        return not run.ended and not run.ending
+    # -- what crosses runs -------------------------------------------------------------------------------------
 
-    def _signal(self, run: Run) -> AnyEvent | None:
-        number = self._random.randrange(1_000)
-        return SignalReceived(run_id=run.run_id, name="go", payload=encode(number)) if self._live(run) else None
+    async def limit(self, kind: str) -> bool:
+        """Hold or limit a workflow or a queue, or let it go."""
+        client, random = self._client, self._random
+        workflow, queue = random.choice(self._workflows), random.choice(QUEUES)
+        calls: dict[str, Any] = {
+            "hold workflow": lambda: client.pause_workflow(workflow),
+            "free workflow": lambda: client.resume_workflow(workflow),
+            "limit workflow": lambda: client.limit_workflow(workflow, random.choice([0, 1, 3])),
+            "hold queue": lambda: client.pause_queue(queue),
+            "free queue": lambda: client.resume_queue(queue),
+            "limit queue": lambda: client.limit_queue(queue, concurrency=random.choice([0, 1, 3])),
+            "pace queue": lambda: client.limit_queue(queue, rate=random.choice([0, 5, 20])),
+        }
+        try:
+            await calls[kind]()
+        except (ConflictError, NotFoundError):
+            return False
+        return True
 
-    def _skip(self, run: Run) -> AnyEvent | None:
-        found = [name for name, state in run.steps.items() if state.status in ("pending", *IN_FLIGHT)]
-        found = [name for name in found if "." not in name and not name.startswith("x")]
-        if not found or not self._live(run) or run.saga is not None:
-            return None
-        return StepSkipped(run_id=run.run_id, step_id=self._random.choice(found), payload=BY)
+    async def free(self) -> None:
+        """Hold nothing any more."""
+        for workflow in self._workflows:
+            if (await self._client.workflow_limits(workflow)).paused:
+                await self._client.resume_workflow(workflow)
+            await self._client.limit_workflow(workflow, 0)
+        for view in await self._client.queues():
+            if view.limits.paused:
+                await self._client.resume_queue(view.name)
+            if not view.limits.is_idle:
+                await self._client.limit_queue(view.name, concurrency=0, rate=0)
 
-    def _fail(self, run: Run) -> AnyEvent | None:
-        found = [name for name, state in run.steps.items() if state.status in IN_FLIGHT and not state.retry_at_ns]
-        if not found or not self._live(run):
-            return None
-        step_id = self._random.choice(found)
-        failure = Failure(error="enough", failure_type="non_retriable", detail="by_hand")
-        return StepFailed(
-            run_id=run.run_id, step_id=step_id, attempt_number=run.steps[step_id].attempt, payload=encode(failure)
-        )
-
-    def _waiting(self, run: Run, report: str) -> tuple[str, int] | None:
-        """A step of the engine's own that waits, and its attempt."""
-        graph = self._graphs[run.def_hash]
-        for name, state in run.steps.items():
-            node = graph.node(name, run)
-            if node is not None and node.type == report and state.status == "running" and state.due_ns:
-                return name, state.attempt
-        return None
-
-    def _answer(self, run: Run, kind: type[ApprovalGranted | ApprovalRejected]) -> AnyEvent | None:
-        found = self._waiting(run, "approval") if self._live(run) else None
-        if found is None:
-            return None
-        return kind(run_id=run.run_id, step_id=found[0], attempt_number=found[1], by="somebody")
-
-    def _match(self, run: Run) -> AnyEvent | None:
-        found = self._waiting(run, "wait_for_event") if self._live(run) else None
-        if found is None:
-            return None
-        payload = msgspec.Raw(encode({"n": self._random.randrange(1_000)}))
-        return WaitMatched(run_id=run.run_id, step_id=found[0], attempt_number=found[1], payload=payload)
+    async def happen(self) -> None:
+        """Something happens outside that runs wait for, or are cancelled by."""
+        kind = CAME if self._random.random() < 0.9 else STOPPED
+        self._number += 1
+        body = {"k": self._random.choice(KEYS), "n": self._number}
+        await self._client.publish_event(kind, body, id=f"event {self._number}")

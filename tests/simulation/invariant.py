@@ -9,30 +9,27 @@ import msgspec
 
 from dagnats.model.event import (
     CompensateStepCompleted,
-    Record,
     StepCompleted,
     StepSkipped,
-    TerminalEvent,
     TimerFired,
     WaitMatched,
     WaitTimeout,
-    WorkflowReopened,
     WorkflowStarted,
-    decode_event,
 )
-from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
-from dagnats.runtime.core.advance import advance
-from dagnats.runtime.core.graph import Graph
+from dagnats.model.run import IN_FLIGHT, decode_run, encode_run
+from tests.simulation.chronicle import DONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dagnats.model.definition import WorkflowDef
+    from dagnats.runtime.core.gate.book import Page
+    from dagnats.runtime.core.graph import Graph
     from dagnats.runtime.memory.server import MemoryServer
+    from tests.simulation.chronicle import Chronicle, Story
+    from tests.simulation.gating import Watchman
     from tests.simulation.hand import Acknowledged
-    from tests.simulation.workload import Effect
-
-_DONE = frozenset({"completed", "skipped", "recovered"})
+    from tests.simulation.workshop import Effect
 
 
 class Outcome(NamedTuple):
@@ -44,11 +41,14 @@ class Outcome(NamedTuple):
         calm: Whether no fault happened at all.
         tail_was_lost: Whether the disk lost what was acknowledged.
         clock_was_set: Whether the server's clock was.
+        was_scribbled: Whether somebody put into histories what is no event.
+        gates: What the engine has stored of the gates; None when it is not whole.
         began_anew: Whether an engine folded everything again, and dropped all snapshots.
     """
 
     server: MemoryServer
-    definitions: list[WorkflowDef]
+    chronicle: Chronicle
+    watchman: Watchman
     started: dict[str, WorkflowDef]
     acknowledged: list[Acknowledged]
     effects: list[Effect]
@@ -56,43 +56,14 @@ class Outcome(NamedTuple):
     calm: bool
     tail_was_lost: bool
     clock_was_set: bool
+    was_scribbled: bool
+    gates: Page | None
     began_anew: bool
 
 
-class Story(NamedTuple):
-    """A run, folded again.
-
-    Attributes:
-        records: Its history.
-        run: After all of it.
-        done_at: When which step was done: the event that did it.
-        snapshots: The run after each event, as bytes, by sequence: only of those that a snapshot was made at.
-        wrong: What was seen on the way.
-    """
-
-    graph: Graph
-    records: list[Record]
-    run: Run | None
-    done_at: dict[str, int]
-    saved: bytes
-    wrong: list[str]
-
-
-def live_runs(outcome: Outcome, graphs: dict[str, Graph]) -> set[str]:
-    """Runs that have not ended."""
-    found: set[str] = set()
-    for run_id in _run_ids(outcome):
-        run: Run | None = None
-        for record in _records(outcome, run_id):
-            run = _advanced(graphs, run, record)
-        if run is not None and not run.ended:
-            found.add(run_id)
-    return found
-
-
-def faults_of(outcome: Outcome, graphs: dict[str, Graph]) -> list[str]:
+def faults_of(outcome: Outcome) -> list[str]:
     """Everything that is wrong."""
-    stories = {run_id: _story(outcome, graphs, run_id) for run_id in _run_ids(outcome)}
+    stories = outcome.chronicle.stories
     wrong = list(outcome.broken)
     wrong += _letters(outcome)
     wrong += _acknowledged(outcome)
@@ -102,56 +73,8 @@ def faults_of(outcome: Outcome, graphs: dict[str, Graph]) -> list[str]:
         wrong += [f"{run_id}: {what}" for what in story.wrong]
     wrong += _effects(outcome, stories)
     wrong += _left_over(outcome)
+    wrong += _gates(outcome)
     return wrong
-
-
-def _run_ids(outcome: Outcome) -> list[str]:
-    return [subject.partition(".")[2] for subject in outcome.server.history.subjects()]
-
-
-def _records(outcome: Outcome, run_id: str) -> list[Record]:
-    messages = outcome.server.history.of(f"history.{run_id}")
-    return [Record(each.seq, each.time_ns, decode_event(each.data)) for each in messages]
-
-
-def _advanced(graphs: dict[str, Graph], run: Run | None, record: Record) -> Run | None:
-    start = record.event
-    if run is not None:
-        return advance(graphs[run.def_hash], run, record).run
-    return advance(graphs[start.payload.def_hash], None, record).run if isinstance(start, WorkflowStarted) else None
-
-
-def _story(outcome: Outcome, graphs: dict[str, Graph], run_id: str) -> Story:
-    records, wrong = _records(outcome, run_id), list[str]()
-    stored = outcome.server.runs.last(f"run.{run_id}")
-    saved_at = decode_run(stored.data).seq if stored is not None else 0
-    run: Run | None = None
-    saved = b""
-    ended_at = 0
-    done_at: dict[str, int] = {}
-    for record in records:
-        try:
-            run = _advanced(graphs, run, record)
-        except Exception as error:  # noqa: BLE001  # a mistake of ours, to be told
-            wrong.append(f"event {record.seq} cannot be folded: {type(error).__name__}: {error}")
-            break
-        if run is None:
-            continue
-        for step_id, state in run.steps.items():
-            if step_id not in done_at and state.status in _DONE:
-                done_at[step_id] = record.seq
-        wrong += _limits(graphs[run.def_hash], run)
-        event = record.event
-        if isinstance(event, TerminalEvent) and run.ended:  # else it did not end it: a cancelled run is undone first
-            if ended_at and not outcome.tail_was_lost:
-                wrong.append(f"event {record.seq} ends it again, it had ended at {ended_at}")
-            ended_at = record.seq
-        elif isinstance(event, WorkflowReopened) and not run.ended:
-            ended_at = 0
-        if record.seq == saved_at:
-            saved = encode_run(run)
-    graph = graphs[run.def_hash] if run is not None else next(iter(graphs.values()))
-    return Story(graph, records, run, done_at, saved, wrong)
 
 
 # -- 1: nothing acknowledged is missing ------------------------------------------------------------------------
@@ -164,14 +87,16 @@ def _acknowledged(outcome: Outcome) -> Iterator[str]:
     for run_id in outcome.started:
         if not history.of(f"history.{run_id}"):
             yield f"{run_id}: its start was acknowledged and is not in the log"
-    for run_id, data in outcome.acknowledged:
-        if not any(message.data == data for message in history.of(f"history.{run_id}")):
-            yield f"{run_id}: {data.decode()} was acknowledged and is not in the log"
+    for run_id, said in outcome.acknowledged:
+        if not any(said in message.data for message in history.of(f"history.{run_id}")):
+            yield f"{run_id}: {said.decode()} was acknowledged and is not in the log"
 
 
 def _letters(outcome: Outcome) -> Iterator[str]:
     for message in outcome.server.letters.fitting("dead.>"):
         name = message.subject.split(".")[1]
+        if name == "unreadable" and outcome.was_scribbled:
+            continue
         if name in ("parked", "unreadable") or message.subject.endswith(".unmarshal-failed"):
             yield f"dead letter {message.subject}: {dict(message.headers)}"
 
@@ -187,14 +112,14 @@ def _life(outcome: Outcome, story: Story) -> Iterator[str]:
     if run is None:
         return
     if not run.ended:
-        flying = {name: state.status for name, state in run.steps.items() if state.status not in _DONE}
+        flying = {name: state.status for name, state in run.steps.items() if state.status not in DONE}
         paused = "paused" if run.paused else ""
         yield f"it has not ended: {run.status} {run.ending} {paused} {flying}, wakes at {run.wake_ns}"
     elif any(state.status in IN_FLIGHT for state in run.steps.values()):
         yield f"it has ended ({run.status}) with steps in flight"
 
 
-# -- 3, 4, 5: order, fences, limits ----------------------------------------------------------------------------
+# -- 3, 4: order, fences ----------------------------------------------------------------------------
 
 
 def _results(outcome: Outcome, story: Story) -> Iterator[str]:
@@ -225,20 +150,6 @@ def _results(outcome: Outcome, story: Story) -> Iterator[str]:
             yield f"step {step_id} has the output {bytes(state.output)!r}; attempt {state.attempt} gave {said!r}"
 
 
-def _limits(graph: Graph, run: Run) -> Iterator[str]:
-    flying = [name for name, state in run.steps.items() if state.status in IN_FLIGHT and not state.part_of]
-    working = [name for name in flying if not run.steps[name].serves]
-    if graph.max_steps and len(working) > graph.max_steps:
-        yield f"at event {run.seq} steps {working} are in flight; max_steps is {graph.max_steps}"
-    for name in flying:
-        node = graph.node(name, run)
-        most = getattr(node.config, "max_parallel", 0) if node is not None and node.type == "map" else 0
-        if most:
-            items = [one for one, state in run.steps.items() if state.part_of == name and state.status in IN_FLIGHT]
-            if len(items) > most:
-                yield f"at event {run.seq} items {items} are in flight; max_parallel is {most}"
-
-
 def _skips(outcome: Outcome, story: Story) -> Iterator[str]:
     """A step is skipped by its condition, by hand, or because what it depends on was recovered; never by a skip."""
     run, graph = story.run, story.graph
@@ -247,7 +158,7 @@ def _skips(outcome: Outcome, story: Story) -> Iterator[str]:
     by_hand = {
         record.event.step_id
         for record in story.records
-        if isinstance(record.event, StepSkipped) and record.event.payload.by
+        if isinstance(record.event, StepSkipped) and record.event.payload.reason
     }
     for step_id, state in run.steps.items():
         if state.status != "skipped" or step_id in by_hand or step_id not in graph.nodes:
@@ -273,11 +184,9 @@ def _above(graph: Graph, step_id: str) -> set[str]:
 
 def _undone(outcome: Outcome, story: Story) -> Iterator[str]:
     """What depended on a step is undone before it."""
-    order = [
-        record.event.payload.original_step
-        for record in story.records
-        if isinstance(record.event, CompensateStepCompleted)
-    ]
+    told = [record.event for record in story.records if isinstance(record.event, CompensateStepCompleted)]
+    told.sort(key=lambda event: story.done_at.get(event.step_id, 0))  # what is told may be told late
+    order = [event.payload.original_step for event in told]
     for at, step_id in enumerate(order):
         late = [other for other in order[at + 1 :] if other != step_id and step_id in _above(story.graph, other)]
         if late:
@@ -301,9 +210,33 @@ def _early(outcome: Outcome, story: Story) -> Iterator[str]:
 
 def _left_over(outcome: Outcome) -> Iterator[str]:
     server = outcome.server
-    for stream, what in ((server.tasks, "task"), (server.timers, "timer")):
+    for stream, what in ((server.tasks, "task"), (server.timers, "timer"), (server.waiters, "waiter")):
         for subject in stream.subjects():
             yield f"{what} {subject} is left"
+
+
+def _gates(outcome: Outcome) -> Iterator[str]:
+    """No limit was exceeded, nobody has or waits for anything, and the engine has stored what the log says."""
+    page, stored = outcome.chronicle.gates.page(), outcome.gates
+    for name in (*page.tasks, *page.runs):
+        yield f"{name} still has a place at a gate"
+    if stored is None:
+        yield "what the engine has stored of the gates is not whole"
+    elif not (outcome.tail_was_lost or outcome.began_anew):
+        for kind in ("tasks", "runs", "buckets", "task_limits", "workflow_limits"):
+            mine, theirs = (_entries(getattr(each, kind)) for each in (page, stored))
+            if mine != theirs:
+                yield f"the gates' {kind} are {theirs}; the log says {mine}"
+    elif any(_entries(stored.tasks)) or any(_entries(stored.runs)):
+        yield f"the gates have kept {_entries(stored.tasks)} and {_entries(stored.runs)}"
+    if not outcome.tail_was_lost:
+        yield from outcome.watchman.wrong
+        if not outcome.clock_was_set:
+            yield from outcome.watchman.paces()
+
+
+def _entries(page: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry for name, entry in page.items() if entry is not None}
 
 
 def _snapshot(outcome: Outcome, story: Story) -> Iterator[str]:
@@ -318,11 +251,11 @@ def _snapshot(outcome: Outcome, story: Story) -> Iterator[str]:
     snapshot = decode_run(stored.data)
     if run.ended and snapshot.seq != run.seq:
         yield f"its snapshot is of event {snapshot.seq}, it ended at {run.seq}"
-    elif stored.data != story.saved:
-        yield f"its snapshot of event {snapshot.seq} differs from its history:\n  {stored.data!r}\n  {story.saved!r}"
+    elif run.ended and stored.data != encode_run(run):
+        yield f"its snapshot differs from its history:\n  {stored.data!r}\n  {encode_run(run)!r}"
 
 
-def _effects(outcome: Outcome, stories: dict[str, Story]) -> Iterator[str]:
+def _effects(outcome: Outcome, stories: Mapping[str, Story]) -> Iterator[str]:
     done = Counter((each.run_id, each.step_id, each.attempt) for each in outcome.effects if each.done)
     for run_id, story in stories.items():
         for record in story.records:
@@ -337,7 +270,7 @@ def _effects(outcome: Outcome, stories: dict[str, Story]) -> Iterator[str]:
         yield from _order(outcome, stories)
 
 
-def _order(outcome: Outcome, stories: dict[str, Story]) -> Iterator[str]:
+def _order(outcome: Outcome, stories: Mapping[str, Story]) -> Iterator[str]:
     """A handler begins after all that its step depends on is done."""
     for effect in outcome.effects:
         story = stories.get(effect.run_id)

@@ -31,6 +31,17 @@ Boundary = tuple[str, str]
 """A call, and `unsent` (before it), `sent` (the answer never comes) or `answered` (nothing is made of it)."""
 
 
+Point = tuple[str, Boundary]
+"""A boundary, and the kind of process that comes to it."""
+
+FAULTS = (
+    "answer late", "answer lost", "answer slow", "asked to stop", "clock set", "connection lost", "delivered again",
+    "delivery lost", "frozen", "killed", "killed at a call", "request doubled", "request late", "request lost",
+    "scribbled", "server away", "server stopped", "server's clock set", "tail lost",
+)  # fmt: skip
+"""All that can go wrong."""
+
+
 def name_of(call: Call[Any]) -> str:
     """A call as crash points name it: the two cells apart."""
     return call.subject if call.kind == "cell.write" else call.kind
@@ -82,7 +93,7 @@ class Network:
         self.weather = CALM
         self.down = False
         self.leader = ""
-        self.dying: dict[tuple[str, Boundary], int] = {}
+        self.dying: dict[Point, int] = {}
         self.killed: Callable[[str, Boundary], None] = lambda _, __: None
 
     def happens(self, probability: float) -> bool:

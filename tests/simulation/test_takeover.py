@@ -112,3 +112,19 @@ def test_a_wake_up_is_not_early_when_the_snapshot_is_ahead_of_the_event_that_is_
         assert fired[0].time_ns >= event.due_ns
 
     simulated(work)
+
+
+def test_a_wake_up_that_was_lost_with_the_logs_tail_is_not_gone() -> None:
+    async def work(world: World) -> None:
+        await begun(world, SLEEPS)
+        world.start()
+        while "timer.fired" not in kinds(world):  # noqa: ASYNC110  # nobody else says so
+            await asyncio.sleep(0.01)
+        world.machines["engine0"].kill()  # its position is written a little later
+        world.server.restart(lost_events=len(kinds(world)) - kinds(world).index("timer.fired"))
+        assert "timer.fired" not in kinds(world)
+        world.start()
+        await asyncio.sleep(60)
+        assert kinds(world)[-1] == "workflow.completed"
+
+    simulated(work)

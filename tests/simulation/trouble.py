@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.simulation.network import STORED, Boundary, Weather
+from tests.simulation.network import STORED, Boundary, Point, Weather
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 MINUTE_NS = 60_000_000_000
 
 ENGINE_CALLS = (
-    "log.append", "tasks.put", "timers.set", "letters.put", "snapshots.save", "engine.position", "engine.lease",
-    "tasks.drop", "timers.drop", "wakeups.acknowledge", "tasks.cancel",
+    "log.append", "log.append_after", "tasks.put", "timers.set", "letters.put", "snapshots.save", "engine.position",
+    "engine.lease", "engine.correlated", "waiters.put", "waiters.drop", "signals.put", "blobs.put", "tasks.drop",
+    "timers.drop", "wakeups.acknowledge", "tasks.cancel", "tasks.shut",
 )  # fmt: skip
-WORKER_CALLS = ("log.append", "tasks.acknowledge")
+WORKER_CALLS = ("log.append", "tasks.acknowledge", "blobs.put")
 UNANSWERED = frozenset({"wakeups.acknowledge", "tasks.acknowledge", "tasks.cancel"})
 """Said without waiting for an answer: there is no moment after it."""
 
@@ -34,11 +35,38 @@ def boundaries(calls: tuple[str, ...]) -> list[Boundary]:
     ]
 
 
-ENGINE_BOUNDARIES = boundaries(ENGINE_CALLS)
-WORKER_BOUNDARIES = boundaries(WORKER_CALLS)
-RARE = frozenset({"letters.put", "timers.drop", "tasks.drop", "tasks.cancel", "wakeups.acknowledge"})
-LIKELIER = {"timers.drop": 5, "tasks.drop": 3, "letters.put": 2, "snapshots.save": 2, "wakeups.acknowledge": 2}
+ALL_BOUNDARIES: list[Point] = [
+    *(("engine", boundary) for boundary in boundaries(ENGINE_CALLS)),
+    *(("worker", boundary) for boundary in boundaries(WORKER_CALLS)),
+]
+RARE = frozenset(
+    {
+        "letters.put",
+        "timers.drop",
+        "tasks.drop",
+        "tasks.cancel",
+        "wakeups.acknowledge",
+        "log.append_after",
+        "waiters.put",
+        "waiters.drop",
+        "signals.put",
+        "blobs.put",
+        "tasks.shut",
+        "engine.correlated",
+    }
+)
+LIKELIER = {
+    "timers.drop": 5,
+    "tasks.drop": 3,
+    "letters.put": 2,
+    "snapshots.save": 2,
+    "wakeups.acknowledge": 2,
+    "signals.put": 3,
+    "blobs.put": 2,
+    "tasks.shut": 3,
+}
 """Calls that are made so seldom, or so late, that a process rarely comes to die at them."""
+_WEIGHTS = [LIKELIER.get(call, 1) for _, (call, _) in ALL_BOUNDARIES]
 
 assert {"log.append", "tasks.put"} <= STORED
 
@@ -60,40 +88,64 @@ def weather(random: Random) -> Weather:
     )
 
 
+class Plan:
+    """What an execution has in store.
+
+    Attributes:
+        rest_s: How long nothing happens, on average.
+        dooms: How many calls a process is to die at, one after the other.
+        first: The first of them.
+        incidents: Whether anything happens at all.
+        loses_tails: Whether the disk loses what it had not written.
+        sets_clock: Whether the server's clock is set.
+        scribbles: Whether somebody writes what is no event into histories.
+    """
+
+    def __init__(self, random: Random, seed: int) -> None:
+        self.rest_s = random.choice([1.5, 4.0, 10.0])
+        self.incidents = True
+        self.first = ALL_BOUNDARIES[seed % len(ALL_BOUNDARIES)]
+        self.loses_tails = random.random() < 0.15
+        self.sets_clock = random.random() < 0.15
+        self.scribbles = random.random() < 0.08
+
+
 class Trouble:
     """Things happen at random moments, until `end`.
-
-    Args:
-        rest_s: How long nothing happens, on average.
 
     Attributes:
         tail_was_lost: Whether acknowledged messages are gone, as the disk's policy allowed.
         clock_was_set: Whether the server's clock was.
+        was_scribbled: Whether histories have what is no event.
     """
 
-    def __init__(self, world: World, random: Random, *, rest_s: float, loses_tails: bool, sets_clock: bool) -> None:
+    def __init__(self, world: World, random: Random, plan: Plan) -> None:
+        self.plan = plan
         self._world = world
         self._random = random
-        self._rest_s = rest_s
-        self.tail_was_lost = self.clock_was_set = False
+        self.tail_was_lost = self.clock_was_set = self.was_scribbled = False
         twice = [self._freeze, self._stop]
         once = [self._restart, self._cut_off, self._redeliver, self._set_process_clock]
         self._incidents: list[Callable[[], None]] = [*[self._kill, self._doom] * 3, *twice * 2, *once]
-        self._loses_tails = loses_tails
-        if sets_clock:
+        if plan.sets_clock:
             self._incidents += [self._set_server_clock] * 2
+        if plan.scribbles:
+            self._incidents += [self._scribble] * 2
 
     async def happen(self, end: float) -> None:
         """Let it."""
-        random, loop = self._random, self._world.loop
+        random, loop, plan = self._random, self._world.loop, self.plan
+        if not plan.incidents:
+            return
+        self._doom_at(*plan.first, before=0)
         for _ in range(3):
             self._doom()
-        if self._loses_tails:
+        if plan.loses_tails:
             self._world.later(8 * random.random(), self._restart)
         if self._world.settings.engines > 1 and random.random() < 0.5:
             self._world.later(1 + 4 * random.random(), self._freeze_leader)
         while True:
-            await asyncio.sleep(random.expovariate(1 / self._rest_s))
+            await asyncio.sleep(random.expovariate(1 / plan.rest_s))
             if loop.time() >= end:
                 return
             random.choice(self._incidents)()
@@ -113,10 +165,19 @@ class Trouble:
 
     def _doom(self) -> None:
         """Have the next engine, or worker, die that makes some call."""
-        kind, points = ("engine", ENGINE_BOUNDARIES) if self._random.random() < 0.85 else ("worker", WORKER_BOUNDARIES)
-        (boundary,) = self._random.choices(points, [LIKELIER.get(call, 1) for call, _ in points])
-        before = 0 if boundary[0] in RARE else self._random.choice([0, 1, 4, 10])
+        ((kind, boundary),) = self._random.choices(ALL_BOUNDARIES, _WEIGHTS)
+        self._doom_at(kind, boundary, before=0 if boundary[0] in RARE else self._random.choice([0, 1, 4, 10]))
+
+    def _doom_at(self, kind: str, boundary: Boundary, *, before: int) -> None:
         self._world.network.dying[kind, boundary] = before
+
+    def _scribble(self) -> None:
+        """Somebody puts into a history what is no event."""
+        subject = self._random.choice(self._world.server.history.subjects("history.*") or ["history.nobody"])
+        if not subject.startswith("history._"):
+            self.was_scribbled = True
+            self._note("scribbled", about=subject)
+            self._world.server.history.put(subject, b'{"type":"nonsense"}')
 
     def _freeze(self, name: str = "", seconds: float = 0.0) -> None:
         name = name or self._any(self._random.choice(["engine", "worker"]))
@@ -152,7 +213,7 @@ class Trouble:
             return
         self._world.network.down = False
         lost = [0, 0]
-        if self._loses_tails:
+        if self.plan.loses_tails:
             lost = [self._random.choice([1, 3, 8]), self._random.choice([0, 0, 1, 3])]
             self.tail_was_lost = True
             self._note("tail lost", about=f"{lost[0]} events, {lost[1]} tasks")

@@ -1,251 +1,215 @@
-"""Random workflows, and handlers that do random things: both from the seed alone, whatever else happens."""
+"""Random workflows, from the seed alone: between them, every type of step and every key of a definition."""
 
 from __future__ import annotations
 
-import asyncio
-import zlib
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from dagnats.errors import Abort, Retry
-from dagnats.handling.context import TaskContext
-from dagnats.handling.handler import Handler
 from dagnats.model.check import load_definition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from random import Random
 
     from dagnats.model.definition import WorkflowDef
 
-CARRIED = frozenset({"normal", "agent", "map", "planner", "sleep", "wait_for_event", "approval", "respond"})
-"""The types of steps that the shell runs so far, or that an operator can answer for."""
+CARRIED = frozenset(
+    {
+        "normal", "agent", "agent_loop", "map", "planner", "sub_workflow", "sleep", "wait_for_event", "approval",
+        "respond",
+    }
+)  # fmt: skip
+"""All types of steps."""
 
-TASKS = ("do", "list", "plan", "item", "undo", "hang")
-_QUICK = ("do", "do", "do", "agent", "sleep", "wait_for_event", "approval", "map", "planner", "respond")
+GROUP = "apart"
+KEYS = ("a", "b", "c")
+"""Values that limits, priorities, singletons and events tell apart."""
 
+CAME, STOPPED = "it.came", "it.stopped"
+"""Events that steps wait for, and that cancel runs."""
 
-class Effect(NamedTuple):
-    """A handler's effect, outside of everything that can be lost.
+TASKS = ("do", "few", "paced", "keyed", "list", "plan", "item", "loop", "undo", "hang")
 
-    Attributes:
-        run_id, step_id, attempt: Whose.
-        begun_after: The newest event of the log when the handler began.
-        done: Whether it came to its end, with success.
-    """
-
-    run_id: str
-    step_id: str
-    attempt: int
-    begun_after: int
-    done: bool
-
-
-class Temper(NamedTuple):
-    """How handlers behave, in percent; what is left succeeds at once."""
-
-    fails: int
-    aborts: int
-    asks_again: int
-    hangs: int
-    takes: int
+_QUICK = (
+    "do", "do", "do", "do", "agent", "few", "paced", "keyed", "agent_loop", "agent_loop", "sleep", "wait_for_event",
+    "approval", "map", "planner", "respond", "sub_workflow", "sub_workflow",
+)  # fmt: skip
+_GATED = {
+    "few": {"max_task_concurrency": 2},
+    "paced": {"rate_limit": {"limit": 4, "period": "1s"}},
+    "keyed": {"keyed_rate_limit": {"key": "k", "limit": 2, "period": "1s"}},
+}
+"""Task types that are limited, the same wherever they are asked for."""
 
 
-def temper(random: Random) -> Temper:
-    """Mostly good-natured, at times not."""
-    if random.random() < 0.3:
-        return Temper(0, 0, 0, 0, 10)
-    return Temper(random.choice([2, 8, 20]), random.choice([0, 2, 5]), random.choice([0, 4]), 6, 30)
-
-
-# -- definitions ---------------------------------------------------------------------------------------------
-
-
-def workflow(random: Random, name: str, types: frozenset[str] = CARRIED) -> WorkflowDef:
-    """A workflow of up to a dozen steps, in which every part of a definition may occur."""
-    steps: list[dict[str, Any]] = []
-    outputs: dict[str, str] = {}  # by step: the kind of value it gives
-    used: set[str] = set()
-    for at in range(random.randint(3, 7)):
-        kind = random.choice(_QUICK)
-        kind = kind if kind in ("do", *types) else "do"
-        needs = random.sample(sorted(outputs), k=min(len(outputs), random.choice([0, 1, 1, 1, 2])))
-        if kind == "map":
-            steps.append({"id": f"l{at}", "task": "list", "depends_on": needs, **_limits(random)})
-            outputs[f"l{at}"] = "list"
-            needs = [f"l{at}"]
-        made: dict[str, Any] = {"id": f"s{at}", "depends_on": needs, **_typed(random, kind)}
-        if "task" in made:
-            made |= _limits(random)
-            _serve(random, made, used)
-        plain = [need for need in needs if outputs[need] == "plain"]
-        if plain and random.random() < 0.15:
-            made["skip_if"] = {"step_id": plain[0], "field": "n", "op": "<", "value": 40}
-        steps.append(made)
-        outputs[made["id"]] = "plain" if kind in ("do", "agent") else "other"
-    steps += [{"id": one, "task": "undo", **_limits(random)} for one in sorted(used)]
-    random.shuffle(steps)
-    return load_definition({"name": name, "steps": steps, **_whole(random)})
-
-
-def _typed(random: Random, kind: str) -> dict[str, Any]:
-    """What a step of a type must have."""
-    match kind:
-        case "map":
-            config = {"max_parallel": random.choice([0, 1, 2]), "on_item_failure": random.choice(["fail", "collect"])}
-            return {"type": "map", "task": "item", "config": config}
-        case "planner":
-            return {"type": "planner", "task": "plan", "config": {"max_steps": 6}}
-        case "sleep":
-            return {"type": "sleep", "config": {"duration": random.choice(["50ms", "1s", "4s"])}}
-        case "wait_for_event":
-            match = {"left": "n", "op": "ge", "right": {"value": 0}}
-            return {
-                "type": kind,
-                "config": {"event": "it.came", "match": match, "timeout": random.choice(["2s", "9s"])},
-            }
-        case "approval":
-            return {"type": kind, "config": {"timeout": random.choice(["3s", "12s"]), "subject": "asked"}}
-        case "respond":
-            return {"type": kind, "config": {}}
-        case "agent":
-            return {"type": "agent", "task": "do"}
-        case _:
-            return {"task": "do"}
-
-
-def _limits(random: Random) -> dict[str, Any]:
-    """Timeouts and retries of a step that workers run."""
-    made: dict[str, Any] = {}
-    for key, choices in (
-        ("timeout", ["", "400ms", "2s", "3s"]),
-        ("queue_timeout", ["", "", "", "4s"]),
-        ("heartbeat_timeout", ["", "", "", "900ms"]),
-    ):
-        value = random.choice(choices)
-        if value:
-            made[key] = value
-    if random.random() < 0.8:
-        made["retry"] = {
-            "max_attempts": random.randint(0, 3),
-            "strategy": random.choice(["fixed", "linear", "exponential"]),
-            "initial_delay": random.choice(["20ms", "200ms", "1s"]),
-            "max_delay": "2s",
-            "jitter": random.choice([0, 0.5]),
-        }
-    return made
-
-
-def _serve(random: Random, step: dict[str, Any], used: set[str]) -> None:
-    """Steps that run for this one when it, or the run, fails."""
-    for key, likely in (("on_failure", 0.15), ("compensate", 0.3)):
-        if random.random() < likely:
-            step[key] = random.choice(["x0", "x1"])
-            used.add(step[key])
-
-
-def _whole(random: Random) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    timeout = random.choice(["", "", "15s", "60s", "10m", "10m"])
-    if timeout:
-        made["timeout"] = timeout
-    if random.random() < 0.3:
-        made["concurrency"] = {"max_steps": random.randint(1, 3)}
-    if random.random() < 0.3:
-        made["failure_mode"] = "drain"
-    if random.random() < 0.5:
-        made["compensate_on"] = random.choice([["failure"], ["failure", "cancel"], ["failure", "cancel", "timeout"]])
-    return made
-
-
-# -- handlers ------------------------------------------------------------------------------------------------
-
-
-class Workshop:
-    """The handlers, and what they did.
+class Author:
+    """Writes the workflows of one execution.
 
     Args:
-        seed: What they do depends on it, and on run, step and attempt.
-        last: Gives the log's newest event.
-
-    Attributes:
-        effects: In order.
+        types: The types of steps that may occur.
     """
 
-    def __init__(self, seed: int, temper: Temper, definitions: list[WorkflowDef], last: Callable[[], int]) -> None:
-        self.effects: list[Effect] = []
-        self._seed = seed
-        self._temper = temper
-        self._last = last
-        self._limited = {(one.name, step.id) for one in definitions for step in one.steps if step.timeout}
+    def __init__(self, random: Random, types: frozenset[str] = CARRIED) -> None:
+        self._random = random
+        self._types = types
+        self._children: list[str] = []
 
-    def handlers(self) -> list[Handler[..., Any]]:
-        """One for each task type."""
-        return [self._handler(task) for task in TASKS]
+    def definitions(self) -> list[WorkflowDef]:
+        """Some that run on their own, and before them what they run as children."""
+        made = [load_definition(each) for each in self._lesser()] if "sub_workflow" in self._types else []
+        self._children = [each.name for each in made]
+        return made + [self.workflow(f"w{at}") for at in range(3)]
 
-    def _handler(self, task: str) -> Handler[..., Any]:
-        async def work(value: Any, context: TaskContext) -> Any:
-            return await self._work(task, context)
+    def _lesser(self) -> list[dict[str, Any]]:
+        """A child of one step, a child with a child, and now and then one that runs itself until it may not."""
+        leaf = {"name": "c0", "steps": [{"id": "s0", "task": "do", **self._limits()}], **self._admission(0.3)}
+        steps = [{"id": "s0", "type": "sub_workflow", "config": {"workflow": "c0"}}, self._sleep("s1")]
+        found = [leaf, {"name": "c1", "steps": steps, **self._whole()}]
+        if self._random.random() < 0.1:
+            again = {"id": "s0", "type": "sub_workflow", "config": {"workflow": "c2"}}
+            found.append({"name": "c2", "steps": [again]})
+        return found
 
-        return Handler(task, work, {"TaskContext": TaskContext, "Any": Any})
+    @staticmethod
+    def _sleep(step_id: str) -> dict[str, Any]:
+        return {"id": step_id, "type": "sleep", "config": {"duration": "50ms"}}
 
-    async def _work(self, task: str, context: TaskContext) -> Any:
-        if task == "hang":
-            await asyncio.sleep(3_600)
-        begun_after = self._last()
-        where = (context.run_id, context.step_id, context.attempt, begun_after)
-        self.effects.append(Effect(*where, done=False))
-        number = zlib.crc32(f"{self._seed}/{context.run_id}/{context.step_id}/{context.attempt}".encode())
-        await self._behave(number, context)
-        self.effects.append(Effect(*where, done=True))
-        return _result(task, number // 100, context)
+    def workflow(self, name: str) -> WorkflowDef:
+        """A workflow of up to a dozen steps."""
+        random = self._random
+        steps: list[dict[str, Any]] = []
+        outputs: dict[str, str] = {}  # by step: the kind of value it gives
+        used: set[str] = set()
+        for at in range(random.randint(3, 7)):
+            kind = self._kind()
+            needs = random.sample(sorted(outputs), k=min(len(outputs), random.choice([0, 1, 1, 1, 2])))
+            if kind == "map":
+                steps.append({"id": f"l{at}", "task": "list", "depends_on": needs, **self._limits()})
+                outputs[f"l{at}"] = "list"
+                needs = [f"l{at}"]
+            made: dict[str, Any] = {"id": f"s{at}", "depends_on": needs, **self._typed(kind)}
+            if "task" in made:
+                made |= self._limits()
+                self._serve(made, used)
+            plain = [need for need in needs if outputs[need] == "plain"]
+            if plain and random.random() < 0.15:
+                made["skip_if"] = {"step_id": plain[0], "field": "n", "op": "<", "value": 40}
+            steps.append(made)
+            outputs[made["id"]] = "plain" if kind in ("do", "agent", "few", "paced", "keyed") else "other"
+        steps += [{"id": one, "task": "undo", **self._limits()} for one in sorted(used)]
+        random.shuffle(steps)
+        return load_definition({"name": name, "steps": steps, **self._whole(), **self._admission(0.5)})
 
-    async def _behave(self, number: int, context: TaskContext) -> None:
-        """Succeed by returning."""
-        left = number % 100
-        for kind, share in zip(Temper._fields, self._temper, strict=True):
-            left -= share
-            if left < 0:
-                await self._do(kind, number, context)
-                return
+    def _kind(self) -> str:
+        kind = self._random.choice(_QUICK)
+        return kind if kind in ("do", "few", "paced", "keyed", *self._types) else "do"
 
-    async def _do(self, kind: str, number: int, context: TaskContext) -> None:
+    # -- a step ------------------------------------------------------------------------------------------------
+
+    def _typed(self, kind: str) -> dict[str, Any]:
+        """What a step of a type must have."""
+        random = self._random
         match kind:
-            case "fails":
-                raise RuntimeError("as it happens")
-            case "aborts":
-                raise Abort("never")
-            case "asks_again":
-                raise Retry("later", after=timedelta(milliseconds=number % 1_500))
-            case "hangs" if (context.workflow, _base(context.step_id)) in self._limited:
-                await asyncio.sleep(3_600)
+            case "map":
+                most = {"max_parallel": random.choice([0, 1, 2]), "on_item_failure": random.choice(["fail", "collect"])}
+                return {"type": "map", "task": "item", "config": most}
+            case "planner":
+                return {"type": "planner", "task": "plan", "config": {"max_steps": 6}}
+            case "agent_loop":
+                turns = {"max_iterations": random.choice([2, 4]), "loop_delay": random.choice(["0s", "50ms", "1s"])}
+                if random.random() < 0.2:
+                    turns["max_duration"] = "3s"
+                return {"type": kind, "task": "loop", "config": turns}
+            case "agent":
+                return {"type": "agent", "task": "do"}
+            case "few" | "paced" | "keyed":
+                return {"task": kind, **_GATED[kind], "priority": random.choice([0, 0, 5])}
+            case "do":
+                apart = {"worker_group": GROUP} if random.random() < 0.1 else {}
+                return {"task": "do", **apart}
             case _:
-                await asyncio.sleep((number // 100) % 30 / 100)
+                return {"type": kind, "config": self._own(kind)}
 
+    def _own(self, kind: str) -> dict[str, Any]:
+        """What a step has that the engine runs itself."""
+        random = self._random
+        match kind:
+            case "sleep":
+                return {"duration": random.choice(["50ms", "1s", "3s"])}
+            case "wait_for_event":
+                match = {"left": "k", "op": "eq", "right": "input.k"}
+                lookback = random.choice(["0s", "2s"])
+                return {"event": CAME, "match": match, "timeout": random.choice(["2s", "9s"]), "lookback": lookback}
+            case "approval":
+                return {"timeout": random.choice(["3s", "9s"]), "subject": "asked"}
+            case "sub_workflow":
+                return {"workflow": random.choice(self._children), "detach": random.random() < 0.3}
+            case _:
+                return {}
 
-def _base(step_id: str) -> str:
-    """The step of the definition, whose timeout this one has; "" for a planned one, which has none."""
-    base, _, rest = step_id.partition(".")
-    return base if not rest or rest.startswith(("map.", "for.")) else ""
+    def _limits(self) -> dict[str, Any]:
+        """Timeouts and retries of a step that workers run."""
+        random = self._random
+        made: dict[str, Any] = {}
+        for key, choices in (
+            ("timeout", ["", "400ms", "2s", "3s"]),
+            ("queue_timeout", ["", "", "", "4s"]),
+            ("heartbeat_timeout", ["", "", "", "900ms"]),
+        ):
+            value = random.choice(choices)
+            if value:
+                made[key] = value
+        if random.random() < 0.8:
+            made["retry"] = {
+                "max_attempts": random.randint(0, 3),
+                "strategy": random.choice(["fixed", "linear", "exponential"]),
+                "initial_delay": random.choice(["20ms", "200ms", "1s"]),
+                "max_delay": "2s",
+                "jitter": random.choice([0, 0.5]),
+            }
+        return made
 
+    def _serve(self, step: dict[str, Any], used: set[str]) -> None:
+        """Steps that run for this one when it, or the run, fails."""
+        for key, likely in (("on_failure", 0.15), ("compensate", 0.3)):
+            if self._random.random() < likely:
+                step[key] = self._random.choice(["x0", "x1"])
+                used.add(step[key])
 
-def _result(task: str, number: int, context: TaskContext) -> Any:
-    match task:
-        case "list":
-            return [{"n": at} for at in range(number % 7)]
-        case "plan":
-            return {"steps": _plan(number)}
-        case _:
-            return {"n": number % 100, "attempt": context.attempt, "step": context.step_id}
+    # -- a whole workflow --------------------------------------------------------------------------------------
 
+    def _whole(self) -> dict[str, Any]:
+        random = self._random
+        made: dict[str, Any] = {}
+        timeout = random.choice(["", "", "15s", "30s", "60s"])
+        if timeout:
+            made["timeout"] = timeout
+        if random.random() < 0.3:
+            made["failure_mode"] = "drain"
+        if random.random() < 0.6:
+            causes: Sequence[Sequence[str]] = (["failure"], ["failure", "cancel"], ["failure", "cancel", "timeout"])
+            made["compensate_on"] = list(random.choice(causes))
+        if random.random() < 0.3:
+            match = {"left": "k", "op": "eq", "right": "input.k"}
+            made["cancel_on"] = [{"event": STOPPED, "match": match, "timeout": random.choice(["0s", "3s"])}]
+        if random.random() < 0.1:
+            made["default_retry"] = {"max_attempts": 1, "initial_delay": "100ms"}
+        return made
 
-def _plan(number: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": f"p{at}",
-            "task": "do",
-            "depends_on": [f"p{number % at}"] if at else [],
-            "retry": {"max_attempts": 2, "initial_delay": "50ms"},
-        }
-        for at in range(number % 5)
-    ]
+    def _admission(self, likely: float) -> dict[str, Any]:
+        """What holds whole runs back, or some of their steps."""
+        random = self._random
+        made: dict[str, Any] = {"labels": {"of": "a simulation"}} if random.random() < 0.1 else {}
+        concurrency: dict[str, Any] = {}
+        if random.random() < 0.3:
+            concurrency["max_steps"] = random.randint(1, 3)
+        if random.random() < likely:
+            concurrency["max_runs"] = random.randint(1, 3)
+            if random.random() < 0.5:
+                concurrency["key"] = "k"
+        if concurrency:
+            made["concurrency"] = concurrency
+        if random.random() < likely / 2:
+            made["priority"] = {"key": "k", "rules": {"a": 5, "b": -5}}
+        if random.random() < likely / 3:
+            made["singleton"] = {"mode": random.choice(["skip", "cancel"]), "key": "k"}
+        return made

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextvars import Context
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dagnats.client.client import AsyncClient
+from dagnats.runtime.blob import INLINE_BYTES
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.clock import MemoryClock
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
 from dagnats.runtime.worker import Worker
-from tests.simulation.network import Boundary, Network, RoughLink
+from tests.simulation.network import Boundary, Network, Point, RoughLink
+from tests.simulation.workload import GROUP
 
 if TYPE_CHECKING:
     import asyncio
-    from collections import Counter
+    from collections.abc import Iterable
     from random import Random
 
     from dagnats.handling.handler import Handler
+    from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.memory.adapter import Memory
     from dagnats.runtime.memory.loop import VirtualLoop
     from tests.simulation.tracing import Trace
@@ -65,7 +69,10 @@ class Machine:
 
     async def _engine(self, connection: Memory) -> None:
         settings = self._world.settings
-        engine = Engine(connection.ports, connection.feeds, save_after=timedelta(seconds=settings.save_after_s))
+        # All runs stay: what became of them is looked at in the end.
+        engine = Engine(
+            connection.ports, connection.feeds, save_after=timedelta(seconds=settings.save_after_s), keep=None
+        )
         await engine.run()
 
     async def _work(self, connection: Memory) -> None:
@@ -77,6 +84,7 @@ class Machine:
             ack_wait=timedelta(seconds=settings.ack_wait_s),
             grace=timedelta(seconds=0.05),
             cancel_grace=timedelta(seconds=1),
+            group=GROUP if self.name == settings.apart else "",
         )
         await self._worker.run()
 
@@ -108,6 +116,14 @@ class Settings:
         self.concurrency = random.choice([2, 6, 16])
         self.ack_wait_s = random.choice([1.5, 3.0])
         self.window_s = random.choice([30.0, 30.0, 6.0])
+        self.inline_bytes = random.choice([INLINE_BYTES] * 7 + [60])
+        self.apart = ""
+
+    def part(self, definitions: Iterable[WorkflowDef]) -> None:
+        """Have a worker of the group, when there is work for it."""
+        if any(step.worker_group for definition in definitions for step in definition.steps):
+            self.apart = f"worker{self.workers}"
+            self.workers += 1
 
 
 class OneOfEach(Settings):
@@ -119,6 +135,8 @@ class OneOfEach(Settings):
         self.concurrency = 4
         self.ack_wait_s = 2.0
         self.window_s = 30.0
+        self.inline_bytes = INLINE_BYTES
+        self.apart = ""
 
 
 class World:
@@ -138,7 +156,7 @@ class World:
         self.server = MemoryServer(window_s=settings.window_s)
         self.handlers: list[Handler[..., Any]] = []
         self.broken: list[str] = []
-        self.deaths: Counter[Boundary] = network.passed.__class__()
+        self.deaths: Counter[Point] = Counter()
         names = [f"engine{at}" for at in range(settings.engines)] + [f"worker{at}" for at in range(settings.workers)]
         self.machines = {name: Machine(self, name) for name in names}
         network.killed = self._dies
@@ -173,6 +191,6 @@ class World:
 
     def _dies(self, name: str, boundary: Boundary) -> None:
         if name in self.machines:
-            self.deaths[boundary] += 1
+            self.deaths[name.rstrip("0123456789"), boundary] += 1
             self.network.note("killed at a call", name, " ".join(boundary))
             self.kill(name, back_after_s=self.network.random.choice([0.05, 0.5, 4.0]))
