@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -37,7 +38,7 @@ async def test_a_handler_that_fails_twice_succeeds_at_the_third_attempt_spaced_b
 
         h.stub("solo", work)
         assert (await h.run("solo")).output == "attempt 3"
-    waits = [later - earlier for earlier, later in zip(begun, begun[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(begun)]
     for wait, wanted in zip(waits, (timedelta(minutes=10), timedelta(minutes=30)), strict=True):
         assert wanted <= wait < wanted + timedelta(seconds=5)
 

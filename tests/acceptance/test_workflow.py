@@ -216,7 +216,7 @@ async def test_a_failure_step_gets_what_failed_and_why_and_the_run_completes() -
     async with Harness([wf]) as h:
         h.stub("mend.work", raises=Abort('no \x07 disk "here"'))
 
-        async def repair(info: FailureInfo) -> list[Any]:
+        async def repair(info: FailureInfo[Any]) -> list[Any]:
             return [info.failed_step, info.error, info.input]
 
         h.stub("mend.repair", repair)
