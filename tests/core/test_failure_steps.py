@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from history import History, graph, step
 
 from dagnats.runtime.core.action import EnqueueTask, SendDeadLetter
@@ -44,6 +45,14 @@ def test_a_failure_step_is_told_what_failed_and_with_which_input() -> None:
         "input": {"id": 7},
     }
     assert history.status("a") == "failed"
+
+
+@pytest.mark.parametrize("error", ['say "no"', "bell \x07 and \x00", "back\\slash", "line\nline", "\u2028 \U0001f600"])
+def test_a_failure_step_receives_json_whatever_the_error_says(error: str) -> None:
+    history = History(GUARDED)
+    history.start()
+    history.failed("a", error)
+    assert _task_input(history)["error"] == error
 
 
 def test_the_original_input_of_a_failed_join_is_what_it_had_received() -> None:

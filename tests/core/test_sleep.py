@@ -37,6 +37,14 @@ def test_the_runs_input_may_say_until_when(value: Any, due_ns: int) -> None:
     assert sleeping({"at": value}, until_input_path="at").timers == [due_ns]
 
 
+def test_a_sleeps_instant_is_read_from_the_runs_input_not_from_the_steps() -> None:
+    sleep = typed("s", "sleep", "a", config={"until_input_path": "at"})
+    history = History(graph(step("a"), sleep))
+    history.start({"at": 5_000})
+    history.completed("a", {"at": 9_000_000})
+    assert history.timers == [5 * SECOND]
+
+
 @pytest.mark.parametrize("value", ["2001-01-01T00:00:00Z", 0])
 def test_a_time_that_is_past_is_not_slept_for(value: Any) -> None:
     history = sleeping({"at": value}, until_input_path="at")

@@ -28,6 +28,16 @@ def test_a_run_that_is_to_begin_later_begins_at_its_time_and_not_before() -> Non
     assert history.run.deadline_ns == BEGIN + 65 * SECOND
 
 
+def test_a_pending_runs_timeout_counts_from_its_beginning() -> None:
+    history = History(graph(step("a"), timeout="1m", concurrency={"max_runs": 1}))
+    history.start()
+    history.wait(3600)
+    history.admitted()
+    assert (history.run.status, history.enqueued, history.timers) == ("running", ["a"], [3660 * SECOND])
+    history.tick()
+    assert (history.run.status, history.time_ns) == ("failed", BEGIN + 3660 * SECOND)
+
+
 def test_a_scheduled_run_can_be_cancelled() -> None:
     history = History(graph(step("a")))
     history.start(run_at_ns=BEGIN + 3600 * SECOND)

@@ -178,3 +178,26 @@ async def test_a_snapshot_never_overtakes_its_actions(nats_server: EmbeddedServe
         async with engine(system, Fate()):
             for run in (system.client.handle("stuck"), other):
                 assert await run.result(int, timeout="10s") == 2
+
+
+async def test_a_run_is_not_seen_as_failed_before_its_task_is_in_the_dead_letters(nats_server: EmbeddedServer) -> None:
+    alone = Workflow("crash-alone")
+    alone.task("send", send)
+    async with running(nats_server, engine=False) as system:
+        await system.client.register(alone)
+        system.start_worker([alone])
+        fate = Fate()
+        fate.hanging = {"dead_letters.put"}
+        async with engine(system, fate):
+            run = await system.client.start(alone, "lost")
+
+            async def sent() -> bool:
+                return fate.passed["dead_letters.put:sent"] == 1
+
+            await until(sent)
+            await asyncio.sleep(0.3)  # an end that did not wait would be there by then
+            assert [event.type for event in await run.history()] == ["workflow.started", "step.failed"]
+        async with engine(system, Fate()):
+            assert (await run.wait(timeout="10s")).status == "failed"
+            (letter,) = await system.client.dead_letters(run.run_id)
+            assert letter.step_id == "send"

@@ -274,6 +274,36 @@ async def test_a_retry_that_waits_is_carried_out_by_the_next_engine_with_nothing
         assert await run.result(int, timeout="15s") == 2
 
 
+async def test_a_wake_up_whose_event_cannot_be_stored_is_told_once_it_can(
+    nats_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(ctx: TaskContext) -> int:
+        if ctx.attempt == 1:
+            raise RuntimeError("busy")
+        return ctx.attempt
+
+    workflow = one_step(work, retry=Fixed(max_attempts=1, initial_delay="1s"))
+    async with running(nats_server) as system:
+        await system.client.register(workflow)
+        system.start_worker([workflow])
+        run = await system.client.start(workflow)
+
+        async def waits() -> bool:
+            return await _timer_count(system) == 1
+
+        async def refused() -> bool:
+            return f"history.{run.run_id} again" in caplog.text
+
+        await until(waits)
+        link = system.jetstream.link
+        found = await link.api("STREAM.INFO.WORKFLOW_HISTORY")
+        full = {**found["config"], "max_msgs": found["state"]["messages"]}
+        await link.api("STREAM.UPDATE.WORKFLOW_HISTORY", full)
+        await until(refused, what="a wake-up that the log has no room for")
+        await link.api("STREAM.UPDATE.WORKFLOW_HISTORY", found["config"])
+        assert await run.result(int, timeout="15s") == 2
+
+
 async def _timer_count(system: Any) -> int:
     state = (await system.jetstream.link.api("STREAM.INFO.SLEEP_TIMERS"))["state"]
     return state["messages"]

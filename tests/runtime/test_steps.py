@@ -190,6 +190,23 @@ async def test_a_group_gets_its_own_tasks_and_no_others(nats_server: EmbeddedSer
             assert await run.result(timeout="10s") == {"gpu": "in-group", "any": "outside"}
 
 
+async def test_the_retry_of_a_grouped_step_reaches_its_group(nats_server: EmbeddedServer) -> None:
+    wf = Workflow("regrouped")
+
+    async def flaky(ctx: TaskContext) -> str:
+        if ctx.attempt == 1:
+            raise RuntimeError("busy")
+        return ctx.worker_id
+
+    step = wf.task("gpu", handler("group.flaky")(flaky)).with_worker_group("gpu")
+    step.with_retry(Fixed(max_attempts=1, initial_delay="10ms"))
+    async with running(nats_server) as system:
+        await system.client.register(wf)
+        system.start_worker([wf], worker_id="outside")
+        system.start_worker([wf], worker_id="in-group", group="gpu")
+        assert await (await system.client.start(wf)).result(timeout="10s") == "in-group"
+
+
 async def test_tasks_of_a_group_are_taken_out_of_their_queue_with_the_others(nats_server: EmbeddedServer) -> None:
     async with running(nats_server) as system:
         await system.client.register(grouped())

@@ -574,6 +574,30 @@ async def test_a_result_the_log_has_no_room_for_is_kept_until_it_has_and_the_han
         assert await queue.types("r1") == ["step.completed"]
 
 
+async def test_a_worker_that_cannot_say_that_it_begins_does_not_lose_the_task(
+    nats_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_go = asyncio.Event()
+    calls: list[int] = []
+
+    async def work(ctx: TaskContext) -> str:
+        calls.append(ctx.attempt)
+        await let_go.wait()
+        return "done"
+
+    async with yard(nats_server) as queue:
+        async with full_history(queue):
+            queue.system.start_worker([handler(TYPE)(work)], ack_wait=timedelta(minutes=10))
+            await queue.put("r1")
+            await refused(caplog)
+            assert calls == [1], "it runs all the same"
+            assert await queue.types("r1") == []
+        let_go.set()
+        await queue.is_empty()
+        assert calls == [1]
+        assert await queue.types("r1") in (["step.completed"], ["step.started", "step.completed"])
+
+
 async def test_a_cancelled_attempt_whose_result_is_not_taken_is_let_go(
     nats_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -59,10 +59,10 @@ class Program:
         """SIGTERM, without waiting."""
         os.kill(self.pid, signal.SIGTERM)
 
-    def ended(self) -> int:
+    def ended(self, *, within_s: float = 30) -> int:
         """Wait for its end; gives its exit code."""
         assert self._process is not None, "the program was started"
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=within_s)
 
     def freeze(self) -> None:
         """SIGSTOP: it stands still, its connections stay open."""

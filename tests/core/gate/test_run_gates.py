@@ -55,6 +55,53 @@ def test_a_place_is_free_in_every_way_a_run_can_end(end: str) -> None:
     assert not world.gates.page()
 
 
+GATES = [{"concurrency": {"max_runs": 1}}, {"singleton": {"mode": "skip"}}]
+
+
+def free_again(world: World) -> bool:
+    """Whether a new run begins at once."""
+    world.start("next")
+    return world.status("next") == "running"
+
+
+@pytest.mark.parametrize("gate", GATES, ids=["max_runs", "singleton"])
+@pytest.mark.parametrize("end", ["complete", "fail"])
+def test_an_undone_run_gives_back_what_it_had_whether_undoing_succeeds_or_not(gate: dict[str, Any], end: str) -> None:
+    undo = {"id": "undo", "task": "undo.task"}
+    world = World(w=graph(step("a", compensate="undo"), step("b", "a"), undo, **gate))
+    world.start("r0")
+    world.complete("r0")
+    world.fail("r0", "b")
+    assert world.status("r0") == "running"
+    getattr(world, end)("r0", "undo")
+    assert world.status("r0") == {"complete": "compensated", "fail": "compensate_failed"}[end]
+    assert free_again(world)
+
+
+@pytest.mark.parametrize("gate", GATES, ids=["max_runs", "singleton"])
+def test_a_run_whose_loop_or_map_fails_gives_back_what_it_had(gate: dict[str, Any]) -> None:
+    loop = {"id": "l", "task": "l.task", "type": "agent_loop", "config": {"max_iterations": 3}}
+    items = {"id": "m", "task": "m.task", "type": "map", "depends_on": ["a"]}
+    for broken, world in {
+        "l": World(w=graph(loop, **gate)),
+        "m.map.0": World(w=graph(step("a"), items, **gate)),
+    }.items():
+        world.start("r0")
+        if broken != "l":
+            world.complete("r0", "a", [1, 2])
+        world.fail("r0", broken)
+        assert world.status("r0") == "failed"
+        assert free_again(world)
+
+
+@pytest.mark.parametrize("end", ["complete", "fail", "cancel"])
+def test_a_singletons_place_is_free_again_however_its_run_ended(end: str) -> None:
+    world = single("skip")
+    world.start("r0")
+    getattr(world, end)("r0")
+    assert free_again(world)
+
+
 def test_each_value_of_the_key_has_a_limit_of_its_own() -> None:
     world = limited(1, "user")
     for run_id, user in {"a0": "ann", "a1": "ann", "b0": "b.*> \u00fc", "l0": "x" * 99, "l1": "x" * 99}.items():

@@ -85,6 +85,18 @@ def test_an_attempt_that_waits_to_be_repeated_holds_no_slot() -> None:
     assert world.queued == ["r0.a"]
 
 
+def test_one_step_can_be_held_back_again_and_again() -> None:
+    world = one(rate_limit={"limit": 1, "period": "10s"}, retry=RETRY)
+    start(world, 1)
+    for again in (1, 2, 3):
+        world.fail("r0")
+        world.wake("r0")
+        assert (world.queued, world.waiting()) == ([], ["r0.a"])
+        assert world.tick() == again * 10 * SECOND
+        assert (world.queued, world.waiting()) == (["r0.a"], [])
+    assert [task.attempt for task in world.sent] == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("end", ["complete", "fail", "cancel"])
 def test_a_slot_is_free_in_every_way_a_run_can_end(end: str) -> None:
     world = one(max_task_concurrency=1)
