@@ -244,7 +244,7 @@ class Leader:
                 time_ns=last.time_ns,
                 low=self._roster.low(last.seq + 1),
                 active=active,
-                tasks=max(self._outbox.newest_task, self._keeper.now.tasks),
+                tasks=self._outbox.newest_task,
                 epoch=self._outbox.epoch,
                 gates=self._ledger.mark(),
             )

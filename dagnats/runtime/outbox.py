@@ -8,6 +8,8 @@ have forgotten its id is not simply sent again: log and queue say first whether 
 from __future__ import annotations
 
 import logging
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, assert_never, cast
 
 import msgspec
@@ -112,6 +114,7 @@ class Outbox:
         """See `Position`."""
         self.newest_task = 0
         """The queue's sequence of the newest task that is known to be stored."""
+        self._flights: deque[Flight] = deque()  # launched and not landed
 
     async def act(self, actions: Sequence[AnyAction]) -> None:
         """Return when everything is stored: `launch` and `land` in one."""
@@ -126,19 +129,17 @@ class Outbox:
             if ends:
                 later = {action.id for action in ends}
                 actions = [action for action in actions if action.id not in later]
-        return Flight(self._sent(actions), ends)
+        flight = Flight(self._sent(actions), ends)
+        self._flights.append(flight)
+        return flight
 
     async def land(self, flight: Flight) -> None:
-        """Return when everything is stored."""
+        """Return when everything is stored. Flights land in the order in which they were launched."""
         await self._stored(flight.under_way)
         if flight.ends:
             await self._stored(self._sent(flight.ends))
-        opened: set[str] = set()  # runs that were opened again in the same batch: what they queued is not to go
-        for action, stored in reversed(flight.under_way):
-            if isinstance(action, EnqueueTask):
-                opened.add(action.run_id)
-            elif stored is None and not (isinstance(action, CancelTasks) and action.run_id in opened):
-                self._clear_away(action)
+        self._flights.popleft()
+        self._clear_up(flight)
 
     def _sent(self, actions: Iterable[AnyAction]) -> UnderWay:
         epoch = f".{self.epoch}" if self.epoch else ""
@@ -261,22 +262,38 @@ class Outbox:
 
     # -- what nothing depends on -----------------------------------------------------------------------------
 
-    def _clear_away(self, action: AnyAction) -> None:
+    def _clear_up(self, flight: Flight) -> None:
         """Take out of the streams what nobody waits for, once all is stored: a removal may overtake a write."""
-        match action:
-            case DropTimer():
-                self._aside.spawn(self._tidy(self._ports.timers.drop, action.run_id, action.seq))
-            case CancelTasks() if action.ended:
-                for task_type in dict.fromkeys(task for _, task, _ in action.steps):
-                    self._aside.spawn(self._tidy(self._ports.tasks.drop, task_type, action.run_id))
-            case _:
-                pass
 
-    async def _tidy(self, call: Callable[..., Awaitable[object]], *arguments: object) -> None:
-        try:
-            await persist(lambda: call(*arguments))
-        except DagnatsError as error:
-            log.warning("%s: %s", call.__name__, error)
+        over: list[CancelTasks] = []
+        opened: set[str] = set()  # runs that were opened again in the same batch: what they queued is not to go
+        for action, _ in reversed(flight.under_way):
+            match action:
+                case EnqueueTask():
+                    opened.add(action.run_id)
+                case CancelTasks() if action.ended and action.run_id not in opened:
+                    over.append(action)
+                case DropTimer():
+                    timers = self._ports.timers
+                    self._aside.spawn(_tidy("a timer", partial(timers.drop, action.run_id, action.seq)))
+                case _:
+                    pass
+        if over:
+            self._drop_tasks(over)
+
+    def _drop_tasks(self, over: Iterable[CancelTasks]) -> None:
+        """Drop what ended runs have in their queues.
+
+        This happens some time from now, and a run that is opened again meanwhile queues tasks of the same types: they
+        come behind the newest task that we know. Only what is under way may come before it, when an older message had
+        to be sent twice.
+        """
+        tasks, upto = self._ports.tasks, self.newest_task
+        sent = (action for flight in self._flights for action, _ in flight.under_way)
+        opened = {action.run_id for action in sent if isinstance(action, EnqueueTask)}
+        for run_id, steps in ((action.run_id, action.steps) for action in over if action.run_id not in opened):
+            for task in dict.fromkeys(task for _, task, _ in steps):
+                self._aside.spawn(_tidy("tasks", partial(tasks.drop, task, run_id, upto=upto)))
 
     def _dead_letter(self, action: SendDeadLetter, id: str) -> Awaitable[object]:
         subject, data, headers = _letter(action)
@@ -372,6 +389,13 @@ def _task(action: EnqueueTask, epoch: int) -> Task:
         required_capabilities=action.capabilities,
         epoch=epoch,
     )
+
+
+async def _tidy(what: str, drop: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await persist(drop)
+    except DagnatsError as error:
+        log.warning("%s that nobody waits for could not be removed: %s", what, error)
 
 
 def _dispatch_refused(action: EnqueueTask, error: RefusedError) -> StepFailed:

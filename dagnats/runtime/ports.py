@@ -143,8 +143,11 @@ class TaskQueue(Protocol):
         """
         ...
 
-    async def drop(self, task_type: str, run_id: str) -> None:
-        """Forget a run's tasks of one type, of all groups: nobody waits for them any more."""
+    async def drop(self, task_type: str, run_id: str, *, upto: int) -> None:
+        """Forget a run's tasks of one type, of all groups, up to sequence `upto`: nobody waits for them any more.
+
+        It may be late. What has been queued since belongs to the same run, opened again.
+        """
         ...
 
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:

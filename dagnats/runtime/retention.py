@@ -15,6 +15,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import DagnatsError, DecodeError
@@ -257,12 +258,13 @@ class Retention:
     async def _clear(self, run_id: str, last: int) -> None:
         """Remove a run whose last event is `last`: everything else first, its history at the end."""
         ports = self._ports
+        newest_task = await persist(ports.tasks.last)  # before we look: who takes the name now queues behind it
         first = await persist(lambda: ports.log.first(run_id))
         if first and first <= last:
             await persist(lambda: ports.snapshots.remove(run_id))
             await persist(lambda: ports.blobs.remove(run_id))
             for task_type in await self._task_types(first):
-                await persist(lambda task_type=task_type: ports.tasks.drop(task_type, run_id))
+                await persist(partial(ports.tasks.drop, task_type, run_id, upto=newest_task))
             await persist(lambda: ports.log.remove(run_id, upto=last))
         self._staying.pop(run_id, None)
 

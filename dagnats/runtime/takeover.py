@@ -106,7 +106,7 @@ class Takeover:
         last = await persist(self._ports.log.last)
         self._decider.live_from = last + 1
         if position is not None and await self._is_intact(position, last):
-            self._outbox.epoch = position.epoch
+            self._outbox.epoch, self._outbox.newest_task = position.epoch, position.tasks
             try:
                 return await self._go_on(position, last)
             except LogCut as cut:
@@ -157,7 +157,7 @@ class Takeover:
                         parents[seat.run.run_id] = seat.run.parent.run_id
                     self._roster.dismiss(seat.run.run_id)
         entry = await persist(lambda: self._ports.log.at(last)) if last else None
-        tasks = await persist(self._ports.tasks.last)
+        tasks = self._outbox.newest_task = await persist(self._ports.tasks.last)
         # Sequences come again, and what was sent under them may be remembered. Where nothing was sent, nothing is.
         self._outbox.epoch = self._now_ns() // 1_000_000_000 if tasks else 0
         live = [seat.run.run_id for seat in self._roster]
@@ -176,8 +176,7 @@ class Takeover:
             await self._make_good(live[at : at + _RUNS_AT_ONCE], last)
         await self._outbox.act(await self._doubt.left(self.gates.outstanding()))
         self._ledger.begin(self.gates)
-        tasks = max(tasks, self._outbox.newest_task)
-        position = msgspec.structs.replace(position, tasks=tasks, gates=self._ledger.mark())
+        position = msgspec.structs.replace(position, tasks=self._outbox.newest_task, gates=self._ledger.mark())
         await self._keeper.begin(position)
         await self._unpark(position)
         return last

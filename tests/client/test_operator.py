@@ -217,7 +217,7 @@ async def test_what_cannot_be_folded_and_tasks_that_are_gone_are_found(nats_serv
         await until(lambda: in_flight(run))
         await until(lambda: is_acted_on(client))
         assert (await client.verify()).differences == ()
-        await ports.tasks.drop("nobody.works", run.run_id)
+        await ports.tasks.drop("nobody.works", run.run_id, upto=await ports.tasks.last())
         await ports.log.append(
             "a-headless", encode_event(WorkflowPoisoned(run_id="a-headless", payload=Poison(error=""))), id="x"
         )

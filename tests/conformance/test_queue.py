@@ -158,7 +158,7 @@ async def test_a_runs_tasks_wait_until_they_are_acknowledged(backend: Backend) -
                 return await tasks.waiting("a", "r1") == [b"2"]
 
             await until(acknowledged)
-            await tasks.drop("a", "r1")
+            await tasks.drop("a", "r1", upto=4)
             assert (await tasks.waiting("a", "r1"), await tasks.waiting("a", "r2")) == ([], [b"other"])
             assert await tasks.last() == 4
 
@@ -166,10 +166,23 @@ async def test_a_runs_tasks_wait_until_they_are_acknowledged(backend: Backend) -
 async def test_a_dropped_task_is_not_handed_out(backend: Backend) -> None:
     async with backend.connected() as connection:
         await put(connection, 1, 2)
-        await connection.ports.tasks.drop("a", "r1")
-        await connection.ports.tasks.drop("a", "nobody")
+        await connection.ports.tasks.drop("a", "r1", upto=2)
+        await connection.ports.tasks.drop("a", "nobody", upto=2)
         async with pulling(connection) as feed:
             assert [task.run_id for task in await take(feed)] == ["r2"]
+
+
+async def test_tasks_behind_the_last_one_that_is_to_be_dropped_stay(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        tasks = connection.ports.tasks
+        for n in (1, 2, 3):
+            await tasks.put("a", "r1", b"%d" % n, id=f"r1.{n}")
+            await tasks.put("a", "r1", b"of g %d" % n, id=f"r1.g.{n}", group="g")
+        await tasks.drop("a", "r1", upto=0)  # none was known
+        assert await tasks.waiting("a", "r1") == [b"1", b"2", b"3"]
+        await tasks.drop("a", "r1", upto=3)
+        assert await tasks.waiting("a", "r1") == [b"3"]
+        assert await tasks.waiting("a", "r1", group="g") == [b"of g 2", b"of g 3"]
 
 
 async def test_a_second_worker_takes_over_the_queues_ack_wait(backend: Backend) -> None:

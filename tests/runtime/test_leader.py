@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dagnats import TaskContext, Workflow, handler
 from dagnats.errors import RunFailed
-from dagnats.model.event import CORE_VERSION, Start, StepCompleted, WorkflowStarted, encode_event
+from dagnats.model.event import CORE_VERSION, Start, StepCompleted, WorkflowReopened, WorkflowStarted, encode_event
 from dagnats.runtime import decider, takeover
 from dagnats.runtime.core import advance as core
 from dagnats.runtime.embedded import EmbeddedServer
+from dagnats.runtime.engine import Engine
 from dagnats.runtime.position import decode_position
 from tests.runtime.test_crash import engine
 from tests.support.mortal import Fate
@@ -253,3 +256,50 @@ async def test_a_run_that_cannot_be_loaded_is_parked_with_a_letter_and_goes_on_l
                 await until(parked)
         async with engine(system, Fate()):
             assert await run.result(int, timeout="10s") == 7
+
+
+class _LateDrops:
+    """Task queues that carry out removals only when they are allowed to."""
+
+    def __init__(self, tasks: Any) -> None:
+        self._tasks = tasks
+        self.asked = asyncio.Event()
+        self.allowed = asyncio.Event()
+        self.done = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tasks, name)
+
+    async def drop(self, *args: Any, **kwargs: Any) -> None:
+        self.asked.set()
+        await self.allowed.wait()
+        await self._tasks.drop(*args, **kwargs)
+        self.done.set()
+
+
+async def test_a_late_removal_leaves_a_reopened_run_its_tasks(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server, engine=False) as system:
+        await system.client.register(one)
+        ports = system.jetstream.ports
+        tasks = _LateDrops(ports.tasks)
+        late = asyncio.create_task(Engine(replace(ports, tasks=tasks), system.jetstream.feeds).run())
+        run = await system.client.start(one, 7)
+
+        async def queued() -> bool:
+            return len(await ports.tasks.waiting("leader.work", run.run_id)) == count
+
+        count = 1
+        await until(queued)
+        await run.cancel()
+        await tasks.asked.wait()
+        await ports.log.append(run.run_id, encode_event(WorkflowReopened(run_id=run.run_id)), id="again")
+        count = 2
+        await until(queued)
+        tasks.allowed.set()
+        await tasks.done.wait()
+        assert len(await ports.tasks.waiting("leader.work", run.run_id)) == 1
+        system.start_worker([one])
+        assert await run.result(int, timeout="10s") == 7
+        late.cancel()
+        with suppress(asyncio.CancelledError):
+            await late

@@ -56,10 +56,10 @@ class JetStreamTaskQueue:
     ) -> Awaitable[Receipt]:
         return self._commit.publish(_subject(task_type, group, run_id), data, id_block(id), within_s=within_s)
 
-    async def drop(self, task_type: str, run_id: str) -> None:
+    async def drop(self, task_type: str, run_id: str, *, upto: int) -> None:
         # `*` takes tasks of type `<type>.<any>` as well: they are the run's, and as little waited for.
-        filters = [_subject(task_type, group, run_id) for group in ("", "*")]
-        await asyncio.gather(*(self._link.api(f"STREAM.PURGE.{TASKS}", {"filter": one}) for one in filters))
+        requests = [{"filter": _subject(task_type, group, run_id), "seq": upto + 1} for group in ("", "*")]
+        await asyncio.gather(*(self._link.api(f"STREAM.PURGE.{TASKS}", one) for one in requests))
 
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
         messages = await messages_of(self._link, TASKS, _subject(task_type, group, run_id))

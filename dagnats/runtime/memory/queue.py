@@ -35,13 +35,13 @@ class MemoryTaskQueue:
         call = Call("tasks.put", subject, lambda: self._stream.put(subject, data, id=id))
         return self._link.surely(call, within_s=within_s)
 
-    async def drop(self, task_type: str, run_id: str) -> None:
+    async def drop(self, task_type: str, run_id: str, *, upto: int) -> None:
         subject = subject_of(task_type, "", run_id)
         grouped = subject_of(task_type, "*", run_id)
 
         def drop() -> None:
-            self._stream.purge(subject)
-            self._stream.purge(grouped)
+            self._stream.purge(subject, upto=upto)
+            self._stream.purge(grouped, upto=upto)
 
         await self._link.request(Call("tasks.drop", subject, drop))
 
