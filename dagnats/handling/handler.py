@@ -79,27 +79,27 @@ class Handler(Generic[P, R_co]):
         """Another process gets the import path: the function is looked up there, under its name."""
         return handler_at, (self.__module__, self.__qualname__)
 
-    @property
+    @functools.cached_property
     def takes_input(self) -> bool:
         """Whether it has an input parameter."""
         return self._resolved().takes_input
 
-    @property
+    @functools.cached_property
     def takes_context(self) -> bool:
         """Whether it has a context parameter."""
         return self._resolved().takes_context
 
-    @property
+    @functools.cached_property
     def input_type(self) -> Any:
         """The input's annotation; Any when there is none."""
         return self._resolved().input_type
 
-    @property
+    @functools.cached_property
     def output_type(self) -> Any:
         """The return annotation without `Continue`; Any when there is none."""
         return without_continue(self._resolved().output_type)[0]
 
-    @property
+    @functools.cached_property
     def continue_type(self) -> Any:
         """What a loop's next iteration receives: T of `Continue[T]`. None when it never continues."""
         return without_continue(self._resolved().output_type)[1]
@@ -129,8 +129,8 @@ class Handler(Generic[P, R_co]):
         codecs = ["input_codec", "output_codec", *(["continue_codec"] if self.continue_type is not None else [])]
         return [*self._process_problems(), *(problem for codec in codecs for problem in self._codec_problems(codec))]
 
-    def arguments(self, value: Any, context: TaskContext | SyncTaskContext) -> tuple[Any, ...]:
-        """The positional arguments of a call with this input and context."""
+    def arguments(self, value: Any, context: TaskContext | SyncTaskContext | None) -> tuple[Any, ...]:
+        """The positional arguments of a call with this input and context; each counts when the handler takes it."""
         given = (value,) if self.takes_input else ()
         return (*given, context) if self.takes_context else given
 

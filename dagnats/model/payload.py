@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,19 +28,19 @@ def payload_problems(schema: Any, payload: bytes) -> tuple[Problem, ...]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return (Problem("$", "json", f"this cannot be read as JSON: {error}"),)
     try:
-        found: list[ValidationError] = sorted(_validator(json.dumps(schema)).iter_errors(value), key=_place)
+        found: list[ValidationError] = sorted(_validator(msgspec.json.encode(schema)).iter_errors(value), key=_place)
     except RecursionError:
         return (Problem("$", "input-schema", "this is nested too deep to be checked"),)
     return tuple(Problem(error.json_path, "input-schema", _cut(error.message), _cut(_causes(error))) for error in found)
 
 
 @lru_cache(maxsize=64)  # half a millisecond each; the same workflow is started again and again
-def _validator(text: str) -> Any:
+def _validator(schema: bytes) -> Any:
     from jsonschema import Draft202012Validator  # 0.15 s: only for definitions that have a schema
     from jsonschema_specifications import REGISTRY
 
     # With a registry of its own it loads nothing over the network, whatever a reference says.
-    return Draft202012Validator(json.loads(text), registry=REGISTRY)
+    return Draft202012Validator(msgspec.json.decode(schema), registry=REGISTRY)
 
 
 def _place(error: ValidationError) -> tuple[tuple[bool, Any], ...]:

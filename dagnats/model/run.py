@@ -17,7 +17,7 @@ ENDED: frozenset[RunStatus] = frozenset({"completed", "failed", "cancelled", "co
 IN_FLIGHT: frozenset[StepStatus] = frozenset({"queued", "running"})
 
 
-class StepState(msgspec.Struct, kw_only=True, omit_defaults=True):
+class StepState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One step of a run, from the moment it is first handed out (before that it has no state: pending).
 
     Attributes:

@@ -36,6 +36,7 @@ MOST_BYTES = 64 * 1024 * 1024
 """Beyond that nothing travels at all."""
 
 _KEY = "$dagnats.blob"
+_KEY_BYTES = _KEY.encode()  # found in a tenth of the time that the expression takes
 _MARK = b'{"$dagnats.blob":'
 _REFERENCE = re.compile(
     rb'\{"\$dagnats\.blob":\{"run":"([A-Za-z0-9_-]{1,128})","sha256":"([0-9a-f]{64})","bytes":([0-9]{1,9})\}\}'
@@ -78,7 +79,7 @@ class Reference(NamedTuple):
 
 def refuse(data: bytes, *, what: str) -> None:
     """Raise RefusedError when a payload from a user is too large for anything, or has the key of references."""
-    if _RESERVED.search(data):
+    if _KEY_BYTES in data and _RESERVED.search(data):
         raise RefusedError(f"{what} has the key {_KEY!r}, which DagNats keeps for itself", hint="rename the key")
     if len(data) > MOST_BYTES:
         raise _too_large(what, len(data))
@@ -94,7 +95,7 @@ async def carried(ports: Ports, run_id: str, data: bytes, *, what: str) -> bytes
         RefusedError: It is too large for anything, or has the key of references.
     """
     refuse(data, what=what)
-    return await offloaded(ports, run_id, data, what=what)
+    return data if len(data) <= INLINE_BYTES else await offloaded(ports, run_id, data, what=what)
 
 
 async def offloaded(ports: Ports, run_id: str, data: bytes, *, what: str) -> bytes:

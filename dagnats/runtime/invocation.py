@@ -13,7 +13,7 @@ from dagnats.handling.codec import CodecError, codec_for, type_name
 from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.handling.loop import Continue
 from dagnats.model.event import Failure, FailureType
-from dagnats.runtime.blob import BlobLost, resolved
+from dagnats.runtime.blob import BlobLost, has_reference, resolved
 from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
@@ -93,18 +93,21 @@ async def with_input(ports: Ports, handler: Handler[..., Any], task: Task) -> Ta
     if not handler.takes_input:
         return task
     data = bytes(task.input)
+    if not has_reference(data):
+        return task
     try:
         full = await persist(lambda: resolved(ports, data, what="the input"))
     except BlobLost as lost:  # a replica that is behind may have it later: the step's retries say how often we look
         raise AttemptFailed(f"the input cannot be read: {lost}") from None
     except RefusedError as refused:
         raise AttemptFailed(str(refused), "non_retriable") from None
-    return task if full is data else msgspec.structs.replace(task, input=msgspec.Raw(full))
+    return msgspec.structs.replace(task, input=msgspec.Raw(full))
 
 
 def _arguments(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str) -> tuple[Any, ...]:
     value = _decode(handler, task) if handler.takes_input else None
-    return handler.arguments(value, _context(handler, task, stop, worker_id))
+    context = _context(handler, task, stop, worker_id) if handler.takes_context else None
+    return handler.arguments(value, context)
 
 
 def _decode(handler: Handler[..., Any], task: Task) -> Any:

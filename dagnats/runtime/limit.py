@@ -7,6 +7,7 @@ the same time, the second is made anew.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -28,7 +29,15 @@ _LOOKS = 5  # the gates' entries may be written elsewhere while we look
 
 async def workflow_limit(log: Log, workflow: str) -> WorkflowLimited:
     """What holds for a workflow; everything left to its definitions when nobody has said anything."""
-    said, _ = await _newest(log, workflow_history(workflow), WorkflowLimited(workflow=workflow))
+    history, nothing = workflow_history(workflow), WorkflowLimited(workflow=workflow)
+    entry = await log.newest(history)  # every start asks: the whole history would be a longer conversation
+    if entry is None:
+        return nothing
+    with suppress(DecodeError):
+        fact = decode_fact(entry.data)
+        if isinstance(fact, WorkflowLimited):
+            return fact
+    said, _ = await _newest(log, history, nothing)
     return said
 
 

@@ -55,27 +55,29 @@ class Reporter:
         with suppress(RefusedError):  # silence has its consequences without us
             await self._tell(task, StepHeartbeat)
 
-    async def completed(self, task: Task, output: bytes, *, started_ns: int) -> None:
+    def completed(self, task: Task, output: bytes, *, started_ns: int) -> Awaitable[None]:
         """The handler returned. An output that cannot be carried becomes a failure that says so.
 
         `started_ns` is 0 when the start was announced.
         """
-        await self._gave(task, StepCompleted, output, started_ns)
+        return self._gave(task, StepCompleted, output, started_ns)
 
-    async def continued(self, task: Task, input: bytes, *, started_ns: int) -> None:
+    def continued(self, task: Task, input: bytes, *, started_ns: int) -> Awaitable[None]:
         """The handler asks for another turn, with `input` when that is not empty. Otherwise like `completed`."""
-        await self._gave(task, StepContinued, input, started_ns)
+        return self._gave(task, StepContinued, input, started_ns)
 
     async def _gave(self, task: Task, kind: type[StepCompleted | StepContinued], value: bytes, started_ns: int) -> None:
         try:
-            await self._say(task, kind, value, started_ns)
+            # A large value is stored before the event that refers to it.
+            payload = await carried(self._ports, task.run_id, value, what="the result")
+            await self._say(task, kind, payload, started_ns)
         except RefusedError as error:
             failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
             await self.failed(task, failure, started_ns=started_ns)
 
-    async def _say(self, task: Task, kind: type[StepCompleted | StepContinued], value: bytes, started_ns: int) -> None:
-        # A large value is stored before the event that refers to it.
-        payload = await carried(self._ports, task.run_id, value, what="the result")
+    def _say(
+        self, task: Task, kind: type[StepCompleted | StepContinued], payload: bytes, started_ns: int
+    ) -> Awaitable[Receipt]:
         event = kind(
             run_id=task.run_id,
             step_id=task.step_id,
@@ -87,7 +89,7 @@ class Reporter:
             started_at=rfc3339(started_ns) if started_ns else "",
         )
         event_id = _id(task, str(kind.__struct_config__.tag))
-        await self._log.append(task.run_id, encode_event(event), id=event_id)
+        return self._log.append(task.run_id, encode_event(event), id=event_id)
 
     async def failed(self, task: Task, failure: Failure, *, started_ns: int = 0) -> None:
         """The attempt failed. An error text the log will not take is cut."""

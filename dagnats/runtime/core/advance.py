@@ -41,6 +41,7 @@ from dagnats.model.event import (
     WaitMatched,
     WorkflowAdmitted,
     WorkflowCancelled,
+    WorkflowCompleted,
     WorkflowPaused,
     WorkflowPoisoned,
     WorkflowReopened,
@@ -149,7 +150,9 @@ def _limit_history(turn: Turn) -> None:
 
 def _move_clock(turn: Turn, record: Record) -> None:
     run = turn.run
-    run.clock_ns, now = max(run.clock_ns, record.time_ns), run.clock_ns
+    now = run.clock_ns
+    if record.time_ns > now:
+        run.clock_ns = record.time_ns
     if isinstance(record.event, TimerFired):
         run.clock_ns = max(run.clock_ns, record.event.due_ns)
         if record.event.due_ns >= run.wake_ns:  # this one, or a later one that it replaced
@@ -206,9 +209,11 @@ def _over(turn: Turn, step_id: str, state: StepState) -> None:
 
 def _apply(turn: Turn, event: AnyEvent) -> None:
     run = turn.run
-    match event:
+    match event:  # what every run has comes first: each class that is asked for before it costs time
         case StepCompleted() | StepStarted() | StepFailed() | StepContinued() | StepHeartbeat() | StepReleased():
             _worker_said(turn, event)
+        case WorkflowCompleted():
+            ending.ended(turn, event)
         case WaitMatched() | ApprovalGranted() | ApprovalRejected() | ChildCompleted() | ChildFailed():
             _answered(turn, event)
         case SignalReceived():

@@ -28,7 +28,7 @@ def is_current(state: StepState, event: StepEvent) -> bool:
     """The fence: answers to an older attempt, or to one that waits to be repeated, are too late."""
     if state.status not in IN_FLIGHT or rests(state):
         return False
-    return event.attempt_number in (0, state.attempt)
+    return event.attempt_number == state.attempt or not event.attempt_number
 
 
 def number(turn: Turn, state: StepState) -> None:

@@ -132,10 +132,10 @@ def _next_in_line(turn: Turn) -> bool:
 def _begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     """Start an attempt of a step."""
     match node.type:
+        case "normal" | "agent":
+            attempt.hand_out(turn, node, step_id, state)
         case "agent_loop":
             loop.limit(turn, node, step_id, state)
-            attempt.hand_out(turn, node, step_id, state)
-        case "normal" | "agent":
             attempt.hand_out(turn, node, step_id, state)
         case "planner" if step_id in turn.run.plans:
             planner.go_on(turn, step_id, state)

@@ -184,7 +184,7 @@ class Turn:
 
     def node_of(self, step_id: str) -> Node:
         """The definition's step behind a step that has state."""
-        node = self.graph.node(step_id, self.run)
+        node = self.graph.nodes.get(step_id) or self.graph.node(step_id, self.run)
         assert node is not None, f"state without a step: {step_id}"
         return node
 
