@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from dagnats.testing import Harness
+from examples import limits
 from tests.support.processes import ROOT
 from tests.support.system import running
 
@@ -38,3 +40,26 @@ async def _started(env: dict[str, str]) -> asyncio.subprocess.Process:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+async def test_the_limits_hold_what_their_page_says() -> None:
+    async with Harness([limits.wf, limits.report]) as h:
+        h.stub("report.write", returns="written")
+        h.drive(limits.slow_down(h.client))
+        first, second = [await h.start("export", {"customer": "acme"}) for _ in range(2)]
+        await h.advance(seconds=1)
+        assert (await first.view()).steps[0].status == "queued"  # the queue is paused
+        assert (await second.view()).status == "pending"  # one run at a time, whatever the definition says
+        h.drive(limits.as_before(h.client))
+        assert await first.result() == await second.result() == "sent to acme"
+
+
+async def test_a_singleton_that_is_active_stops_the_next_one() -> None:
+    async with Harness([limits.report]) as h:
+        h.stub("report.write", returns="written")
+        h.drive(h.client.pause_queue("report.write"))
+        first = await h.start("report", {"customer": "acme"})
+        await h.advance(seconds=1)
+        other, again = [await h.start("report", {"customer": name}) for name in ("globex", "acme")]
+        await h.advance(seconds=1)
+        assert [(await run.view()).status for run in (first, other, again)] == ["running", "running", "cancelled"]

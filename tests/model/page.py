@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -13,6 +14,7 @@ sys.path.insert(0, str(ROOT))
 from dagnats.errors import DefinitionError, Problem  # noqa: E402  (found through the line above, when run as a file)
 from dagnats.model.check import advice, load_definition  # noqa: E402
 from dagnats.model.definition import WorkflowDef  # noqa: E402
+from dagnats.model.event import AnyEvent  # noqa: E402
 from dagnats.model.identifier import DOT_PATH  # noqa: E402
 from dagnats.model.rule import RULES, Rule  # noqa: E402
 from dagnats.model.scalar import EXTENSION, Part  # noqa: E402
@@ -253,7 +255,59 @@ A dot path such as `order.items.0.sku` walks objects and arrays. In a key, `\\.`
 ## Workflow
 """
 
-PAGES = {"validation.md": validation_page, "definition.md": definition_page}
+# -- events --------------------------------------------------------------------------------------------------
+
+
+def events_page() -> str:
+    """`docs/events.md`."""
+    return "\n".join([_EVENTS, *(_event(kind) for kind in get_args(AnyEvent)), ""])
+
+
+def _event(kind: Any) -> str:
+    tag, said = str(kind.__struct_config__.tag), _first(str(kind.__doc__))
+    found = _SAYS.fullmatch(said)
+    by, says = (_BY.get(tag) or found[1], found[2]) if found is not None else (_BY[tag], said)
+    return f"| `{tag}` | {by[0].lower() + by[1:]} | {says[0].upper() + says[1:]} |"
+
+
+_SAYS = re.compile(r"(The engine|A gate|The correlator, or somebody by hand|The child's engine[^:]*): (.*)")
+_PEOPLE = "client"
+_WORKER = "worker"
+_BY = {
+    "workflow.started": "client, or the engine of a parent",
+    "workflow.cancelled": "client, a gate, the correlator, or the engine of a parent",
+    "workflow.paused": _PEOPLE,
+    "workflow.resumed": _PEOPLE,
+    "workflow.reopened": _PEOPLE,
+    "signal.received": _PEOPLE,
+    "approval.granted": _PEOPLE,
+    "approval.rejected": _PEOPLE,
+    "step.started": _WORKER,
+    "step.heartbeat": _WORKER,
+    "step.released": _WORKER,
+    "step.completed": _WORKER,
+    "step.continue": _WORKER,
+    "step.failed": "worker, client, or the engine, when a task or a wait is refused",
+    "timer.fired": "the engine",
+    "step.skipped": "the engine, or client",
+    "workflow.poisoned": "the engine, or a worker",
+}
+
+_EVENTS = f"""# Events
+
+{_MADE}
+All events of a run are on the subject `history.<run>`, in one order. Every event has `type`, `run_id`, `timestamp`
+(RFC 3339, by its producer's clock, for people) and trace context; one of a step has `step_id` and `attempt_number`. Its
+place and its time, by which everything is decided, are the log's. What the engine only reports, such as
+`step.map.started`, is for whoever watches: folding it changes nothing.
+
+What operators say of workflows and queues is in histories of its own, `history._ops.workflow.<name>` and
+`history._ops.task.<type>`; the gates' wake-ups are in `history._gates.rate`.
+
+| event | written by | says |
+|---|---|---|"""
+
+PAGES = {"validation.md": validation_page, "definition.md": definition_page, "events.md": events_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
