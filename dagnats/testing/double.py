@@ -35,6 +35,7 @@ class Double(Handler[..., Any]):
     def __init__(self, task: str, original: Handler[..., Any] | None) -> None:
         # Types, codecs and source are the original's; what its constructor checks was checked then.
         self.__dict__.update((original or Handler(task, _nobody)).__dict__)
+        self.__dict__["takes_context"] = True  # for the stubs; the original gets it when it takes one
         self.task = task
         self.calls = 0
         self.is_missing = False
