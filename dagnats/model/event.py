@@ -171,7 +171,12 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class WorkflowAdmitted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.admitted"):
-    """A gate: the run need not wait any more. It begins."""
+    """A gate: the run need not wait any more. It begins.
+
+    `asked` is the event with which it asked; 0 by hand. What answers an earlier question of the run comes too late.
+    """
+
+    asked: int = 0
 
 
 class WorkflowPaused(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.paused"):

@@ -160,6 +160,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         retry_of: The run that it repeats.
         forked_from: The run whose outputs it took over.
         held: Whether the gates have to admit it before it begins.
+        asked: The event with which it asked them last.
         run_at_ns: When it is to begin, while it is scheduled; 0 once it has.
         wreck: The failure that it will end with.
         deadline_ns: When the whole run times out; 0 for never, and once it is being undone.
@@ -198,6 +199,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     retry_of: str = ""
     forked_from: str = ""
     held: bool = False
+    asked: int = 0
     run_at_ns: int = 0
     wreck: Wreck | None = None
     deadline_ns: int = 0

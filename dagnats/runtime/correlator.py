@@ -95,10 +95,10 @@ class Correlator:
             stored = await persist(self._ports.correlated.read)
             self._revision = stored.revision if stored is not None else 0
             self._read = self._done = await self._begins_at(stored)
+            self._check()  # whoever has relieved us meanwhile keeps what is theirs
             try:
                 await self._write(self._done)
             except LeaseLost:  # it has moved it once more; that was its last time
-                self._check()  # unless it leads, and we do not know yet that we are relieved
                 continue
             break
         for data in await persist(self._ports.waiters.all):

@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import DecodeError
-from dagnats.model.event import TerminalEvent
+from dagnats.model.event import TerminalEvent, WorkflowCancelled
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
 from dagnats.model.task import decode_task
 from dagnats.runtime.core.action import (
@@ -184,8 +184,12 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
 
 
 def _has_ended(known: _Known, after: int) -> bool:
-    """Whether the run has ended since an event: it may have been opened again, and goes on for other reasons."""
-    return any(record.seq > after and isinstance(record.event, TerminalEvent) for record in known.later)
+    """Whether the run has ended since an event: it may have been opened again, and goes on for other reasons.
+
+    An end that is decided is not cut off by a cancellation: that has ended nothing.
+    """
+    ends = [record for record in known.later if isinstance(record.event, TerminalEvent)]
+    return any(end.seq > after and not isinstance(end.event, WorkflowCancelled) for end in ends)
 
 
 def _is_same(record: Record, action: AppendEvent) -> bool:

@@ -139,6 +139,8 @@ def _results(outcome: Outcome, story: Story) -> Iterator[str]:
         node = story.graph.node(step_id, run)
         if node is None or state.status != "completed" or node.type not in ("normal", "agent", "wait_for_event"):
             continue
+        if not state.attempt:  # another run's
+            continue
         if state.part_of and run.steps[state.part_of].items:
             continue
         said = first.get((step_id, state.attempt))

@@ -11,6 +11,7 @@ from dagnats.model.check import load_definition
 from dagnats.model.event import (
     Failure,
     SignalReceived,
+    StepCompleted,
     StepFailed,
     TimerFired,
     WorkflowCancelled,
@@ -126,5 +127,20 @@ def test_a_wake_up_that_was_lost_with_the_logs_tail_is_not_gone() -> None:
         world.start()
         await asyncio.sleep(60)
         assert kinds(world)[-1] == "workflow.completed"
+
+    simulated(work)
+
+
+def test_a_decided_end_is_sent_again_though_a_cancellation_came_after_it() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        await say(client, StepCompleted(run_id="r", step_id="s", attempt_number=1))
+        world.network.dying["engine", ("log.append", "unsent")] = 0
+        world.start()
+        while not world.deaths:  # noqa: ASYNC110  # nobody else says so
+            await asyncio.sleep(0.01)
+        await say(client, WorkflowCancelled(run_id="r"))
+        await asyncio.sleep(30)
+        assert kinds(world)[2:] == ["workflow.cancelled", "workflow.completed"]
 
     simulated(work)

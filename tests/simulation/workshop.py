@@ -135,6 +135,7 @@ def _result(task: str, number: int, context: TaskContext) -> Any:
                 "k": KEYS[number % len(KEYS)],
                 "attempt": context.attempt,
                 "step": context.step_id,
+                "rest": "." * (number % 300),
             }
 
 

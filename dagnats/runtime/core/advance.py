@@ -224,7 +224,7 @@ def _apply(turn: Turn, event: AnyEvent) -> None:
         case StepSkipped():
             _skip(turn, event)
         case WorkflowAdmitted():
-            if run.status == "pending":
+            if run.status == "pending" and event.asked in (0, run.asked):
                 start.admitted(turn)
         case WorkflowPaused():
             pause.paused(turn)

@@ -88,6 +88,7 @@ def begin(turn: Turn) -> None:
 def _ask(turn: Turn) -> None:
     run, graph = turn.run, turn.graph
     singleton, concurrency = graph.singleton, graph.concurrency
+    run.asked = turn.seq
     turn.act(
         AskAdmission(
             id=turn.next_id(),

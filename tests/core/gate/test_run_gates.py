@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagnats.model.event import Parent, WorkflowAdmitted, WorkflowCancelled
+from dagnats.model.event import Parent, WorkflowAdmitted, WorkflowCancelled, WorkflowReopened
 from tests.core.gate.world import SECOND, World, graph, step, stored
 
 PRIORITY = {"key": "plan", "rules": {"gold": 60, "free": -60}, "default_offset": 0}
@@ -325,6 +325,19 @@ def test_a_run_that_was_to_follow_can_be_cancelled() -> None:
     assert not world.gates.page()
 
 
+def test_an_admission_that_answers_an_earlier_question_of_the_run_lets_nobody_begin() -> None:
+    world = limited()
+    start(world, "r0", "r1")
+    world.feed_result("r0")
+    world.feed_own()
+    late = [event for event in world.unfed if isinstance(event, WorkflowAdmitted)]
+    world.cancel("r1")
+    world.start("r2")
+    world.feed(WorkflowReopened(run_id="r1"))
+    world.feed(*late)
+    assert world.statuses()["r1"] == "pending"
+
+
 def test_a_run_that_was_to_follow_can_be_admitted_by_hand() -> None:
     world = undoing()
     world.feed(WorkflowAdmitted(run_id="r1"))
@@ -439,5 +452,5 @@ def test_an_admission_on_its_way_is_known() -> None:
     world = limited()
     world.feed_start("r0")
     (action,) = world.gates.outstanding()
-    assert action.event == WorkflowAdmitted(run_id="r0", timestamp="2026-09-21T14:13:20.000000000Z")
+    assert action.event == WorkflowAdmitted(run_id="r0", timestamp="2026-09-21T14:13:20.000000000Z", asked=1)
     assert world.time_ns == 1_790_000_000 * SECOND

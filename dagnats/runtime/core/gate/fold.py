@@ -233,7 +233,7 @@ class Gates:
                     turn.answer(_queued(self._task_tickets.entries[name], turn.at.time_ns))
         for place in turn.places:
             for run_id in self._runs.pump(place):
-                turn.answer(_admitted(run_id, turn.at.time_ns))
+                turn.answer(_admitted(self._run_tickets.entries[run_id], turn.at.time_ns))
         self._tasks.forget_full(now_ns)
         self._note_due()
         self._set_wake_up(turn.at.seq)
@@ -276,7 +276,7 @@ class Gates:
     def _repeat(self, turn: _Turn, ticket: RunTicket) -> None:
         time_ns = turn.at.time_ns
         if ticket.state == "granted":
-            turn.answer(_admitted(ticket.run_id, time_ns))
+            turn.answer(_admitted(ticket, time_ns))
         elif ticket.state == "refused":
             turn.answer(_cancelled(Refusal(ticket.run_id, ticket.why), time_ns))
         elif ticket.state == "next":
@@ -334,8 +334,8 @@ def _queued(ticket: TaskTicket, time_ns: int) -> StepQueued:
     )
 
 
-def _admitted(run_id: str, time_ns: int) -> WorkflowAdmitted:
-    return WorkflowAdmitted(run_id=run_id, timestamp=rfc3339(time_ns))
+def _admitted(ticket: RunTicket, time_ns: int) -> WorkflowAdmitted:
+    return WorkflowAdmitted(run_id=ticket.run_id, timestamp=rfc3339(time_ns), asked=ticket.seq)
 
 
 def _cancelled(refusal: Refusal, time_ns: int) -> WorkflowCancelled:
