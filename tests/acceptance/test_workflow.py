@@ -327,3 +327,16 @@ async def test_a_map_of_no_items_completes() -> None:
         h.stub("t.list", returns=[])
         assert (await h.run("w")).output == []
         assert h.calls("t.each") == 0
+
+
+async def test_starts_at_the_same_instant_are_runs_of_their_own_with_inputs_of_their_own() -> None:
+    async with Harness([document({"id": "a"})]) as h:
+        h.stub("t.a", tenfold)
+
+        async def started() -> list[Any]:
+            runs = await asyncio.gather(*(h.client.start("w", at) for at in range(100)))
+            return [(run.run_id, await run.result()) for run in runs]
+
+        runs = h.drive(started())
+        assert len({run_id for run_id, _ in runs}) == 100
+        assert [output for _, output in runs] == [10 * at for at in range(100)]
