@@ -1,8 +1,8 @@
 """Rates in integers: when the next task may start (the generic cell rate algorithm).
 
 A bucket is one number: the instant at which it will be full again, by the gates' clock. Nothing else is kept of it, so
-the limit of whoever asks counts at once, and a bucket that is full is forgotten. What was taken under a slower limit can
-be more than a bucket of the new one holds; an operator who says a new limit means it from then on (`emptied`).
+the limit of whoever asks counts, and a bucket that is full is forgotten. Under a slower limit more may have been taken
+than a bucket of the new one holds; an operator who says a new one means it from then on (`emptied`).
 """
 
 from __future__ import annotations
