@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ def behaviours() -> list[Behaviour]:
     ]
 
 
+@cache
 def files_of_tests() -> dict[str, list[str]]:
     """Every test of the suite, without its `test_`, and the files that have one of this name."""
     found: dict[str, list[str]] = {}

@@ -134,3 +134,17 @@ async def test_a_repetition_of_a_run_with_an_idempotency_key_is_a_new_run() -> N
         again = h.drive(run.retry())
         assert h.drive(again.result()) == 1
         assert (same.run_id == run.run_id, again.run_id == run.run_id, h.calls("once.work")) == (True, False, 2)
+
+
+async def test_runs_that_waited_for_a_place_begin_under_the_next_engine_too() -> None:
+    wf = Workflow("narrow").with_concurrency(max_runs=1)
+    wf.sleep("nap", "1h")
+    async with Harness([wf]) as h:
+        first, second, third = [await h.start(wf) for _ in range(3)]
+        await h.advance(minutes=1)
+        await first.cancel()
+        await h.crash_engine()
+        await h.advance(minutes=1)
+        assert ((await second.view()).status, (await third.view()).status) == ("running", "pending")
+        assert (await third.wait()).status == "completed"
+        assert timedelta(hours=2) <= h.clock.elapsed < timedelta(hours=2, minutes=3)

@@ -274,6 +274,18 @@ async def test_a_run_past_its_deadline_ends_without_any_other_event() -> None:
         assert (await kinds(run))[-1] == "workflow.failed"
 
 
+async def test_a_childs_own_deadline_ends_it_and_fails_its_parents_step() -> None:
+    child = Workflow("child").with_timeout("1h")
+    child.sleep("nap", "5h")
+    parent = Workflow("parent")
+    parent.sub_workflow("call", "child")
+    async with Harness([child, parent]) as h:
+        view = await h.run("parent")
+        assert (view.status, view.failed_step) == ("failed", "call")
+        assert "the run's timeout is over" in view.error
+        assert HOUR_NS <= view.ended_ns - view.created_ns < HOUR_NS + 10**9
+
+
 async def test_input_that_does_not_fit_the_schema_is_refused_and_input_that_fits_runs() -> None:
     schema = {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}
     async with Harness([document({"id": "a"}, input_schema=schema)]) as h:
@@ -315,3 +327,16 @@ async def test_a_map_of_no_items_completes() -> None:
         h.stub("t.list", returns=[])
         assert (await h.run("w")).output == []
         assert h.calls("t.each") == 0
+
+
+async def test_starts_at_the_same_instant_are_runs_of_their_own_with_inputs_of_their_own() -> None:
+    async with Harness([document({"id": "a"})]) as h:
+        h.stub("t.a", tenfold)
+
+        async def started() -> list[Any]:
+            runs = await asyncio.gather(*(h.client.start("w", at) for at in range(100)))
+            return [(run.run_id, await run.result()) for run in runs]
+
+        runs = h.drive(started())
+        assert len({run_id for run_id, _ in runs}) == 100
+        assert [output for _, output in runs] == [10 * at for at in range(100)]

@@ -45,6 +45,7 @@ PROBLEMS: list[tuple[Any, dict[str, Any], str]] = [
     ({"steps": 7}, {}, "a planner returns"),
     ([{"id": "x"}], {}, "task"),
     ([{**CHAIN[0], "depends_on": ["nobody"]}], {}, "nobody"),
+    ([{**CHAIN[0], "depends_on": ["y"]}, CHAIN[1]], {}, "cycle"),
     (CHAIN, {"max_steps": 1}, "it has 2 steps, and max_steps is 1"),
     (CHAIN, {"max_depth": 1}, "longest chain has 2 steps"),
     (CHAIN, {"allowed_tasks": ["x.task"]}, "task 'y.task' is not one of allowed_tasks"),

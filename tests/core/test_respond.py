@@ -25,6 +25,11 @@ def test_the_response_is_what_the_step_receives_or_a_part_of_it_and_the_run_goes
     assert (history.enqueued, bytes(history.task.input)) == (["after"], body)
 
 
+def test_a_response_that_says_nothing_else_has_status_200_and_no_headers() -> None:
+    response = responding().said(Responded)[0].payload
+    assert (response.status, response.headers) == (200, {})
+
+
 def test_a_body_that_is_not_there_fails_the_step_visibly() -> None:
     history = responding(body_from="body.x")
     assert history.run.outcome.error == "respond body_from 'body.x': there is no 'body.x' in the step's input"

@@ -184,6 +184,26 @@ def test_a_rate_lets_as_many_start_at_once_and_paces_the_rest() -> None:
     assert not world.waiting()
 
 
+def test_a_quicker_rate_of_an_operator_counts_at_once() -> None:
+    world = one(rate_limit={"limit": 1, "period": "1h"})
+    start(world, 4)
+    assert (world.queued, len(world.waiting())) == (["r0.a"], 3)
+    world.limit(rate=2, period_ns=SECOND)
+    assert [world.tick() for _ in range(3)] == [SECOND // 2, SECOND, SECOND * 3 // 2]
+    assert world.waiting() == []
+
+
+@pytest.mark.parametrize("said", [{"rate": 1, "period_ns": 10 * SECOND}, {"rate": 1, "period_ns": 3600 * SECOND}])
+def test_saying_a_rate_again_or_a_slower_one_lets_nobody_go_early(said: dict[str, Any]) -> None:
+    world = one()
+    world.limit(rate=1, period_ns=10 * SECOND)
+    start(world, 2)
+    world.wait(4)
+    world.limit(**said)
+    assert world.waiting() == ["r1.a"]
+    assert world.tick() == 10 * SECOND
+
+
 def test_a_rate_that_does_not_divide_its_period_is_kept_all_the_same() -> None:
     world = one(rate_limit={"limit": 3, "period": "1s"})
     start(world, 4)

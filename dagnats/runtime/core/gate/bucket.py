@@ -1,7 +1,8 @@
 """Rates in integers: when the next task may start (the generic cell rate algorithm).
 
 A bucket is one number: the instant at which it will be full again, by the gates' clock. Nothing else is kept of it, so
-a limit that changes counts at once, and a bucket that is full is forgotten.
+the limit of whoever asks counts, and a bucket that is full is forgotten. Under a slower limit more may have been taken
+than a bucket of the new one holds; an operator who says a new one means it from then on (`emptied`).
 """
 
 from __future__ import annotations
@@ -23,3 +24,8 @@ def ready_ns(full_ns: int, limit: int, period_ns: int, units: int) -> int:
 def spent(full_ns: int, now_ns: int, limit: int, period_ns: int, units: int) -> int:
     """When the bucket will be full, once `units` are taken from it now."""
     return max(full_ns, now_ns) + min(units, limit) * _token_ns(limit, period_ns)
+
+
+def emptied(full_ns: int, now_ns: int, limit: int, period_ns: int) -> int:
+    """When a bucket that had another limit until now will be full: nothing can be missing that it does not hold."""
+    return min(full_ns, now_ns + limit * _token_ns(limit, period_ns))

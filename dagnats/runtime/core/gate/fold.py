@@ -158,6 +158,7 @@ class Gates:
         match record.fact:
             case TaskLimited() as said:
                 _note(self._task_limits, said.task, said)
+                self._tasks.relimit(said, self._clock_ns)
                 turn.tasks[said.task] = None
             case WorkflowLimited() as said:
                 _note(self._workflow_limits, said.workflow, said)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dagnats.runtime.core.gate.book import TaskTicket
-from dagnats.runtime.core.gate.bucket import ready_ns, spent
+from dagnats.runtime.core.gate.bucket import emptied, ready_ns, spent
 from dagnats.runtime.core.gate.line import Line
 
 if TYPE_CHECKING:
@@ -300,9 +300,17 @@ class TaskGates:
         self._tickets.put(name, msgspec.structs.replace(ticket, state="granted", slot=slot))
 
     def _spend(self, bucket: str, now_ns: int, limit: int, period_ns: int, units: int) -> None:
-        full_ns = spent(self._buckets.entries.get(bucket, 0), now_ns, limit, period_ns, units)
+        self._fill(bucket, spent(self._buckets.entries.get(bucket, 0), now_ns, limit, period_ns, units))
+
+    def _fill(self, bucket: str, full_ns: int) -> None:
         self._buckets.put(bucket, full_ns)
         self._full.put(bucket, (full_ns,))
+
+    def relimit(self, said: TaskLimited, now_ns: int) -> None:
+        """An operator's rate holds from now on, however slow the one before it was."""
+        full_ns = self._buckets.entries.get(said.task)
+        if said.rate and full_ns is not None:
+            self._fill(said.task, emptied(full_ns, now_ns, said.rate, said.period_ns))
 
     # -- time ------------------------------------------------------------------------------------------------
 
