@@ -101,8 +101,9 @@ class Doubt:
         seat = self._roster.seat(run_id)
         if seat is None and all(isinstance(action, AppendEvent) for action in actions):
             return await self._unwritten(run_id, actions)
-        if seat is None:  # parked meanwhile: whoever takes it up again settles everything
-            return []
+        if seat is None:  # over, or parked: what it owes to others
+            owed = [action for action in actions if isinstance(action, (SendDeadLetter, StartChild))]
+            return [action for action in owed if not await self._is_there(action)]
         # The queue first: a task leaves it only after its answer is in the log.
         types = sorted({(action.task, action.group) for action in actions if isinstance(action, EnqueueTask)})
         queued = await self._queued(run_id, types)
@@ -175,6 +176,9 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
             return state is not None and state.attempt == action.attempt and state.status in IN_FLIGHT
         case KeepSignal():
             return not run.ended
+        case StartChild() if not action.detached:
+            state = run.steps.get(action.step_id)
+            return state is not None and state.child_run_id == action.start.run_id and state.status in IN_FLIGHT
         case SetTimer():
             return run.wake_seq == action.seq
         case AppendEvent():

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dagnats.engine")
 
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+_QUIET_S = 10.0  # a term that lasted this long was none that trouble ended at once
+
 
 class Engine:
     """Decides for every run on a server, while it leads.
@@ -71,6 +75,7 @@ class Engine:
         Raises:
             EngineBroken: Deciding fails at run after run.
         """
+        trouble = _Trouble()
         while True:
             term = _Term(
                 self._ports,
@@ -86,11 +91,38 @@ class Engine:
             except LeaseLost as lost:
                 log.warning("no longer leading: %s", lost)
             except LogCut as cut:
-                log.warning("taking over anew: %s", cut)
+                trouble.note(cut)
             finally:
                 await term.close()
                 await self._leadership.release()
+            await trouble.pause()
             alone = False
+
+
+class _Trouble:
+    """Logs that are cut, and perhaps stay so: said once, and tried again ever more rarely."""
+
+    def __init__(self) -> None:
+        self._pause_s, self._next_s = 0.0, _FIRST_PAUSE_S
+        self._ended_at = 0.0
+        self._said = ""
+
+    def note(self, cut: LogCut) -> None:
+        """A term has ended by this."""
+        now, said = asyncio.get_running_loop().time(), str(cut)
+        if now - self._ended_at > _QUIET_S:
+            self._next_s, self._said = _FIRST_PAUSE_S, ""
+        if said != self._said:
+            log.warning("taking over anew: %s", said)
+        self._pause_s, self._next_s = self._next_s, min(self._next_s * 2, _LONGEST_PAUSE_S)
+        self._said = said
+
+    async def pause(self) -> None:
+        """Wait before the next term, when the last one has ended by trouble."""
+        pause_s, self._pause_s = self._pause_s, 0.0
+        if pause_s:
+            await asyncio.sleep(pause_s)
+        self._ended_at = asyncio.get_running_loop().time()
 
 
 class _Term:
@@ -133,7 +165,13 @@ class _Term:
             self._ports, self._feeds, self._errands, holder=self._holder, check=self._leadership.check
         )
         outbox = Outbox(
-            self._ports, doubt, aside=aside, errands=self._errands, correlator=correlator, window_s=window_s
+            self._ports,
+            doubt,
+            aside=aside,
+            errands=self._errands,
+            correlator=correlator,
+            check=self._leadership.check,
+            window_s=window_s,
         )
         takeover = Takeover(
             self._ports,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagnats.runtime.core.gate.fold import Gates
+    from dagnats.runtime.debt import Debts
     from dagnats.runtime.decider import Decider
     from dagnats.runtime.ports import EngineFeeds, Entry, LogFeed, Ports
     from dagnats.runtime.position import Position, PositionKeeper
@@ -106,20 +107,21 @@ class Follower:
         """Give them again with the next batch."""
         self._ahead = [*entries, *self._ahead]
 
-    async def fold(self, upto: int, gates: Gates | None = None) -> Unsettled:
+    async def fold(self, upto: int, gates: Gates | None = None, debts: Debts | None = None) -> Unsettled:
         """Fold without acting up to event `upto`, which the log has, or had. Raises LogCut.
 
         Gives what could not be folded: whoever leads has seen to it, unless nobody did.
 
         Args:
             gates: To be folded too, when everything is folded from the log's beginning.
+            debts: To be noted then.
         """
         unsettled = Unsettled([], [])
         while self._seq < upto:
             count = await self._count_upto(upto)
             if count:
                 # Taken off the line only when they are folded: this may be cancelled while their runs are loaded.
-                await self._fold(self._ahead[:count], unsettled, gates)
+                await self._fold(self._ahead[:count], unsettled, gates, debts)
                 self._seq = self._ahead[count - 1].seq
                 del self._ahead[:count]
             else:
@@ -139,7 +141,9 @@ class Follower:
                     return 0
         return sum(entry.seq <= upto for entry in self._ahead)
 
-    async def _fold(self, entries: Sequence[Entry], unsettled: Unsettled, gates: Gates | None) -> None:
+    async def _fold(
+        self, entries: Sequence[Entry], unsettled: Unsettled, gates: Gates | None, debts: Debts | None
+    ) -> None:
         records, poison = await self._decider.read(entries)
         unsettled.poison.extend(poison)
         for record in records:
@@ -150,7 +154,10 @@ class Follower:
             decision = self._decider.decide(record)  # what it leads to is done already, by who led
             if isinstance(decision, Undecidable):
                 unsettled.undecidable.append(decision)
-            elif gates is not None and decision is not None:
-                gates.fold(record, decision)
+            elif decision is not None:
+                if gates is not None:
+                    gates.fold(record, decision)
+                if debts is not None:
+                    debts.note(record, decision)
         self._roster.close_batch()
         self._roster.commit(after_s=0.0)

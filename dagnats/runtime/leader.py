@@ -167,7 +167,6 @@ class Leader:
             self._decider.tidy()
             records, poison = await self._decider.read(entries)
             actions, undecidable = self._decisions(records)
-            self._leadership.check()
             if entries[0].seq <= doubtful:
                 actions = await self._settled(actions, doubtful)
             flight = self._outbox.launch(actions)

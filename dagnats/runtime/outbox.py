@@ -90,6 +90,8 @@ class Outbox:
         aside: For what nothing depends on.
         errands: For what takes more than one message.
         correlator: Watches for events.
+        check: Raises LeaseLost when the engine may not lead any more: asked whenever something is sent, because it may
+            have been frozen since it was asked before.
         window_s: How long the server remembers ids.
     """
 
@@ -101,8 +103,10 @@ class Outbox:
         aside: Aside,
         errands: Errands,
         correlator: Correlator,
+        check: Callable[[], None],
         window_s: float,
     ) -> None:
+        self._check = check
         self._errands = errands
         self._correlator = correlator
         self._children = Children(ports, errands)
@@ -142,6 +146,7 @@ class Outbox:
         self._clear_up(flight)
 
     def _sent(self, actions: Iterable[AnyAction]) -> UnderWay:
+        self._check()
         epoch = f".{self.epoch}" if self.epoch else ""
         return [(action, self._message(action, action.id + epoch)) for action in actions]
 

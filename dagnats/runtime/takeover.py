@@ -28,6 +28,8 @@ from dagnats.runtime.core.action import (
 )
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.gate.fold import Gates
+from dagnats.runtime.debt import TAIL_NS, Debts
+from dagnats.runtime.doubt import decided_by, decided_for
 from dagnats.runtime.follower import Unsettled
 from dagnats.runtime.letter import PARKED
 from dagnats.runtime.patience import persist
@@ -66,6 +68,13 @@ _MADE_GOOD = (
 _SLICE = 20_000
 _DOUBTFUL = 20 * REACH  # further than a leader acts: a power cut may have set the position back
 _RUNS_AT_ONCE = 256
+
+
+def _is_own(action: AnyAction) -> bool:
+    """Whether an action serves only the run that has decided it."""
+    if isinstance(action, AppendEvent):
+        return action.run_id == decided_for(action)
+    return not (isinstance(action, SendDeadLetter) or (isinstance(action, StartChild) and action.detached))
 
 
 class Takeover:
@@ -142,29 +151,31 @@ class Takeover:
 
     async def _begin_anew(self, last: int) -> int:
         self.anew = True
-        parents: dict[str, str] = {}  # of the runs that have ended
+        entry = await persist(lambda: self._ports.log.at(last)) if last else None
+        end_ns = entry.time_ns if entry is not None else 0
+        debts = Debts(end_ns - TAIL_NS)
         await self._follower.reset()
         await persist(self._ports.snapshots.purge)
         await self._follower.open(0)
         self.gates = Gates()
         for upto in [*range(_SLICE, last, _SLICE), last]:
-            poison, undecidable = await self._follower.fold(upto, self.gates)
+            poison, undecidable = await self._follower.fold(upto, self.gates, debts)
             self.unsettled.poison.extend(poison)
             self.unsettled.undecidable.extend(undecidable)
             for seat in self._roster:
                 if seat.run.ended:
                     if seat.run.parent is not None:
-                        parents[seat.run.run_id] = seat.run.parent.run_id
+                        debts.parents[seat.run.run_id] = seat.run.parent.run_id
                     self._roster.dismiss(seat.run.run_id)
-        entry = await persist(lambda: self._ports.log.at(last)) if last else None
         tasks = self._outbox.newest_task = await persist(self._ports.tasks.last)
         # Sequences come again, and what was sent under them may be remembered. Where nothing was sent, nothing is.
         self._outbox.epoch = self._now_ns() // 1_000_000_000 if tasks else 0
+        await debts.forgive_removed(self._ports.log)
         live = [seat.run.run_id for seat in self._roster]
-        live += self._relatives(parents)
+        others = sorted({*(await self._relatives(debts.parents)), *debts.debtors}.difference(live))
         position = Position(
             seq=last,
-            time_ns=entry.time_ns if entry is not None else 0,
+            time_ns=end_ns,
             low=self._roster.low(last + 1),
             active=self._decider.active,
             tasks=tasks,
@@ -172,8 +183,9 @@ class Takeover:
         )
         self._decider.unsaved_from = last + 1
         await self._keeper.begin(msgspec.structs.replace(position, anew=True))
-        for at in range(0, len(live), _RUNS_AT_ONCE):
-            await self._make_good(live[at : at + _RUNS_AT_ONCE], last)
+        owing = [*live, *others]
+        for at in range(0, len(owing), _RUNS_AT_ONCE):
+            await self._make_good(owing[at : at + _RUNS_AT_ONCE], last, debts)
         await self._outbox.act(await self._doubt.left(self.gates.outstanding()))
         self._ledger.begin(self.gates)
         position = msgspec.structs.replace(position, tasks=self._outbox.newest_task, gates=self._ledger.mark())
@@ -181,20 +193,29 @@ class Takeover:
         await self._unpark(position)
         return last
 
-    def _relatives(self, parents: Mapping[str, str]) -> list[str]:
-        """Ended runs that live ones wait to hear of: their children's ends, their parents'."""
+    async def _relatives(self, parents: Mapping[str, str]) -> set[str]:
+        """Ended runs that others wait to hear of, live or parked: their children's ends, their parents'."""
+        goes_on = {seat.run.run_id for seat in self._roster} | self._decider.parked
         above = {seat.run.parent.run_id for seat in self._roster if seat.run.parent is not None}
-        ended = [run_id for run_id in above if self._roster.seat(run_id) is None]
-        return ended + [run_id for run_id, parent in parents.items() if self._roster.seat(parent) is not None]
+        for run_id in self._decider.parked:
+            first = decoded(await persist(lambda run_id=run_id: self._ports.log.read(run_id)))[:1]
+            parents_of = (event.payload.parent for _, _, event in first if isinstance(event, WorkflowStarted))
+            above |= {parent.run_id for parent in parents_of if parent is not None}
+        below = {run_id for run_id, parent in parents.items() if parent in goes_on}
+        return (above | below) - goes_on
 
     # -- runs that lack something ----------------------------------------------------------------------------
 
-    async def _make_good(self, run_ids: Iterable[str], upto: int) -> None:
+    async def _make_good(self, run_ids: Iterable[str], upto: int, debts: Debts) -> None:
         """Do what the histories of these runs have decided and nobody has done."""
         actions: list[AnyAction] = []
         for run_id in run_ids:
-            decided = await self._decided(run_id, upto)
-            actions += [action for action in decided if not isinstance(action, AskAdmission)]  # the gates have heard
+            is_over = self._roster.seat(run_id) is None
+            for action in await self._decided(run_id, upto):
+                if isinstance(action, AskAdmission):  # the gates have heard
+                    continue
+                if debts.is_owed(action) and not (is_over and _is_own(action)):
+                    actions.append(action)
         await self._outbox.act(await self._doubt.left(actions))
 
     async def _decided(self, run_id: str, upto: int) -> list[AnyAction]:
@@ -234,8 +255,13 @@ class Takeover:
         upto = position.seq
         letters = await persist(lambda: self._ports.dead_letters.find(f"{PARKED}.*"))
         runs: dict[str, list[int]] = {}
+        broke_at: dict[str, int] = {}
         for letter in letters:
-            runs.setdefault(letter.subject.rpartition(".")[2], []).append(letter.seq)
+            run_id = letter.subject.rpartition(".")[2]
+            runs.setdefault(run_id, []).append(letter.seq)
+            # A log that lost its tail counts differently.
+            broke = 0 if self.anew else int(letter.headers.get("Dagnats-Dlq-Sequence", "0"))
+            broke_at[run_id] = min(broke, broke_at.get(run_id, broke))
         for run_id, seqs in runs.items():
             self._decider.parked.discard(run_id)
             if not await self._decider.have(run_id, before=upto + 1):
@@ -243,7 +269,11 @@ class Takeover:
             seat = self._roster.seat(run_id)
             if seat is not None:
                 log.warning("run %s was parked and goes on", run_id)
-                decided = await self._decided(run_id, upto)
+                decided = [
+                    action
+                    for action in await self._decided(run_id, upto)
+                    if _is_own(action) or decided_by(action) >= broke_at[run_id]  # the others were done
+                ]
                 await self._outbox.act(await self._doubt.left(self.gates.adopt(upto, seat.run, decided)))
                 self._ledger.commit(self.gates.taken())
                 await self._keeper.begin(msgspec.structs.replace(position, gates=self._ledger.mark()))
