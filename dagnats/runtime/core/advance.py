@@ -108,7 +108,7 @@ def advance(graph: Graph, run: Run | None, record: Record) -> Decision:
         else:
             _fold_in(turn, record)
     dispatch.settle(turn)
-    return Decision(run, *turn.close())
+    return turn.close()
 
 
 def fold(graph: Graph, records: Iterable[Record], run: Run | None = None) -> Run | None:
@@ -121,7 +121,7 @@ def fold(graph: Graph, records: Iterable[Record], run: Run | None = None) -> Run
 def _fold_in(turn: Turn, record: Record) -> None:
     run = turn.run
     _move_clock(turn, record)
-    if not run.ending or isinstance(record.event, TerminalEvent):
+    if not run.ending or type(record.event) in ending.STATUS:
         _apply(turn, record.event)
     if run.events >= run.max_events:
         _limit_history(turn)
@@ -275,8 +275,8 @@ def _worker_said(turn: Turn, event: Result | Sign) -> None:
     if isinstance(event, StepFailed):
         _failed(turn, event)
         return
-    state = _current(turn, event)
-    if state is None:
+    state = turn.run.steps.get(event.step_id)
+    if state is None or not attempt.is_current(state, event):
         return
     node = turn.node_of(event.step_id)
     if not node.worker_run or _answers_by_parts(node, state):

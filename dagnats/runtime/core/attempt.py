@@ -45,8 +45,9 @@ def hand_out(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     """Put the next attempt of a step into its queue: the first one, a retry, or a loop's next turn."""
     turn.move(step_id, state, "queued")
     number(turn, state)
-    turn.limit_wait(node, step_id, state)
-    enqueue(turn, node, step_id, state, admitted=False)
+    if node.queue_timeout_ns or state.deadline_ns:
+        turn.limit_wait(node, step_id, state)
+    enqueue(turn, node, step_id, state)
 
 
 def let_through(turn: Turn, step_id: str, state: StepState) -> None:
@@ -55,10 +56,9 @@ def let_through(turn: Turn, step_id: str, state: StepState) -> None:
         enqueue(turn, turn.node_of(step_id), step_id, state, admitted=True)
 
 
-def enqueue(turn: Turn, node: Node, step_id: str, state: StepState, *, admitted: bool) -> None:
+def enqueue(turn: Turn, node: Node, step_id: str, state: StepState, *, admitted: bool = False) -> None:
     """Send the current attempt to the workers, through the gates."""
-    run = turn.run
-    received = input_of(turn.graph, run, node, state)
+    received = input_of(turn.graph, turn.run, node, state)
     try:
         key = text_of(value_at(decoded(received), node.limits.key)) if node.limits.key else ""
     except Missing as missing:

@@ -43,7 +43,8 @@ def settle(turn: Turn) -> None:
         elif turn.ready:
             _offer(turn, turn.ready.pop(0))
         elif not run.line or not _next_in_line(turn):
-            _conclude(turn)
+            if not run.remaining or run.wreck is not None:
+                _conclude(turn)
             if not turn.ready:  # the failure of a drained run may have to be undone
                 return
 

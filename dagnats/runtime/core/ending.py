@@ -21,6 +21,7 @@ from dagnats.runtime.core.inputs import run_output
 from dagnats.runtime.core.release import cancel_in_flight
 
 if TYPE_CHECKING:
+    from dagnats.model.event import Parent
     from dagnats.model.run import RunStatus
     from dagnats.runtime.core.turn import Turn
 
@@ -68,16 +69,15 @@ def ended(turn: Turn, event: TerminalEvent) -> None:
     run.paused = False
     turn.forget_wake()
     cancel_in_flight(turn)
-    cancel.unwatch(turn)
-    _tell_parent(turn)
+    if turn.graph.cancel_on:
+        cancel.unwatch(turn)
+    if run.parent is not None:
+        _tell_parent(turn, run.parent)
 
 
-def _tell_parent(turn: Turn) -> None:
+def _tell_parent(turn: Turn, parent: Parent) -> None:
     """The step that this run runs for hears how it ended."""
     run = turn.run
-    parent = run.parent
-    if parent is None:
-        return
     outcome = ChildOutcome(
         child_run_id=run.run_id, status=run.status, output=run.outcome.output, error=run.outcome.error
     )

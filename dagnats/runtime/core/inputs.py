@@ -24,15 +24,15 @@ def input_of(graph: Graph, run: Run, node: Node, state: StepState) -> msgspec.Ra
         return state.input
     if state.serves:
         return _auxiliary_input(graph, run, node, state.serves)
-    return _graph_input(run, node)
+    return _graph_input(run, node.needs)
 
 
-def _graph_input(run: Run, node: Node) -> msgspec.Raw:
-    if not node.needs:
+def _graph_input(run: Run, needs: tuple[str, ...]) -> msgspec.Raw:
+    if not needs:
         return run.input
-    if len(node.needs) == 1:
-        return output_of(run, node.needs[0])
-    return join_object((needed, output_of(run, needed)) for needed in node.needs)
+    if len(needs) == 1:
+        return output_of(run, needs[0])
+    return join_object((needed, output_of(run, needed)) for needed in needs)
 
 
 def output_of(run: Run, step_id: str) -> msgspec.Raw:
@@ -60,7 +60,7 @@ def _auxiliary_input(graph: Graph, run: Run, node: Node, step_id: str) -> msgspe
     if run.saga is not None and graph.nodes[step_id].compensate == node.id:
         return encode(_Compensation(step_id, output_of(run, step_id), run.saga.trigger_step, run.saga.error))
     failed = run.steps[step_id]
-    original = _graph_input(run, graph.nodes[step_id]) or NULL
+    original = _graph_input(run, graph.nodes[step_id].needs) or NULL
     return encode(_FailureInfo(step_id, failed.error, failed.failure_type, failed.attempt, original))
 
 

@@ -37,7 +37,8 @@ def new_run(graph: Graph, event: WorkflowStarted, record: Record) -> Run:
         trace_parent=event.trace_parent,
         core_version=start.core_version,
     )
-    run.labels = {**graph.labels, **start.labels}
+    if graph.labels or start.labels:
+        run.labels = {**graph.labels, **start.labels}
     run.parent = start.parent
     run.retry_of, run.forked_from = start.retry_of, start.forked_from
     run.max_events, run.max_depth = start.max_events, start.max_depth
@@ -52,7 +53,8 @@ def started(turn: Turn, start: Start) -> None:
         ending.fail(turn, "", refusal)
         return
     run.remaining = graph.size
-    _take_over(turn, start)
+    if start.outputs:
+        _take_over(turn, start)
     run.held = start.held or graph.is_admitted
     if run.status == "scheduled":
         run.run_at_ns = start.run_at_ns
@@ -137,7 +139,8 @@ def admitted(turn: Turn) -> None:
         run.deadline_ns = run.clock_ns + graph.timeout_ns
         turn.add_deadline(run.deadline_ns, "", RUN_OVER)
     turn.ready = _ready(turn) if run.steps else [*graph.roots]
-    cancel.watch(turn)
+    if graph.cancel_on:
+        cancel.watch(turn)
 
 
 def _ready(turn: Turn) -> list[str]:

@@ -14,6 +14,7 @@ from dagnats.runtime.core.action import (
     AppendEvent,
     Attempt,
     CancelTasks,
+    Decision,
     DropDeadLetters,
     DropTimer,
     EndRun,
@@ -65,7 +66,7 @@ class Turn:
         self._settled: list[Settled] = []
         self._given_up: list[Attempt] | None = None
 
-    def close(self) -> tuple[tuple[AnyAction, ...], tuple[Settled, ...]]:
+    def close(self) -> Decision:
         """All that the event leads to; last what is said once: whom to stop, and when to look at the run again."""
         run = self.run
         over = run.ending != "" or run.ended
@@ -73,9 +74,9 @@ class Turn:
             self._actions.append(
                 CancelTasks(id=self.next_id(), run_id=run.run_id, steps=tuple(self._given_up), ended=over)
             )
-        if not over:
+        if not over and run.deadlines:
             self._wake()
-        return tuple(self._actions), tuple(self._settled)
+        return Decision(run, tuple(self._actions), tuple(self._settled))
 
     @property
     def now(self) -> str:
@@ -193,12 +194,11 @@ class Turn:
         before = state.status
         assert status in transition.STEP[before], f"step {step_id} cannot go from {before} to {status}"
         state.status = status
-        flew = before in IN_FLIGHT
         if status in IN_FLIGHT:
-            if not flew and not state.part_of:  # a map and a planner count as one, with all their parts
+            if before not in IN_FLIGHT and not state.part_of:  # a map and a planner count as one, with all their parts
                 self.run.flying += 1
             return
-        if flew:
+        if before in IN_FLIGHT:
             if not state.part_of:
                 self.run.flying -= 1
             if not rests(state):
@@ -209,7 +209,8 @@ class Turn:
 
     def settle(self, step_id: str, state: StepState) -> None:
         """The current attempt is in nobody's hands any more: it is over, or waits to be repeated."""
-        self.forget_limits(state)
+        if state.deadline_ns or state.heartbeat_due_ns or state.due_ns:
+            self.forget_limits(state)
         self._settled.append((step_id, state.attempt))
 
     def forget_limits(self, state: StepState) -> None:
