@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dagnats.client import bulk, letter, queue
 from dagnats.client.bulk import Done, Live, Mode
 from dagnats.client.moment import Moment, instant_of
+from dagnats.client.payload import accepted
 from dagnats.client.run import json_bytes
 from dagnats.client.scan import Window
 from dagnats.client.verify import mend, verify
@@ -345,6 +346,7 @@ class Operator:
             raise DagnatsError(
                 f"{type!r} cannot be an event's type", hint="write words joined by dots: payment.completed"
             )
+        body = accepted(body, what="the event's body")
         receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
         return receipt.seq
 
