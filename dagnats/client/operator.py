@@ -259,9 +259,9 @@ class Operator:
 
         Raises:
             NotFoundError: Nothing uses that type.
-            ConflictError: It is paused already.
+            ConflictError: It is paused already, or is a worker group of a type.
         """
-        await self.queue(task)
+        queue.expect_whole(await self.queue(task))
         await queue.pause_task(self._ports, task, by=by, reason=reason)
 
     async def resume_queue(self, task: str, *, by: str = "") -> None:
@@ -288,7 +288,7 @@ class Operator:
             by: Who does it.
             reason: Why.
         """
-        await self.queue(task)
+        queue.expect_whole(await self.queue(task))
         changes: dict[str, int] = {}
         if concurrency is not None:
             changes["concurrency"] = queue.positive("concurrency", concurrency)
