@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
+from dagnats.client.payload import accepted
 from dagnats.client.run import RunHandle
 from dagnats.client.scan import pages, views
 from dagnats.client.start import begin, check_input, key_of, new_id
@@ -113,7 +114,7 @@ def check_inputs(definition: WorkflowDef, inputs: Sequence[bytes]) -> None:
     problems: list[Problem] = []
     for at, data in enumerate(inputs):
         try:
-            check_input(definition, data)
+            check_input(definition, accepted(data, what="the input"))
             key_of(definition, data, "")
         except InputError as error:
             problems += [

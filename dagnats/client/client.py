@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
+from dagnats.client.payload import accepted
 from dagnats.client.run import RunHandle, json_bytes
 from dagnats.client.start import begin, check_input, key_of, new_id
 from dagnats.dsl.workflow import Workflow
@@ -18,7 +19,7 @@ from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import Start, WorkflowStarted
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.json import compact
-from dagnats.runtime.blob import carried, refuse
+from dagnats.runtime.blob import carried
 from dagnats.runtime.limit import is_held
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
@@ -281,8 +282,7 @@ class AsyncClient(Operator):
     ) -> RunHandle:
         import msgspec
 
-        data, run_id = input or b"null", new_id(run_id)
-        refuse(data, what="the run's input")
+        data, run_id = accepted(input, what="the run's input"), new_id(run_id)
         check_input(definition, data)
         key = key_of(definition, data, idempotency_key)
         run_at_ns = start_instant(at, now_ns=self._ports.clock.now_ns()) if at is not None else 0
@@ -314,7 +314,13 @@ class AsyncClient(Operator):
         return await handle.result()
 
     def handle(self, run_id: str) -> RunHandle:
-        """A handle on a run, by its full id; nothing is asked yet."""
+        """A handle on a run, by its full id; nothing is asked yet.
+
+        Raises:
+            NotFoundError: No run can have this id. A wildcard would stand for other people's runs.
+        """
+        if not is_run_id(run_id):
+            raise NotFoundError("run", run_id)
         return RunHandle(self._ports, run_id)
 
     async def find(self, prefix: str) -> RunHandle:

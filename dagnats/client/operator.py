@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dagnats.client import bulk, letter, queue
 from dagnats.client.bulk import Done, Live, Mode
 from dagnats.client.moment import Moment, instant_of
+from dagnats.client.payload import accepted
 from dagnats.client.run import json_bytes
 from dagnats.client.scan import Window
 from dagnats.client.verify import mend, verify
@@ -258,9 +259,9 @@ class Operator:
 
         Raises:
             NotFoundError: Nothing uses that type.
-            ConflictError: It is paused already.
+            ConflictError: It is paused already, or is a worker group of a type.
         """
-        await self.queue(task)
+        queue.expect_whole(await self.queue(task))
         await queue.pause_task(self._ports, task, by=by, reason=reason)
 
     async def resume_queue(self, task: str, *, by: str = "") -> None:
@@ -287,7 +288,7 @@ class Operator:
             by: Who does it.
             reason: Why.
         """
-        await self.queue(task)
+        queue.expect_whole(await self.queue(task))
         changes: dict[str, int] = {}
         if concurrency is not None:
             changes["concurrency"] = queue.positive("concurrency", concurrency)
@@ -345,6 +346,7 @@ class Operator:
             raise DagnatsError(
                 f"{type!r} cannot be an event's type", hint="write words joined by dots: payment.completed"
             )
+        body = accepted(body, what="the event's body")
         receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
         return receipt.seq
 

@@ -22,19 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """A queue: the tasks of one type.
+    """A queue: the tasks of one type, or those of them that are for one worker group.
 
     Attributes:
         state: What is in it, and who takes from it.
-        limits: What an operator has said of it.
-        gate: Who has its slots, and who waits for one: as of the engine's stored position.
+        limits: What an operator has said of the task type.
+        gate: Who has the type's slots, and who waits for one: as of the engine's stored position.
         steps: The steps that put tasks into it, as `<workflow>.<step>`.
+        task: The task type. What is said of it holds for all its groups.
     """
 
     state: QueueState
     limits: TaskLimited
     gate: TaskGateView
     steps: tuple[str, ...]
+    task: str
 
     @property
     def name(self) -> str:
@@ -44,20 +46,34 @@ class QueueView:
 async def queue_views(ports: Ports, definitions: Iterable[WorkflowDef]) -> list[QueueView]:
     """Every queue that has tasks, had workers, or is named by a registered workflow, by name."""
     steps: dict[str, list[str]] = {}
+    types: dict[str, str] = {}
     for definition in definitions:
         for step in definition.steps:
             if step.task:
                 name = f"{step.task}.{step.worker_group}" if step.worker_group else step.task
                 steps.setdefault(name, []).append(f"{definition.name}.{step.id}")
+                types[name] = types[step.task] = step.task
     states = {state.name: state for state in await ports.tasks.overview()}
-    names = sorted({*steps, *states})
-    limits = await asyncio.gather(*(task_limit(ports.log, name) for name in names))
+    names = sorted({*types, *states})
+    limits = await asyncio.gather(*(task_limit(ports.log, types.get(name, name)) for name in names))
     gates = await gate_view(ports)
     empty = QueueState("", 0, 0, 0, 0.0, 0, 0)
-    return [
-        QueueView(states.get(name, empty._replace(name=name)), limit, gates.task(name), tuple(steps.get(name, ())))
-        for name, limit in zip(names, limits, strict=True)
-    ]
+
+    def view(name: str, limit: TaskLimited) -> QueueView:
+        task, state = types.get(name, name), states.get(name, empty._replace(name=name))
+        return QueueView(state, limit, gates.task(task), tuple(steps.get(name, ())), task)
+
+    return [view(name, limit) for name, limit in zip(names, limits, strict=True)]
+
+
+def expect_whole(view: QueueView) -> None:
+    """Raise ConflictError for what is a part of a queue only: a gate asks for a task's type, not for its group."""
+    if view.task != view.name:
+        raise ConflictError(
+            f"queue {view.name!r} is a worker group of task type {view.task!r}, and all its groups are held or limited "
+            "together",
+            hint=f"name {view.task}",
+        )
 
 
 async def pause_task(ports: Ports, task: str, *, by: str, reason: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import msgspec
 
 from dagnats.client import order, repeat
+from dagnats.client.payload import accepted
 from dagnats.client.stamp import stamp
 from dagnats.client.start import begin, check_input, new_id
 from dagnats.client.view import EventView, RunView, event_view, run_view
@@ -190,7 +191,8 @@ class RunHandle:
 
     async def signal_json(self, name: str, payload: bytes) -> None:
         """Send it a signal whose value is JSON already."""
-        await self._tell(lambda _, run: order.signal(run, name, payload))
+        data = accepted(payload, what="the signal's value")
+        await self._tell(lambda _, run: order.signal(run, name, data))
 
     async def approve(self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "") -> str:
         """Answer an approval with yes, and give the step it was.
@@ -207,7 +209,7 @@ class RunHandle:
             RefusedError: The token answers something else.
         """
         key = await self._approval_key(token)
-        data = json_bytes(answer) if answer is not None else b""
+        data = accepted(json_bytes(answer), what="the answer") if answer is not None else b""
         event = await self._tell(
             lambda graph, run: _proven(
                 order.approve(graph, run, step or order.asked(graph, run), data, by=by), key, token
@@ -218,7 +220,7 @@ class RunHandle:
     async def reject(self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "") -> str:
         """Answer an approval with no, which fails its step, and give the step. Raises like `approve`."""
         key = await self._approval_key(token)
-        data = json_bytes(answer) if answer is not None else b""
+        data = accepted(json_bytes(answer), what="the answer") if answer is not None else b""
         event = await self._tell(
             lambda graph, run: _proven(
                 order.reject(graph, run, step or order.asked(graph, run), data, by=by), key, token
@@ -231,7 +233,7 @@ class RunHandle:
 
     async def complete_wait(self, step: str, body: Any = None) -> None:
         """Give a step the event that it waits for, by hand. Raises ConflictError when it waits for none."""
-        data = json_bytes(body)
+        data = accepted(json_bytes(body), what="the event's body")
         await self._tell(lambda graph, run: order.complete_wait(graph, run, step, data))
 
     async def replay(self, reason: str = "", *, by: str = "") -> None:
@@ -305,6 +307,8 @@ class RunHandle:
     async def _begin(self, definition: WorkflowDef, start: Start, given: bytes, *, run_id: str = "") -> RunHandle:
         """Start a run that takes over what this one has; `given` is its input when that is not this run's."""
         ports, run_id = self._ports, new_id(run_id)
+        if given:
+            given = accepted(given, what="the run's input")
         check_input(definition, given or await resolved(ports, bytes(start.input)))
         await ports.definitions.add_version(definition.name, definition.identity, compact(definition.content()))
         data = await self._passed_on(run_id, start.input)

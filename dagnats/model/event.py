@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 import msgspec
 
 from dagnats.errors import DecodeError
-from dagnats.model.json import TooDeep, shallow
+from dagnats.model.json import DEEPEST_PAYLOAD, TooDeep, shallow
 
 FailureType = Literal["retriable", "non_retriable", "retry_after"]
 NOTHING = msgspec.Raw(b"")
@@ -559,7 +559,7 @@ _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
 
-_DEEPEST = 512  # what holds a payload is nested a little deeper, and has to be readable too
+_DEEPEST = DEEPEST_PAYLOAD + 12  # what holds a payload is nested a little deeper, and has to be readable too
 
 
 def decode_event(data: bytes) -> AnyEvent:

@@ -50,6 +50,8 @@ class TooDeep(Exception):
 
 DEEPEST = 256
 """So deep a value may be nested that decisions look into."""
+DEEPEST_PAYLOAD = 500
+"""So deep a payload may be nested that travels in an event."""
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}

@@ -23,6 +23,7 @@ import msgspec
 
 from dagnats.errors import DagnatsError, RefusedError
 from dagnats.model.event import Record, StepCompleted, WorkflowStarted, decode_event, encode_event
+from dagnats.model.json import DEEPEST_PAYLOAD, TooDeep, shallow
 
 if TYPE_CHECKING:
     from dagnats.model.run import Run
@@ -78,11 +79,16 @@ class Reference(NamedTuple):
 
 
 def refuse(data: bytes, *, what: str) -> None:
-    """Raise RefusedError when a payload from a user is too large for anything, or has the key of references."""
+    """Raise RefusedError when a payload from a user is too large or nested too deep for anything, or has the key of
+    references."""
     if _KEY_BYTES in data and _RESERVED.search(data):
         raise RefusedError(f"{what} has the key {_KEY!r}, which DagNats keeps for itself", hint="rename the key")
     if len(data) > MOST_BYTES:
         raise _too_large(what, len(data))
+    try:
+        shallow(data, DEEPEST_PAYLOAD)
+    except TooDeep as error:
+        raise RefusedError(f"{what} cannot be carried: {error}") from None
 
 
 async def carried(ports: Ports, run_id: str, data: bytes, *, what: str) -> bytes:

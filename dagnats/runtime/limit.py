@@ -6,6 +6,7 @@ the same time, the second is made anew.
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from dagnats.errors import ConflictError, DecodeError
+from dagnats.model.identifier import EVENT
 from dagnats.model.ops import TaskLimited, WorkflowLimited, decode_fact, encode_fact, task_history, workflow_history
 from dagnats.runtime.core.gate.book import Page
 from dagnats.runtime.core.gate.view import GateView, view_of
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _Said = TypeVar("_Said", TaskLimited, WorkflowLimited)
 
+_HISTORY = re.compile(EVENT)
 _LOOKS = 5  # the gates' entries may be written elsewhere while we look
 
 
@@ -86,6 +89,8 @@ async def _change(log: Log, history: str, nothing: _Said, changes: dict[str, Any
 async def _newest(log: Log, history: str, nothing: _Said) -> tuple[_Said, int]:
     """What was said last, and its place."""
     said, last = nothing, 0
+    if _HISTORY.fullmatch(history) is None:
+        return said, last  # a wildcard in the name: what it stands for is somebody else's
     for entry in await log.read(history):
         last = entry.seq
         try:

@@ -244,6 +244,32 @@ class Harness:
         """Start a run. It goes on while a call waits for it, or time is let pass by `advance`."""
         return HarnessRun(self, self.drive(self.client.start(workflow, input, run_id=run_id)))
 
+    async def signal(self, run: HarnessRun | RunView | str, name: str, value: Any = None) -> None:
+        """Send a run a signal. Raises ConflictError when it has ended."""
+        self.drive(self._handle(run).signal(name, value))
+
+    async def approve(
+        self, run: HarnessRun | RunView | str, step: str = "", answer: Any = None, *, by: str = ""
+    ) -> str:
+        """Answer an approval with yes, and give its step; it need not be named when the run waits for one only.
+
+        Raises:
+            ConflictError: The step does not wait for an approval.
+            InputError: The answer does not fit the approval's form.
+        """
+        return self.drive(self._handle(run).approve(step, answer, by=by))
+
+    async def reject(self, run: HarnessRun | RunView | str, step: str = "", answer: Any = None, *, by: str = "") -> str:
+        """Answer an approval with no, and give its step. Raises like `approve`."""
+        return self.drive(self._handle(run).reject(step, answer, by=by))
+
+    async def emit(self, type: str, body: Any = None) -> None:
+        """Publish an event, for every run that waits for it."""
+        self.drive(self.client.publish_event(type, body))
+
+    def _handle(self, run: HarnessRun | RunView | str) -> RunHandle:
+        return self.client.handle(run if isinstance(run, str) else run.run_id)
+
     async def advance(self, **duration: float) -> None:
         """Let time pass: `advance(hours=3)`, with the arguments of `timedelta`. What comes due meanwhile is done."""
         self.drive(asyncio.sleep(timedelta(**duration).total_seconds()))

@@ -140,6 +140,43 @@ async def test_a_queue_shows_what_is_in_it_and_what_was_said_of_it(nats_server: 
             await client.limit_queue("nobody.works", rate=1, period="0s")
 
 
+async def test_a_worker_group_is_held_and_limited_with_its_task_type(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        client = system.client
+        workflow = Workflow("grouped")
+        workflow.task("work", "nobody.works").with_worker_group("gpu")
+        await client.register(workflow)
+        with pytest.raises(ConflictError, match=r"'nobody\.works\.gpu' is a worker group of task type 'nobody\.works'"):
+            await client.pause_queue("nobody.works.gpu")
+        with pytest.raises(ConflictError, match="worker group"):
+            await client.limit_queue("nobody.works.gpu", concurrency=1)
+        await client.pause_queue("nobody.works")
+        assert (await client.queue("nobody.works.gpu")).limits.paused
+        await client.start("grouped")
+
+        async def stands_in_line() -> bool:
+            return len((await client.queue("nobody.works.gpu")).gate.waiting) == 1
+
+        await until(stands_in_line)
+        assert (await client.queue("nobody.works.gpu")).state.waiting == 0
+        await client.resume_queue("nobody.works")
+
+        async def is_handed_out() -> bool:
+            return (await client.queue("nobody.works.gpu")).state.waiting == 1
+
+        await until(is_handed_out)
+
+
+async def test_a_name_with_a_wildcard_says_nothing_of_what_it_would_stand_for(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server, engine=False) as system:
+        await system.client.register(waiting())
+        await system.client.pause_workflow("waiting")
+        assert (await system.client.workflow_limits("*")).is_idle
+        with pytest.raises(ConflictError, match=r"workflow '\*' is not paused"):
+            await system.client.resume_workflow("*")
+        assert (await system.client.workflow_limits("waiting")).paused
+
+
 async def test_of_what_two_operators_say_at_once_nothing_is_lost(nats_server: EmbeddedServer) -> None:
     async with running(nats_server, engine=False) as system, running(nats_server, engine=False) as other:
         await system.client.register(waiting())

@@ -69,6 +69,51 @@ async def types(run: RunHandle) -> list[str]:
     return [event.type for event in await run.history()]
 
 
+# -- what no run could read --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run_id", ["*", ">", "", "a b", "_ops", "x.y"])
+async def test_what_cannot_name_a_run_names_none(nats_server: EmbeddedServer, run_id: str) -> None:
+    async with running(nats_server) as system:
+        run = await started(system, waiting(), "first")
+        with pytest.raises(NotFoundError, match="no run"):
+            system.client.handle(run_id)
+        assert (await run.view()).status == "running"
+
+
+@pytest.mark.parametrize(
+    ("payload", "refused"),
+    [
+        (b"{bad", InputError),
+        (b'"\xff"', InputError),
+        (b"[" * 501 + b"]" * 501, RefusedError),
+        (b'{"$dagnats.blob":{}}', RefusedError),
+    ],
+)
+async def test_a_payload_that_no_run_could_read_is_refused_and_ends_none(
+    nats_server: EmbeddedServer, payload: bytes, refused: type[DagnatsError]
+) -> None:
+    async with running(nats_server) as system:
+        client = system.client
+        run = await started(system, waiting(), "first")
+        definition = await client.workflow("waiting")
+        for order in (
+            run.signal_json("go", payload),
+            client.publish_event_json("some.event", payload),
+            client.start_json(definition, payload),
+            run.rerun_json(payload),
+            run.fork_json("first", payload),
+        ):
+            with pytest.raises(refused):
+                await order
+        deepest = b"[" * 500 + b"]" * 500
+        await run.signal_json("go", deepest)
+        again = await client.start_json(definition, deepest)
+        assert (await again.view()).status == "running"
+        assert (await run.view()).status == "running"
+        assert await client.dead_letters() == []
+
+
 # -- races -------------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,15 @@ async def test_dead_letters_are_found_by_subject_and_removed(backend: Backend) -
         assert [letter.data for letter in await letters.find(">")] == [b"2", b"3"]
 
 
+async def test_a_dead_letter_says_why_in_whatever_language(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        letters = connection.ports.dead_letters
+        why = "«größe»\n世界 ☠ \ud800" + "ß" * 2_000
+        await letters.put("a.r1.s1", b"1", headers={"Why": why}, id="1")
+        (found,) = await letters.find(">")
+        assert found.headers == {"Why": ("«größe» 世界 ☠ ?" + "ß" * 2_000)[:1_000]}
+
+
 async def test_a_dead_letter_is_found_by_its_place_with_the_time_it_came(backend: Backend) -> None:
     async with backend.connected() as connection:
         letters = connection.ports.dead_letters

@@ -14,7 +14,7 @@ import uvloop
 from pydantic import BaseModel
 
 from dagnats import Abort, DagnatsError, Fixed, Retry, SyncTaskContext, TaskContext, Workflow, connect, handler
-from dagnats.errors import ConflictError, DefinitionError, NotFoundError, ResultTimeout, RunFailed
+from dagnats.errors import ConflictError, DefinitionError, InputError, NotFoundError, ResultTimeout, RunFailed
 from dagnats.testing import Harness
 
 if TYPE_CHECKING:
@@ -347,3 +347,88 @@ async def test_the_server_fixture_is_a_real_server_with_an_engine(dagnats_server
         run = await client.start(workflow, ORDER)
         await run.cancel()
         assert (await run.wait(timeout="20s")).status == "cancelled"
+
+
+# -- what people and others outside say ------------------------------------------------------------------------
+
+
+def purchase() -> Workflow[Any, Any]:
+    """Two approvals at once, then the payment's event."""
+    workflow = Workflow("purchase")
+    form = {"type": "object", "required": ["cost_centre"]}
+    asked = [workflow.approval(who, subject="ask.them", timeout="72h", form=form) for who in ("boss", "owner")]
+    paid = workflow.wait_for_event(
+        "paid", "shop.paid", match=workflow.event["id"] == workflow.input["id"], timeout="30d"
+    )
+    workflow.task("send", "shop.send").after(*asked, paid)
+    return workflow
+
+
+async def sent(done: Any) -> Any:
+    return done
+
+
+async def answered() -> None:
+    answer = {"cost_centre": "R-12"}
+    async with Harness([purchase()]) as h:
+        h.stub("shop.send", sent)
+        run = await h.start("purchase", {"id": "größe ☠"})
+        with pytest.raises(ConflictError, match="waits for 2 approvals: boss, owner"):
+            await h.approve(run)
+        with pytest.raises(InputError, match="cost_centre"):
+            await h.approve(run, "boss", {})
+        assert await h.approve(run, "boss", answer, by="ann") == "boss"
+        await h.crash_engine()
+        await h.emit("shop.paid", {"id": "another"})
+        await h.advance(hours=71)
+        assert await h.approve(await run.view(), answer=answer) == "owner"
+        with pytest.raises(ConflictError, match="waits for no approval"):
+            await h.approve(run.run_id)
+        await h.emit("shop.paid", {"id": "größe ☠", "cents": 1})
+        ended = await run.wait()
+    assert ended.output == {
+        "boss": {"approved": True, **answer},
+        "owner": {"approved": True, **answer},
+        "paid": {"id": "größe ☠", "cents": 1},
+    }
+    assert timedelta(hours=71) <= h.clock.elapsed < timedelta(hours=72)
+
+
+def test_approvals_are_answered_and_events_are_published_without_a_server() -> None:
+    asyncio.run(answered())
+
+
+async def refused() -> None:
+    async with Harness([purchase()]) as h:
+        run = await h.start("purchase", {"id": "1"})
+        assert await h.reject(run, "owner", {"why": "no"}) == "owner"
+        ended = await run.wait()
+        with pytest.raises(ConflictError, match="has ended already: failed"):
+            await h.signal(run, "go")
+    assert (ended.status, ended.failed_step) == ("failed", "owner")
+    assert h.clock.elapsed < timedelta(seconds=1)
+
+
+def test_an_approval_is_answered_with_no() -> None:
+    asyncio.run(refused())
+
+
+async def signalled() -> None:
+    async with Harness([purchase()]) as h:
+        run = await h.start("purchase", {"id": "1"})
+        await h.signal(run, "go", {"fast": True})
+        said = [(event.type, event.payload) for event in await run.history()]
+    assert ("signal.received", {"fast": True}) in said
+
+
+def test_a_signal_is_in_the_runs_history() -> None:
+    asyncio.run(signalled())
+
+
+def test_an_approval_that_nobody_answers_expires_after_its_hours() -> None:
+    async def forgotten() -> None:
+        async with Harness([purchase()]) as h:
+            ended = await h.run("purchase", {"id": "1"})
+        assert (ended.status, h.clock.elapsed >= timedelta(hours=72)) == ("failed", True)
+
+    asyncio.run(forgotten())

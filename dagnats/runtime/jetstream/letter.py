@@ -52,6 +52,5 @@ def _letter(message: Message) -> Letter:
 
 
 def _one_line(text: str, most: int = 1_000) -> str:
-    """Header values are one line of Latin text to nats-py and NATS; errors may be anything."""
-    line = " ".join(text.split())
-    return line.encode("ascii", "replace").decode()[:most]
+    """Header values are one line of UTF-8; errors may be anything."""
+    return " ".join(text.split())[:most].encode(errors="replace").decode()

@@ -50,5 +50,5 @@ def _letter(message: Message) -> Letter:
 
 
 def _one_line(text: str) -> str:
-    """As a header on NATS would have it: one line of plain text."""
-    return " ".join(text.split()).encode("ascii", "replace").decode()[:_LONGEST_HEADER]
+    """As a header on NATS would have it: one line of UTF-8."""
+    return " ".join(text.split())[:_LONGEST_HEADER].encode(errors="replace").decode()
