@@ -15,6 +15,10 @@ from tests.support.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
+PAGES = ("docs/operating.md", "docs/limits.md", "docs/quickstart.md")
+SHOWN = [
+    line for page in PAGES for line in re.findall(r"^(?:\$ )?(dagnats .*)$", (ROOT / page).read_text(), re.MULTILINE)
+]
 
 
 def _blocks(language: str) -> list[str]:
@@ -78,3 +82,23 @@ def test_there_is_something_to_check() -> None:
 @pytest.mark.parametrize("file", re.findall(r"\]\(([^)#:]+)\)", README))
 def test_every_page_it_links_to_exists(file: str) -> None:
     assert (ROOT / file).is_file() or (ROOT / f"{file}.md").is_file()
+
+
+def _parsed(line: str) -> None:
+    """Read a line as the shell and the command would, without carrying it out."""
+    command: Any = typer.main.get_command(app)
+    words = shlex.split(line, comments=True)[1:]
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context("command", words)
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_every_command_the_pages_show_can_be_given(line: str) -> None:
+    _parsed(line)
+
+
+def test_a_command_with_an_option_that_does_not_exist_would_be_found() -> None:
+    assert len(SHOWN) >= 40
+    with pytest.raises(Exception, match="--nonsense"):
+        _parsed("dagnats run pause abc --nonsense")
