@@ -246,7 +246,7 @@ class Scenario:
         random = self._random
         workflow, number = random.choice(self._workflows), random.randrange(100)
         input = {"n": number, "k": random.choice(KEYS)}
-        at = f"+{number % 4 + 1}s" if number % 10 == 0 else None
+        at = f"+{number % 4 + 1}s" if number % 10 == 0 and not self.trouble.plan.sets_clock else None
         await asyncio.sleep(when)
         left = 2 if number < 5 else 1  # some say everything twice
         while left:
