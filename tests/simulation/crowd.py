@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 from collections import Counter
@@ -101,16 +102,25 @@ def run(seeds: Iterable[int], jobs: int, told: Callable[[Report], None] = lambda
             told(report)
             crowd.add(report)
         return crowd
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, _prepare) as pool:
         for report in pool.imap(_without_lines, seeds, chunksize=8):
             told(report)
             crowd.add(report)
     return crowd
 
 
+def _prepare() -> None:
+    """What was imported stays: nobody has to look at it when what executions left is collected."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
 def _without_lines(seed: int) -> Report:
     """The lines of a good one need not travel."""
     report = bounded(seed)
+    if seed % 4 == 0:
+        gc.collect()
     return report if report.wrong else report._replace(lines=[])
 
 

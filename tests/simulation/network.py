@@ -80,16 +80,14 @@ class Network:
         down: Whether the server is: nothing passes.
         leader: Who has, as far as is known, the lease.
         faults: How often what happened.
-        passed: How often each boundary was passed.
         dying: Where processes die, by their kind and the boundary: how often it is passed before.
         killed: Called with the process's name when it is to die.
     """
 
-    def __init__(self, random: Random, trace: Trace, faults: Counter[str], passed: Counter[Boundary]) -> None:
+    def __init__(self, random: Random, trace: Trace, faults: Counter[str]) -> None:
         self.random = random
         self.trace = trace
         self.faults = faults
-        self.passed = passed
         self.weather = CALM
         self.down = False
         self.leader = ""
@@ -107,12 +105,11 @@ class Network:
 
     def cross(self, process: str, call: Call[Any], where: str) -> None:
         """A process comes to a boundary, and may die there."""
-        boundary = (name_of(call), where)
-        self.passed[boundary] += 1
-        if boundary == ("engine.lease", "answered"):
+        if where == "answered" and call.subject == "engine.lease" and call.kind == "cell.write":
             self.leader = process
         if not self.dying:
             return
+        boundary = (name_of(call), where)
         doom = (process.rstrip("0123456789"), boundary)
         left = self.dying.get(doom)
         if left is None:

@@ -25,7 +25,7 @@ from tests.simulation.chronicle import Chronicle
 from tests.simulation.gating import Watchman
 from tests.simulation.hand import LIMITS, ORDERS, Hand
 from tests.simulation.invariant import Outcome, faults_of
-from tests.simulation.network import CALM, Boundary, Network, Point
+from tests.simulation.network import CALM, Network, Point
 from tests.simulation.tracing import Trace
 from tests.simulation.trouble import Plan, Trouble, weather
 from tests.simulation.workload import CARRIED, KEYS, Author
@@ -119,7 +119,6 @@ class Scenario:
         self.trace = trace
         self.wrong: list[str] = []
         self.faults: Counter[str] = Counter()
-        self.passed: Counter[Boundary] = Counter()
         self.events: Counter[str] = Counter()
         self._types = types
         self._random = Random(f"{seed}/workload")
@@ -148,7 +147,7 @@ class Scenario:
         settings = Settings(random)
         definitions = Author(random, self._types).definitions()
         settings.part(definitions)
-        network = Network(Random(f"{self.seed}/network"), self.trace, self.faults, self.passed)
+        network = Network(Random(f"{self.seed}/network"), self.trace, self.faults)
         world = World(asyncio.get_running_loop(), settings, network, self.trace)  # pyright: ignore[reportArgumentType]  # it is ours
         self.world = world
         self._deaths = world.deaths
@@ -247,7 +246,7 @@ class Scenario:
         random = self._random
         workflow, number = random.choice(self._workflows), random.randrange(100)
         input = {"n": number, "k": random.choice(KEYS)}
-        at = f"+{number % 4 + 1}s" if number % 10 == 0 else None
+        at = f"+{number % 4 + 1}s" if number % 10 == 0 and not self.trouble.plan.sets_clock else None
         await asyncio.sleep(when)
         left = 2 if number < 5 else 1  # some say everything twice
         while left:

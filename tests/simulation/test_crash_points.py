@@ -99,7 +99,7 @@ class _Counting(Network):
     """Counts by process."""
 
     def __init__(self, passed: Counter[tuple[str, Boundary]]) -> None:
-        super().__init__(Random(1), Trace(), Counter(), Counter())
+        super().__init__(Random(1), Trace(), Counter())
         self._by_process = passed
 
     def cross(self, process: str, call: Any, where: str) -> None:

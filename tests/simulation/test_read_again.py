@@ -41,7 +41,7 @@ def simulated(work: Callable[[World], Coroutine[Any, Any, None]]) -> None:
     """Run it in a world with an engine that was not started yet."""
 
     async def run() -> None:
-        network = Network(Random(1), Trace(), Counter(), Counter())
+        network = Network(Random(1), Trace(), Counter())
         world = World(loop, OneOfEach(), network, network.trace)
         del world.machines["worker0"]
         await work(world)

@@ -57,7 +57,8 @@ class Link:
         self.loop = asyncio.get_running_loop()
         self.closed = self.dead = False
         self._context = copy_context()
-        self._waiting: dict[_Waiting[Any], None] = {}
+        self._waiting: dict[_Waiting[Any], None] = {}  # who has waited longest comes first
+        self._patience: asyncio.TimerHandle | None = None
         self._when_lost: dict[Callable[[], None], None] = {}
         process = current_process()
         if process is not None:
@@ -114,12 +115,24 @@ class Link:
             return
         waiting = _Waiting(self, told)
         self._waiting[waiting] = None
+        if self._patience is None:  # one timer for all: an answer hardly ever takes that long
+            self._patience = self.loop.call_at(waiting.ends, self._give_up, context=self._context)
 
         def arrive() -> None:
             result = _performed(call)
             self.answer(call, lambda: waiting.tell(result))
 
         self.carry(call, arrive)
+
+    def _give_up(self) -> None:
+        """Tell those who have waited too long, and look again when the next one has."""
+        self._patience = None
+        now = self.loop.time()
+        while self._waiting and (first := next(iter(self._waiting))).ends <= now:
+            first.tell(UnavailableError(f"the server did not answer within {TIMEOUT_S:g} s"))
+        if self._waiting and self._patience is None:
+            first = next(iter(self._waiting))
+            self._patience = self.loop.call_at(first.ends, self._give_up, context=self._context)
 
     def forget(self, waiting: _Waiting[Any]) -> None:
         """An answer has come, or is waited for no longer."""
@@ -171,8 +184,8 @@ class Link:
     def kill(self) -> None:
         """Its process is dead: what it sends vanishes, what it awaits never comes, and nobody is told."""
         self.dead = True
-        for waiting in list(self._waiting):
-            waiting.stop()
+        if self._patience is not None:
+            self._patience.cancel()
         self._waiting.clear()
         self._when_lost.clear()
 
@@ -182,25 +195,18 @@ class Link:
 
 
 class _Waiting(Generic[T]):
-    """Somebody who waits for an answer, for so long."""
+    """Somebody who waits for an answer, until `ends`."""
 
     def __init__(self, link: Link, told: Callable[[T | Exception], None]) -> None:
         self._link = link
         self._told = told
-        self._timer = link.loop.call_later(TIMEOUT_S, self._give_up)
+        self.ends = link.loop.time() + TIMEOUT_S
 
     def tell(self, result: T | Exception) -> None:
         """The first answer counts."""
         told, self._told = self._told, _deaf
-        self.stop()
         self._link.forget(self)
         told(result)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def _give_up(self) -> None:
-        self.tell(UnavailableError(f"the server did not answer within {TIMEOUT_S:g} s"))
 
 
 class _Persistent(Generic[T]):

@@ -454,3 +454,13 @@ def test_an_admission_on_its_way_is_known() -> None:
     (action,) = world.gates.outstanding()
     assert action.event == WorkflowAdmitted(run_id="r0", timestamp="2026-09-21T14:13:20.000000000Z", asked=1)
     assert world.time_ns == 1_790_000_000 * SECOND
+
+
+def test_what_is_outstanding_tells_which_event_has_asked() -> None:
+    world = single("skip")
+    world.start("r0")
+    world.start("r1")
+    world.feed(WorkflowReopened(run_id="r1"))
+    (action,) = world.gates.outstanding()
+    assert isinstance(action.event, WorkflowCancelled)
+    assert action.id.startswith(f"_gates.{world.seq}.")

@@ -264,13 +264,18 @@ class Gates:
         return sorted(task for task, said in self._task_limits.entries.items() if said.paused)
 
     def outstanding(self) -> list[AppendEvent]:
-        """All that the gates have answered and the runs' histories do not say yet, for a log that lost its tail."""
+        """All that the gates have answered and the runs' histories do not say yet, for a log that lost its tail.
+
+        Their ids have the event that asked: what a history says before that is no answer to it.
+        """
         at = _Place(GATES, self.wake_seq, self._last_ns)
         turn = _Turn(at)
         for ticket in self._task_tickets.entries.values():
+            turn.at = at._replace(seq=ticket.seq)
             if ticket.state == "granted":
                 turn.answer(_queued(ticket, at.time_ns))
         for ticket in self._run_tickets.entries.values():
+            turn.at = at._replace(seq=ticket.seq)
             self._repeat(turn, ticket)
         return turn.answers
 
