@@ -133,6 +133,8 @@ class Outbox:
         await self._stored(flight.under_way)
         if flight.ends:
             await self._stored(self._sent(flight.ends))
+        if all(stored is not None for _, stored in flight.under_way):
+            return
         opened: set[str] = set()  # runs that were opened again in the same batch: what they queued is not to go
         for action, stored in reversed(flight.under_way):
             if isinstance(action, EnqueueTask):
