@@ -14,7 +14,7 @@ import tempfile
 import time
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks import flows
 from benchmarks.hot_path import process
@@ -77,7 +77,7 @@ async def measure_run(client: AsyncClient, workflow: Workflow, input: bytes, eng
     }
 
 
-async def measure(sync: str, size: int, rounds: int) -> dict[str, Any]:
+async def measure(sync: Literal["interval", "always"], size: int, rounds: int) -> dict[str, Any]:
     shapes = [
         (flows.mapped(f"map{size}", size), str(size).encode()),
         (flows.wide(f"wide{size}", size), b'"World"'),
