@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def together(*work: Coroutine[Any, Any, None]) -> None:
+async def together(*work: Coroutine[Any, Any, object]) -> None:
     """Run all of `work` until the first one ends or raises; the others are cancelled then."""
     tasks = [asyncio.create_task(each, name=each.__qualname__) for each in work]
     try:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dagnats.errors import ResultTimeout
 from dagnats.model.check import load_definition
 from dagnats.runtime.memory.loop import VirtualLoop
 from tests.simulation.hand import Hand
+from tests.simulation.mutation import MUTATIONS
 from tests.simulation.network import Boundary, Network, name_of
 from tests.simulation.tracing import Trace
 from tests.simulation.workshop import Temper, Workshop
@@ -145,3 +147,12 @@ def test_a_death_at_any_boundary_leaves_the_same_end(name: str) -> None:
             deaths += ended.died
             assert ended.shape == wanted.shape, f"after a death of the {kind} at {boundary}, the {at + 1}th time"
     assert deaths > 10
+
+
+def test_a_task_that_is_acknowledged_before_its_result_is_stored_is_found_missing() -> None:
+    (mutation,) = [each for each in MUTATIONS if each.name == "ack before publish"]
+    definition = load_definition({"name": "fan", **WORKFLOWS["fan"]})
+    doom = ("worker", ("log.append", "unsent"), 0)
+    assert run(definition, doom).shape["status"] == "completed"
+    with mutation.applied(), pytest.raises(ResultTimeout):
+        run(definition, doom)
