@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def together(*work: Coroutine[Any, Any, None]) -> None:
+async def together(*work: Coroutine[Any, Any, object]) -> None:
     """Run all of `work` until the first one ends or raises; the others are cancelled then."""
     tasks = [asyncio.create_task(each, name=each.__qualname__) for each in work]
     try:
@@ -35,15 +35,15 @@ class Aside:
     """Small work on the side that nobody waits for. When some of it fails, so does `watch`: no mistake is silent."""
 
     def __init__(self) -> None:
-        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tasks: dict[asyncio.Task[object], None] = {}
         self._failed: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work, name=work.__qualname__)
         self._tasks[task] = None
         task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _done(self, task: asyncio.Task[object]) -> None:
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import signal
-from collections import Counter
+import time
+from collections import Counter, deque
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,11 +18,12 @@ from tests.simulation.scenario import Report, execute
 from tests.simulation.trouble import ALL_BOUNDARIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tests.simulation.network import Point
 
 EVENTS = sorted(str(kind.__struct_config__.tag) for kind in get_args(AnyEvent))
+_CHUNK = 4
 LONGEST_S = 20
 """Of real time: a seed that takes longer goes round in circles."""
 
@@ -94,18 +98,31 @@ def bounded(seed: int, *, types: frozenset[str] | None = None) -> Report:
         signal.signal(signal.SIGALRM, before)
 
 
-def run(seeds: Iterable[int], jobs: int, told: Callable[[Report], None] = lambda _: None) -> Crowd:
-    """Run all of them; `told` hears of each, in order."""
+def run(
+    seeds: Iterable[int], jobs: int, told: Callable[[Report], None] = lambda _: None, *, within_s: float = 0.0
+) -> Crowd:
+    """Run all of them; `told` hears of each, in order.
+
+    Args:
+        within_s: Begin no more after so many seconds; 0: run all.
+    """
     crowd = Crowd()
+    ends = time.monotonic() + within_s if within_s else float("inf")
+    wanted = (seed for seed in seeds if time.monotonic() < ends)
     if jobs == 1:
-        for report in map(bounded, seeds):
+        for report in map(bounded, wanted):
             told(report)
             crowd.add(report)
         return crowd
-    with multiprocessing.get_context("spawn").Pool(jobs, _prepare) as pool:
-        for report in pool.imap(_without_lines, seeds, chunksize=8):
-            told(report)
-            crowd.add(report)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _prepare) as pool:
+        waiting: deque[Future[list[Report]]] = deque()
+        while (chunk := list(islice(wanted, _CHUNK))) or waiting:
+            if chunk:
+                waiting.append(pool.submit(_reports, chunk))
+            if len(waiting) > jobs or not chunk:
+                for report in waiting.popleft().result():
+                    told(report)
+                    crowd.add(report)
     return crowd
 
 
@@ -116,12 +133,12 @@ def _prepare() -> None:
     gc.disable()
 
 
-def _without_lines(seed: int) -> Report:
+def _reports(seeds: Sequence[int]) -> list[Report]:
     """The lines of a good one need not travel."""
-    report = bounded(seed)
-    if seed % 4 == 0:
-        gc.collect()
-    return report if report.wrong else report._replace(lines=[])
+    reports = map(bounded, seeds)
+    made = [report if report.wrong else report._replace(lines=[]) for report in reports]
+    gc.collect()
+    return made
 
 
 def failure(report: Report) -> list[str]:

@@ -22,7 +22,6 @@ from tests.simulation.chronicle import DONE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.core.gate.book import Page
     from dagnats.runtime.core.graph import Graph
     from dagnats.runtime.memory.server import MemoryServer
@@ -36,7 +35,7 @@ class Outcome(NamedTuple):
     """All that an execution leaves behind.
 
     Attributes:
-        started: The runs whose start was acknowledged.
+        started: The runs whose start was acknowledged, with their workflows.
         acknowledged: What else was.
         calm: Whether no fault happened at all.
         tail_was_lost: Whether the disk lost what was acknowledged.
@@ -49,7 +48,7 @@ class Outcome(NamedTuple):
     server: MemoryServer
     chronicle: Chronicle
     watchman: Watchman
-    started: dict[str, WorkflowDef]
+    started: Mapping[str, str]
     acknowledged: list[Acknowledged]
     effects: list[Effect]
     broken: list[str]

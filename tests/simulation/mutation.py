@@ -9,6 +9,8 @@ from unittest.mock import patch
 
 from dagnats.model.event import WaitMatched, encode_event
 from dagnats.runtime.core import advance, attempt, completion, saga, turn
+from dagnats.runtime.core.gate.task import TaskGates
+from dagnats.runtime.correlator import Correlator
 from dagnats.runtime.leader import Leader
 from dagnats.runtime.lease import Leadership
 from dagnats.runtime.memory.history import MemoryLog
@@ -87,13 +89,11 @@ def _early(sound: Any) -> Any:
 
 
 def _holding_on(sound: Any) -> Any:
-    def move(self: turn.Turn, step_id: str, state: Any, status: Any) -> None:
-        before = self.run.flying
-        sound(self, step_id, state, status)
-        if status == "failed":
-            self.run.flying = max(self.run.flying, before)
+    def release(self: TaskGates, name: str) -> str:
+        ticket = self._tickets.entries.get(name)  # pyright: ignore[reportPrivateUsage]  # the same way
+        return "" if ticket is not None and ticket.state == "out" else sound(self, name)
 
-    return move
+    return release
 
 
 def _ending_twice(sound: Any) -> Any:
@@ -175,12 +175,22 @@ def _matching_again(sound: Any) -> Any:
     return current
 
 
+def _watching_on(sound: Any) -> Any:
+    async def matching(self: Correlator, event: Any) -> Any:
+        found = await sound(self, event)
+        for watch in found:
+            self._watches.add(watch)  # pyright: ignore[reportPrivateUsage]  # as if it had not been dropped
+        return found
+
+    return matching
+
+
 MUTATIONS = (
     Mutation("attempt fence dropped", ((attempt, "is_current", _any_attempt),)),
     Mutation("saga in definition order", ((saga, "_undo_all", _in_definition_order),)),
     Mutation("ack before publish", ((Workbench, "_answer", _acknowledging_first),)),
     Mutation("early timer", ((Leader, "_arm", _early),)),
-    Mutation("holder not freed", ((turn.Turn, "move", _holding_on),)),
+    Mutation("holder not freed", ((TaskGates, "release", _holding_on),)),
     Mutation("second terminal event", ((Outbox, "_sent", _ending_twice),)),
     Mutation("duplicate start accepted", ((MemoryLog, "append_after", _starting_anew),)),
     Mutation("skip propagated", ((completion, "skipped", _skipping_on),)),
@@ -192,5 +202,8 @@ MUTATIONS = (
             (Leadership, "_settle", _never_giving_in),
         ),
     ),
-    Mutation("wait matched twice", ((advance, "_current", _matching_again),)),
+    Mutation(
+        "wait matched twice",
+        ((advance, "_current", _matching_again), (Correlator, "_matching", _watching_on)),
+    ),
 )

@@ -93,8 +93,7 @@ class Plan:
 
     Attributes:
         rest_s: How long nothing happens, on average.
-        dooms: How many calls a process is to die at, one after the other.
-        first: The first of them.
+        first: Those that are sure to be tried, each in its turn from seed to seed.
         incidents: Whether anything happens at all.
         loses_tails: Whether the disk loses what it had not written.
         sets_clock: Whether the server's clock is set.
@@ -104,7 +103,7 @@ class Plan:
     def __init__(self, random: Random, seed: int) -> None:
         self.rest_s = random.choice([1.5, 4.0, 10.0])
         self.incidents = True
-        self.first = ALL_BOUNDARIES[seed % len(ALL_BOUNDARIES)]
+        self.first = [ALL_BOUNDARIES[(seed + at) % len(ALL_BOUNDARIES)] for at in range(0, len(ALL_BOUNDARIES), 11)]
         self.loses_tails = random.random() < 0.15
         self.sets_clock = random.random() < 0.15
         self.scribbles = random.random() < 0.08
@@ -137,7 +136,8 @@ class Trouble:
         random, loop, plan = self._random, self._world.loop, self.plan
         if not plan.incidents:
             return
-        self._doom_at(*plan.first, before=0)
+        for point in plan.first:
+            self._doom_at(*point, before=random.choice([0, 0, 3]))
         for _ in range(3):
             self._doom()
         if plan.loses_tails:
