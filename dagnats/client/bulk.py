@@ -13,7 +13,7 @@ from dagnats.client.payload import accepted
 from dagnats.client.run import RunHandle
 from dagnats.client.scan import pages, views
 from dagnats.client.start import begin, check_input, key_of, new_id
-from dagnats.errors import ConflictError, DagnatsError, InputError, NotFoundError, Problem
+from dagnats.errors import DagnatsError, InputError, Problem, UnavailableError
 from dagnats.model.event import Start
 from dagnats.model.json import compact
 from dagnats.model.run import ENDED
@@ -84,7 +84,9 @@ async def cancel(ports: Ports, run_id: str, *, by: str, reason: str) -> Done:
     """Cancel one of many; one that has ended meanwhile is told."""
     try:
         await RunHandle(ports, run_id).cancel(reason, by=by)
-    except (ConflictError, NotFoundError) as error:
+    except UnavailableError:
+        raise
+    except DagnatsError as error:
         return Done(run_id, problem=str(error))
     return Done(run_id)
 
@@ -97,7 +99,9 @@ async def retry(ports: Ports, run_id: str, mode: Mode, *, by: str) -> Done:
             await handle.replay(by=by)
             return Done(run_id)
         new = await handle.rerun_json(run_id=_id_of("retry-all", run_id), by=by)
-    except (ConflictError, NotFoundError, InputError) as error:
+    except UnavailableError:
+        raise
+    except DagnatsError as error:
         return Done(run_id, problem=str(error))
     return Done(run_id, new_run_id=new.run_id, is_new=new.is_new)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dagnats.engine")
 
 _EVERY_S = 0.25
+_AT_ONCE = 2_000  # comparisons without a pause: some milliseconds
 _SHOWN = 1_000  # characters of an event's body that a cancelled run shows
 
 
@@ -217,31 +218,38 @@ class Correlator:
 
     async def _compare(self, events: Sequence[Happening]) -> None:
         telling: list[asyncio.Task[None]] = []
+        compared = 0
         for event in events:
             # First of all: what is watched for from now on looks back as far as this.
             self._read = Correlated(seq=event.seq, time_ns=event.time_ns)
-            for watch in await self._matching(event):
-                telling.append(self._errands.begin(self._match(watch, event)))
-        if telling:
-            self._check()
-            await asyncio.gather(*telling)
+            watches, body = await self._near(event)
+            for watch in watches:
+                if watch.takes(event, body):  # it has its match then, and is not watched any more
+                    self._watches.drop(watch.key)
+                    telling.append(self._errands.begin(self._match(watch, event)))
+            compared += len(watches)
+            if compared >= _AT_ONCE:
+                await self._told(telling)
+                telling, compared = [], 0
+        await self._told(telling)
+
+    async def _told(self, telling: list[asyncio.Task[None]]) -> None:
+        """Return when all matches so far are stored. Meanwhile the engine does other things: it renews its lease."""
+        self._check()
+        await (asyncio.gather(*telling) if telling else asyncio.sleep(0))
         self._done = self._read
         self._moved.set()
 
-    async def _matching(self, event: Happening) -> list[Watch]:
-        """What waits for this event. It has its match then, and is not watched any more."""
-        watches = self._watches.of(event.type)
-        if not watches:
-            return []
+    async def _near(self, event: Happening) -> tuple[list[Watch], Any]:
+        """What may wait for this event, and what it says."""
+        if not self._watches.any_of(event.type):
+            return [], None
         try:
             body = body_of(event)
         except Missing as error:
             await self._bury(event, str(error))
-            return []
-        found = [watch for watch in watches if watch.takes(event, body)]
-        for watch in found:
-            self._watches.drop(watch.key)
-        return found
+            return [], None
+        return self._watches.near(event.type, body), body
 
     async def _match(self, watch: Watch, event: Happening) -> None:
         """Tell a run of a match, unless an earlier one is found."""

@@ -138,8 +138,7 @@ class Decider:
             graph = self._graphs[event.payload.def_hash]
         else:
             return None  # late news: its history is gone
-        begins = run is None
-        was_over = run is not None and run.ended
+        was_live = run is not None and not run.ended
         try:
             decision = advance(graph, run, record)
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not stop the runs it does not concern
@@ -149,7 +148,7 @@ class Decider:
             return None
         if run.seq == record.seq:
             self._roster.fold(run, record.seq)
-            self.active += begins - (run.ended and not was_over)
+            self.active += (not run.ended) - was_live  # one that is opened again lives again
         return decision
 
     def _park(self, record: Record, error: Exception) -> Undecidable:

@@ -11,7 +11,7 @@ from dagnats.runtime.core.condition import matches
 from dagnats.runtime.core.path import Missing, decoded, value_at
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Iterator
 
     from dagnats.model.condition import Operator
     from dagnats.model.waiter import Waiter
@@ -29,6 +29,7 @@ class Watch:
         epoch: Part of the ids of what it leads to; see `Position`.
         looked: Set when events that came before it have been looked at.
         found: The first match among those.
+        equal: What the body has to say, when it is a plain value; None when that has to be compared.
     """
 
     def __init__(self, waiter: Waiter, epoch: int, *, looked: bool = False) -> None:
@@ -40,6 +41,7 @@ class Watch:
             self.looked.set()
         self.found: Happening | None = None
         self._right, self._is_sound = _right(waiter)
+        self.equal = _plain(self._right) if waiter.left and waiter.op == "eq" else None
 
     def takes(self, event: Happening, body: Any) -> bool:
         """Whether this event, whose body says `body`, is one that is waited for."""
@@ -71,30 +73,91 @@ def _right(waiter: Waiter) -> tuple[Any, bool]:
         return None, False
 
 
+class _Kind:
+    """What is watched for of one type of event.
+
+    A body that says another order's id is compared with no watch but that order's: thousands may wait for one type,
+    and all that an event costs is the engine's time to lead.
+
+    Attributes:
+        count: How many there are.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._by_path: dict[str, dict[object, dict[Key, Watch]]] = {}
+        self._others: dict[Key, Watch] = {}
+
+    def add(self, watch: Watch) -> None:
+        self.count += 1
+        self._place(watch)[watch.key] = watch
+
+    def drop(self, watch: Watch) -> None:
+        self.count -= 1
+        place = self._place(watch)
+        del place[watch.key]
+        if not place and watch.equal is not None:
+            values = self._by_path[watch.waiter.left]
+            del values[watch.equal]
+            if not values:
+                del self._by_path[watch.waiter.left]
+
+    def _place(self, watch: Watch) -> dict[Key, Watch]:
+        if watch.equal is None:
+            return self._others
+        return self._by_path.setdefault(watch.waiter.left, {}).setdefault(watch.equal, {})
+
+    def near(self, body: Any) -> Iterator[Watch]:
+        """All that may take an event with this body."""
+        for path, values in self._by_path.items():
+            try:
+                wanted = _plain(value_at(body, path))
+            except Missing:
+                continue
+            yield from values.get(wanted, {}).values()
+        yield from self._others.values()
+
+
+def _plain(value: Any) -> object:
+    """A value as it is looked up; None for what is not plain. `true` is no 1, and 1 is 1.0."""
+    match value:
+        case bool():
+            return ("truth", value)
+        case str() | int() | float():
+            return value
+        case _:
+            return None
+
+
 class Watches:
     """All of them."""
 
-    MOST: ClassVar = 10_000
-    """For one type of event: each is compared with all of them."""
+    MOST: ClassVar = 100_000
+    """For one type of event: each has its place in memory, and one that asks for more than equality is compared."""
 
     def __init__(self) -> None:
         self._by_key: dict[Key, Watch] = {}
-        self._by_type: dict[str, dict[Key, Watch]] = {}
+        self._by_type: dict[str, _Kind] = {}
 
     def has(self, waiter: Waiter) -> bool:
         return (waiter.run_id, waiter.step_id, waiter.attempt) in self._by_key
 
-    def of(self, type: str) -> Collection[Watch]:
-        """Those for a type of event, the oldest first."""
-        return list(self._by_type.get(type, {}).values())
+    def any_of(self, type: str) -> bool:
+        """Whether a type of event is watched for."""
+        return type in self._by_type
+
+    def near(self, type: str, body: Any) -> list[Watch]:
+        """Those that may take an event of this type that says `body`."""
+        return list(self._by_type[type].near(body))
 
     def add(self, watch: Watch) -> bool:
         """Take one in, in place of one with its key; False when there are too many."""
         self.drop(watch.key)
-        same = self._by_type.setdefault(watch.waiter.event, {})
-        if len(same) >= self.MOST:
+        same = self._by_type.setdefault(watch.waiter.event, _Kind())
+        if same.count >= self.MOST:
             return False
-        same[watch.key] = self._by_key[watch.key] = watch
+        same.add(watch)
+        self._by_key[watch.key] = watch
         return True
 
     def drop(self, key: Key) -> None:
@@ -103,6 +166,6 @@ class Watches:
         if watch is None:
             return
         same = self._by_type[watch.waiter.event]
-        del same[key]
-        if not same:
+        same.drop(watch)
+        if not same.count:
             del self._by_type[watch.waiter.event]

@@ -19,6 +19,8 @@ from tests.support.processes import until
 from tests.support.system import System, running
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from dagnats.client import RunHandle
     from dagnats.runtime.embedded import EmbeddedServer
 
@@ -103,6 +105,27 @@ async def test_an_event_that_could_not_be_read_goes_back_once_it_can_be(nats_ser
         await client.replay_dead_letter(mended.seq)
         await until(lambda: in_flight(run))
         assert [letter.seq for letter in await client.dead_letters()] == [broken.seq]
+
+
+async def test_a_run_that_is_opened_again_is_active_again(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        client = system.client
+        await client.register(waiting())
+        run = await client.start("waiting")
+
+        def counted(count: int) -> Callable[[], Awaitable[bool]]:
+            async def is_so() -> bool:
+                return (await client.status()).active_runs == count
+
+            return is_so
+
+        await until(counted(1))
+        for _ in range(2):
+            await until(lambda: in_flight(run))
+            await run.cancel()
+            await until(counted(0))
+            await run.replay()
+            await until(counted(1))
 
 
 # -- queues and workflows ----------------------------------------------------------------------------------------
@@ -271,3 +294,23 @@ async def test_what_cannot_be_folded_and_tasks_that_are_gone_are_found(nats_serv
 
 async def is_acted_on(client: AsyncClient) -> bool:
     return (await client.status()).active_runs == 1
+
+
+# -- many at once ------------------------------------------------------------------------------------------------
+
+
+async def test_a_run_whose_input_is_lost_keeps_no_other_from_being_tried_again(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        client = system.client
+        await client.register(waiting())
+        lost = await client.start("waiting", "x" * 300_000)
+        whole = await client.start("waiting", "x")
+        for run in (lost, whole):
+            await until(lambda run=run: in_flight(run))
+            await run.fail_step("work")
+            assert (await run.wait(timeout="10s")).status == "failed"
+        await system.jetstream.ports.blobs.remove(lost.run_id)
+        async with running(nats_server, engine=False) as other:  # one that has not read it
+            done = {each.run_id: each for each in await other.client.retry_all("waiting", mode="rerun")}
+        assert "is not stored" in done[lost.run_id].problem
+        assert done[whole.run_id].is_new
