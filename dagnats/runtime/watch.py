@@ -84,6 +84,9 @@ class Watches:
     def has(self, waiter: Waiter) -> bool:
         return (waiter.run_id, waiter.step_id, waiter.attempt) in self._by_key
 
+    def get(self, key: Key) -> Watch | None:
+        return self._by_key.get(key)
+
     def of(self, type: str) -> Collection[Watch]:
         """Those for a type of event, the oldest first."""
         return list(self._by_type.get(type, {}).values())
