@@ -137,7 +137,10 @@ def limit(
     reason: str = REASON,
     by: str = BY,
 ) -> None:
-    """Limit how many runs of a workflow go on at a time, whatever its definition says."""
+    """Limit how many runs of a workflow go on at a time, whatever its definition says.
+
+    Runs that went on before, of a workflow without any limit, are not counted.
+    """
 
     async def do() -> None:
         async with open_client() as client:

@@ -318,6 +318,8 @@ class Operator:
     async def limit_workflow(self, workflow: str, max_runs: int, *, by: str = "", reason: str = "") -> WorkflowLimited:
         """Let at most `max_runs` runs of a workflow go on at a time; 0 for what its definition says.
 
+        Runs that went on before, of a workflow without any limit, are not counted: nothing had to remember them.
+
         Raises:
             NotFoundError: No such workflow is registered.
         """

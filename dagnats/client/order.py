@@ -76,7 +76,7 @@ def resume(run: Run, note: Note) -> WorkflowResumed:
     return WorkflowResumed(run_id=run.run_id, payload=note)
 
 
-def reopen(run: Run, note: Note) -> WorkflowReopened:
+def reopen(run: Run, note: Note, *, held: bool) -> WorkflowReopened:
     """Let a run that has ended badly go on where it broke."""
     if not run.ended:
         how = f"ending: {run.ending}" if run.ending else f"not over: it is {run.status}"
@@ -89,7 +89,7 @@ def reopen(run: Run, note: Note) -> WorkflowReopened:
             f"run {run.run_id} cannot be replayed: it is {run.status}, {why}",
             hint=f"`dagnats run retry {run.run_id} --mode rerun` starts it anew",
         )
-    return WorkflowReopened(run_id=run.run_id, payload=note)
+    return WorkflowReopened(run_id=run.run_id, held=held, payload=note)
 
 
 def signal(run: Run, name: str, payload: bytes) -> SignalReceived:

@@ -242,7 +242,9 @@ class RunHandle:
         Raises:
             ConflictError: It is not over, or there is nothing in it to go on with.
         """
-        await self._tell(lambda _, run: order.reopen(run, Note(by=by, reason=reason)))
+        _, run = await self._fold()
+        held = await is_held(self._ports.log, run.workflow_id)
+        await self._tell(lambda _, run: order.reopen(run, Note(by=by, reason=reason), held=held))
 
     async def retry(self, mode: Literal["rerun", "replay"] = "rerun", input: Any = None, *, by: str = "") -> RunHandle:
         """Try again: anew, or where it broke.

@@ -192,8 +192,13 @@ class WorkflowResumed(Event, frozen=True, kw_only=True, omit_defaults=True, tag=
 
 
 class WorkflowReopened(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.reopened"):
-    """Somebody lets a run that has failed go on at the steps that failed."""
+    """Somebody lets a run that has failed go on at the steps that failed.
 
+    Attributes:
+        held: Whether the run has to be admitted although its definition does not say so: see `Start`.
+    """
+
+    held: bool = False
     payload: Note = Note()
 
 

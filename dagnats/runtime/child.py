@@ -22,6 +22,7 @@ from dagnats.model.payload import payload_problems
 from dagnats.runtime.blob import BlobLost, moved, resolved
 from dagnats.runtime.burial import bury
 from dagnats.runtime.letter import NEVER_BEGAN
+from dagnats.runtime.limit import is_held
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded
 
@@ -106,7 +107,9 @@ class Children:
         """The child's first event; what its input stands for is its own. Raises BlobLost, RefusedError."""
         start, given = action.start, bytes(action.start.payload.input)
         input = await persist(lambda: moved(self._ports, start.run_id, given))
-        payload = replace(start.payload, def_hash=definition.identity, refusal=refusal, input=Raw(input))
+        held = await persist(lambda: is_held(self._ports.log, definition.name))
+        identity = definition.identity
+        payload = replace(start.payload, def_hash=identity, refusal=refusal, held=held, input=Raw(input))
         return replace(start, payload=payload)
 
     async def _pin(self, definition: WorkflowDef) -> None:

@@ -25,6 +25,7 @@ from dagnats.model.event import (
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import NULL, encode
+from dagnats.model.run import decode_run
 from dagnats.model.waiter import Waiter, decode_waiter, encode_waiter
 from dagnats.runtime.burial import bury
 from dagnats.runtime.core.cancel import PREFIX
@@ -124,10 +125,38 @@ class Correlator:
 
     def admit(self, upto: int, *, epoch: int) -> None:
         """Go on watching for what was asked for by event `upto`. What was asked for later is asked for again."""
+        admitted: list[Watch] = []
         for waiter in self._kept:
             if int(waiter.id.split(".")[1]) <= upto and not self._watches.has(waiter):
-                self._watches.add(Watch(waiter, epoch, looked=True))
+                watch = Watch(waiter, epoch, looked=True)
+                self._watches.add(watch)
+                admitted.append(watch)
         self._kept = []
+        self._errands.begin(self._forget_ended(admitted))
+
+    async def _forget_ended(self, watches: Sequence[Watch]) -> None:
+        """Forget waiters of runs that have ended, which nobody drops: such a run could not say what it had waited for
+        any more, as its definition was gone."""
+        for watch in watches:
+            if not await self._is_over(watch.waiter.run_id):
+                continue
+            if self._watches.get(watch.key) is watch and watch.key not in self._adding:
+                self._watches.drop(watch.key)
+                await self._drop(*watch.key)
+
+    async def _is_over(self, run_id: str) -> bool:
+        """Whether a run is not there any more, or its snapshot says that it has ended and nothing has come since."""
+        newest = await persist(lambda: self._ports.log.newest(run_id))
+        if newest is None:
+            return True
+        stored = await persist(lambda: self._ports.snapshots.load(run_id))
+        if stored is None:
+            return False
+        try:
+            run = decode_run(stored.data)
+        except msgspec.DecodeError:
+            return False
+        return run.ended and run.seq == newest.seq
 
     async def forget_others(self) -> None:
         """Forget the stored waiters that nobody has asked for anew."""

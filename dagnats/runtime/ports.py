@@ -487,6 +487,10 @@ class Waiters(Protocol):
         """Forget one; one that is not there is fine."""
         ...
 
+    async def remove(self, run_id: str) -> None:
+        """Forget all of a run's."""
+        ...
+
     async def all(self) -> list[bytes]:
         """All of them, in no order."""
         ...
@@ -497,6 +501,14 @@ class Signals(Protocol):
 
     def put(self, run_id: str, name: str, data: bytes) -> Awaitable[object]:
         """Show a signal. Awaiting it raises RefusedError when the name cannot be shown, or the data is too large."""
+        ...
+
+    async def newest(self, run_id: str, name: str) -> bytes | None:
+        """What is shown; None for nothing."""
+        ...
+
+    async def remove(self, run_id: str) -> None:
+        """Show none of a run's any more."""
         ...
 
 
@@ -548,7 +560,7 @@ class Overview(NamedTuple):
     jetstream: bool
     streams: int
     runs: int
-    """Runs that have a history."""
+    """Runs that have a history. DagNats's own histories are no runs."""
 
 
 Sync = Literal["interval", "always"]

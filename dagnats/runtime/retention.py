@@ -22,6 +22,7 @@ from dagnats.errors import DagnatsError, DecodeError
 from dagnats.model.event import WorkflowStarted
 from dagnats.model.identifier import is_reserved
 from dagnats.model.instant import rfc3339
+from dagnats.model.ops import TICKS
 from dagnats.model.removal import RETENTION, Removal, decode_removal, encode_removal
 from dagnats.runtime.blob import filled
 from dagnats.runtime.core.advance import fold
@@ -122,6 +123,7 @@ class Retention:
             return 0
         count = await self._sweep(old_ns, known.low, await self._excess(known.active))
         await self._forget_announcements()
+        await self._forget_ticks(known.seq)
         await self._sweep_orphans()
         return count
 
@@ -263,6 +265,8 @@ class Retention:
         if first and first <= last:
             await persist(lambda: ports.snapshots.remove(run_id))
             await persist(lambda: ports.blobs.remove(run_id))
+            await persist(lambda: ports.signals.remove(run_id))
+            await persist(lambda: ports.waiters.remove(run_id))
             for task_type in await self._task_types(first):
                 await persist(partial(ports.tasks.drop, task_type, run_id, upto=newest_task))
             await persist(lambda: ports.log.remove(run_id, upto=last))
@@ -283,6 +287,11 @@ class Retention:
         if 0 < self._spent < self._announced:
             await persist(lambda: self._ports.log.remove(RETENTION, upto=self._spent))
             self._spent = 0
+
+    async def _forget_ticks(self, upto: int) -> None:
+        """That time has passed for the gates is known once it is decided: what comes later says it as well."""
+        if 0 < await persist(lambda: self._ports.log.first(TICKS)) <= upto:
+            await persist(lambda: self._ports.log.remove(TICKS, upto=upto))
 
     # -- what nobody needs -----------------------------------------------------------------------------
 

@@ -142,6 +142,10 @@ class Watches:
     def has(self, waiter: Waiter) -> bool:
         return (waiter.run_id, waiter.step_id, waiter.attempt) in self._by_key
 
+    def get(self, key: Key) -> Watch | None:
+        """The one that is known by `key`."""
+        return self._by_key.get(key)
+
     def any_of(self, type: str) -> bool:
         """Whether a type of event is watched for."""
         return type in self._by_type

@@ -192,8 +192,8 @@ class History:
     def resumed(self) -> list[AnyAction]:
         return self.feed(WorkflowResumed(run_id="r"))
 
-    def reopened(self) -> list[AnyAction]:
-        return self.feed(WorkflowReopened(run_id="r"))
+    def reopened(self, *, held: bool = False) -> list[AnyAction]:
+        return self.feed(WorkflowReopened(run_id="r", held=held))
 
     def started(self, step_id: str, attempt: int | None = None, worker_id: str = "") -> list[AnyAction]:
         attempt = self.state(step_id).attempt if attempt is None else attempt

@@ -41,6 +41,15 @@ def test_late_answers_to_attempts_from_before_change_nothing() -> None:
     assert history.status("b") == "queued"
 
 
+def test_a_run_that_an_operator_holds_back_asks_to_be_admitted_again() -> None:
+    history = History(graph(step("a")))
+    history.start()
+    history.failed("a")
+    assert any(isinstance(action, AskAdmission) for action in history.reopened(held=True))
+    assert history.enqueued == []
+    assert history.run.status == "pending"
+
+
 @pytest.mark.parametrize("end", ["cancel", "timeout"])
 def test_cancelled_and_timed_out_runs_can_go_on_too(end: str) -> None:
     history = History(graph(step("a"), timeout=5 * SECOND))

@@ -11,6 +11,7 @@ import pytest
 from dagnats import TaskContext, Workflow, handler
 from dagnats.runtime import decider, ledger, takeover
 from dagnats.runtime.core import advance as core
+from dagnats.runtime.core.child import child_id
 from dagnats.runtime.limit import gate_view, limit_task, limit_workflow, task_limit, workflow_limit
 from dagnats.runtime.position import decode_position
 from tests.runtime.test_crash import engine
@@ -459,3 +460,45 @@ async def test_what_is_no_fact_about_gates_goes_to_the_dead_letters(nats_server:
         system.start_worker([workflow])
         open_door("after")
         assert await system.client.run(workflow, 1, run_id="after") == 1
+
+
+async def test_children_of_a_workflow_that_an_operator_has_limited_wait_for_each_other(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with running(nats_server) as system:
+        parent = Workflow("parent")
+        for at in range(2):
+            parent.sub_workflow(f"child-{at}", "gated")
+        await system.client.register_all([waiting().build(), parent.build()])
+        system.start_worker([wait])
+        await limit_workflow(system.jetstream.ports.log, "gated", max_runs=1)
+        run = await system.client.start("parent", 7, run_id="r")
+        children = [system.client.handle(child_id("r", f"child-{at}", 1)) for at in range(2)]
+
+        async def one_waits() -> bool:
+            if not all([await system.jetstream.ports.log.first(child.run_id) for child in children]):
+                return False
+            return sorted([(await child.view()).status for child in children]) == ["pending", "running"]
+
+        await until(one_waits)
+        for child in children:
+            open_door(child.run_id)
+        await run.result(timeout="10s")
+
+
+async def test_a_run_that_is_opened_again_waits_behind_an_operators_limit(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        await system.client.register(waiting())
+        system.start_worker([wait])
+        again = await system.client.start("gated", 1, run_id="again")
+        await begun("again")
+        await again.cancel()
+        await limit_workflow(system.jetstream.ports.log, "gated", max_runs=1)
+        other = await system.client.start("gated", 2, run_id="other")
+        await begun("other")
+        await again.replay()
+        await reached(again, "pending")
+        open_door("other")
+        assert await other.result(int, timeout="10s") == 2
+        open_door("again")
+        assert await again.result(int, timeout="10s") == 1

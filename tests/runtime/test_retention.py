@@ -11,7 +11,9 @@ import pytest
 
 from dagnats import NotFoundError, Workflow, handler
 from dagnats.model.event import CORE_VERSION, Start, StepCompleted, WorkflowStarted, encode_event
+from dagnats.model.ops import TICKS, GateTicked, encode_fact
 from dagnats.model.removal import RETENTION, Removal, decode_removal, encode_removal
+from dagnats.model.waiter import Waiter, decode_waiter, encode_waiter
 from dagnats.runtime import retention
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.position import decode_position
@@ -85,6 +87,8 @@ async def left_of(system: System, run_id: str) -> set[str]:
         "snapshot": await ports.snapshots.load(run_id) is not None,
         "blobs": run_id in await ports.blobs.run_ids(),
         "tasks": bool(await ports.tasks.waiting("old.mend", run_id)),
+        "signals": await ports.signals.newest(run_id, "go") is not None,
+        "waiters": any(decode_waiter(data).run_id == run_id for data in await ports.waiters.all()),
     }
     return {name for name, there in found.items() if there}
 
@@ -118,10 +122,15 @@ async def test_a_run_that_ended_long_ago_leaves_with_everything_it_had(nats_serv
         ports = system.jetstream.ports
         await over(system, "old")
         await ports.tasks.put("old.mend", "old", b"left behind", id="x")
-        assert await left_of(system, "old") == {"history", "snapshot", "blobs", "tasks"}
+        await ports.signals.put("old", "go", b"1")
+        for run_id in ("old", "older"):
+            waiter = Waiter(id=f"{run_id}.1.0", run_id=run_id, step_id="s", attempt=1, event="e")
+            await ports.waiters.put(run_id, "s", 1, encode_waiter(waiter))
+        assert await left_of(system, "old") == {"history", "snapshot", "blobs", "tasks", "signals", "waiters"}
         assert await retaining(ports, days=29).sweep() == 0
         assert await retaining(ports, days=31).sweep() == 1
         assert await left_of(system, "old") == set()
+        assert await left_of(system, "older") == {"waiters"}
         with pytest.raises(NotFoundError):
             await system.client.handle("old").view()
         entry = await ports.log.newest(RETENTION)
@@ -240,7 +249,11 @@ async def test_what_was_announced_is_finished_and_a_run_that_took_the_name_since
 async def test_a_removal_killed_at_any_boundary_is_completed_by_the_next(
     nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    removals = {"log": {"append", "remove"}, "snapshots": {"remove"}, "blobs": {"remove"}, "tasks": {"drop"}}
+    removals = {
+        "log": {"append", "remove"},
+        "tasks": {"drop"},
+        **{name: {"remove"} for name in ("snapshots", "blobs", "signals", "waiters")},
+    }
     monkeypatch.setattr(mortality, "WRITES", removals)
     async with running(nats_server) as system:
         await serving(system)
@@ -250,7 +263,7 @@ async def test_a_removal_killed_at_any_boundary_is_completed_by_the_next(
         await over(system, "clean")
         assert await retaining(mortal(ports, clean)).sweep() == 1
         boundaries = [(name, at) for name, count in clean.passed.items() for at in range(1, count + 1)]
-        assert len(boundaries) == 12
+        assert len(boundaries) == 16
         for number, boundary in enumerate(boundaries):
             run_id = f"r{number}"
             await over(system, run_id)
@@ -317,3 +330,25 @@ async def test_the_leader_removes_what_it_is_told_not_to_keep_and_the_next_one_g
             await until(none_left, what="the run to leave")
             engine.cancel()
             await asyncio.gather(engine, return_exceptions=True)
+
+
+async def test_only_runs_are_counted_as_runs(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        await serving(system)
+        for name in ("_ops.retention", TICKS, "_ops.task.a.b"):
+            await system.jetstream.ports.log.append(name, b"", id=name)
+        assert await system.client.run(plain, 1) == "x"
+        assert (await system.jetstream.ports.server.overview()).runs == 1
+
+
+async def test_ticks_of_the_gates_leave_when_they_are_decided(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        await serving(system)
+        log = system.jetstream.ports.log
+        tick = encode_fact(GateTicked(due_ns=1, timestamp=""))
+        for at in range(3):
+            await log.append(TICKS, tick, id=f"tick-{at}")
+        await over(system, "run", 1)
+        await retaining(system.jetstream.ports, days=29).sweep()
+        assert await log.first(TICKS) == 0
+        assert await log.first("run") > 0

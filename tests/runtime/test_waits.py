@@ -21,6 +21,7 @@ from dagnats.model.event import (
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import compact, encode
+from dagnats.model.waiter import Waiter, encode_waiter
 from dagnats.runtime import watch
 from dagnats.runtime.approval import KEY, approval_token, is_approval_token
 from tests.support.processes import until
@@ -407,3 +408,29 @@ async def test_a_response_is_told_to_whoever_waits_for_it_and_the_run_goes_on(
         assert told == {"status": 201, "headers": {"X-A": "b"}, "content_type": content_type}
         await run.result(timeout="10s")
         assert "workflow.responded" in await kinds(run)
+
+
+async def test_waiters_of_runs_that_are_over_or_gone_are_forgotten_at_the_next_takeover(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with running(nats_server) as system:
+        await system.client.register(paid())
+        live = await system.client.start("paid", {"order": "o1"}, run_id="live")
+        over = await system.client.start("paid", {"order": "o2"}, run_id="over")
+        await waits(system, 2)
+        await over.cancel()
+        await waits(system, 1)
+        for run_id in ("over", "gone"):
+            left = Waiter(id=f"{run_id}.1.0", run_id=run_id, step_id="wait", attempt=1, event="payment.done")
+            await system.jetstream.ports.waiters.put(run_id, "wait", 1, encode_waiter(left))
+
+        async def saved() -> bool:
+            stored = await system.jetstream.ports.snapshots.load("over")
+            return stored is not None and b'"cancelled"' in stored.data
+
+        await until(saved)
+        await system.stop_engine()
+        system.start_engine()
+        await waits(system, 1)
+        await emit(system, "payment.done", {"order": "o1"})
+        assert await live.result(timeout="10s") == {"order": "o1"}

@@ -231,7 +231,7 @@ def _apply(turn: Turn, event: AnyEvent) -> None:
         case WorkflowResumed():
             pause.resumed(turn)
         case WorkflowReopened():
-            reopen.reopened(turn)
+            reopen.reopened(turn, held=event.held)
         case WorkflowCancelled():
             _cancelled(turn, event)
         case WorkflowPoisoned():

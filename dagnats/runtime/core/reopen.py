@@ -20,8 +20,12 @@ def is_openable(run: Run) -> bool:
     return run.status in OPENABLE and run.remaining > 0
 
 
-def reopened(turn: Turn) -> None:
-    """Take up the run where it broke. Its time, its retries and the length of its history count anew."""
+def reopened(turn: Turn, *, held: bool) -> None:
+    """Take up the run where it broke. Its time, its retries and the length of its history count anew.
+
+    Args:
+        held: Whether an operator holds the workflow's runs back.
+    """
     run = turn.run
     if not is_openable(run):
         return
@@ -34,7 +38,7 @@ def reopened(turn: Turn) -> None:
     run.wreck = None
     run.ended_ns = 0
     run.max_events += run.events
-    run.held = turn.graph.is_admitted
+    run.held = held or turn.graph.is_admitted
     turn.become("pending")
     start.begin(turn)
 

@@ -19,6 +19,7 @@ from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.notice import JetStreamNotices
 from dagnats.runtime.jetstream.policy import Policy
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
+from dagnats.runtime.jetstream.read import subjects_of
 from dagnats.runtime.jetstream.resources import HISTORY, prepare
 from dagnats.runtime.jetstream.secret import JetStreamSecrets
 from dagnats.runtime.jetstream.signal import JetStreamSignals
@@ -45,7 +46,10 @@ class JetStreamServer:
     async def overview(self) -> Overview:
         account = await self._link.api("INFO")
         state = (await self._link.api(f"STREAM.INFO.{HISTORY}"))["state"]
-        return Overview(jetstream=True, streams=account.get("streams", 0), runs=state.get("num_subjects", 0))
+        own = await subjects_of(self._link, HISTORY, "history.*.>")  # a run's history has no dots
+        return Overview(
+            jetstream=True, streams=account.get("streams", 0), runs=max(state.get("num_subjects", 0) - len(own), 0)
+        )
 
     async def prepare(self, *, sync: Sync | None = None) -> None:
         await prepare(self._link)

@@ -27,6 +27,9 @@ class JetStreamWaiters:
         # Purged, not marked as deleted: nothing is left of those that wait no more.
         await self._link.api(f"STREAM.PURGE.KV_{WAITERS}", {"filter": _subject(run_id, step_id, attempt)})
 
+    async def remove(self, run_id: str) -> None:
+        await self._link.api(f"STREAM.PURGE.KV_{WAITERS}", {"filter": f"$KV.{WAITERS}.{run_id}.>"})
+
     async def all(self) -> list[bytes]:
         messages = await messages_of(self._link, f"KV_{WAITERS}", f"$KV.{WAITERS}.>")
         return [message.data for message in messages if not message.header(b"KV-Operation")]

@@ -41,7 +41,8 @@ class MemoryServerPort:
 
     async def overview(self) -> Overview:
         def look() -> Overview:
-            return Overview(True, len(self._server.streams), len(self._server.history.subjects()))
+            runs = self._server.history.subjects("history.*")  # DagNats's own have a dot
+            return Overview(True, len(self._server.streams), len(runs))
 
         return await self._link.request(Call("server.overview", "server", look))
 

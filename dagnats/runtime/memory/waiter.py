@@ -28,6 +28,10 @@ class MemoryWaiters:
         key = f"{run_id}.{step_id}.{attempt}"
         await self._link.request(Call("waiters.drop", key, lambda: self._stream.purge(key)))
 
+    async def remove(self, run_id: str) -> None:
+        pattern = f"{run_id}.>"
+        await self._link.request(Call("waiters.remove", pattern, lambda: self._stream.purge(pattern)))
+
     async def all(self) -> list[bytes]:
         found = await self._link.request(Call("waiters.all", ">", lambda: self._stream.fitting(">")))
         return [message.data for message in found]
