@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 _Said = TypeVar("_Said", TaskLimited, WorkflowLimited)
 
-_HISTORY = re.compile(EVENT)
+_HISTORY = re.compile(EVENT)  # no name with a wildcard: what it stands for is somebody else's
 _LOOKS = 5  # the gates' entries may be written elsewhere while we look
 
 
 async def workflow_limit(log: Log, workflow: str) -> WorkflowLimited:
     """What holds for a workflow; everything left to its definitions when nobody has said anything."""
     history, nothing = workflow_history(workflow), WorkflowLimited(workflow=workflow)
+    if _HISTORY.fullmatch(history) is None:
+        return nothing
     entry = await log.newest(history)  # every start asks: the whole history would be a longer conversation
     if entry is None:
         return nothing
@@ -90,7 +92,7 @@ async def _newest(log: Log, history: str, nothing: _Said) -> tuple[_Said, int]:
     """What was said last, and its place."""
     said, last = nothing, 0
     if _HISTORY.fullmatch(history) is None:
-        return said, last  # a wildcard in the name: what it stands for is somebody else's
+        return said, last
     for entry in await log.read(history):
         last = entry.seq
         try:
