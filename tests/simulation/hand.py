@@ -156,11 +156,12 @@ class Hand:
             if (await self._client.workflow_limits(workflow)).paused:
                 await self._client.resume_workflow(workflow)
             await self._client.limit_workflow(workflow, 0)
-        for view in await self._client.queues():
-            if view.limits.paused:
-                await self._client.resume_queue(view.name)
-            if not view.limits.is_idle:
-                await self._client.limit_queue(view.name, concurrency=0, rate=0)
+        limits = {view.task: view.limits for view in await self._client.queues()}
+        for task, said in limits.items():
+            if said.paused:
+                await self._client.resume_queue(task)
+            if not said.is_idle:
+                await self._client.limit_queue(task, concurrency=0, rate=0)
 
     async def happen(self) -> None:
         """Something happens outside that runs wait for, or are cancelled by."""

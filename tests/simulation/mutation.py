@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from dagnats.runtime.attempt import Attempt
+    from dagnats.runtime.watch import Watch
     from tests.simulation.scenario import Report
 
 
@@ -175,14 +176,12 @@ def _matching_again(sound: Any) -> Any:
     return current
 
 
-def _watching_on(sound: Any) -> Any:
-    async def matching(self: Correlator, event: Any) -> Any:
-        found = await sound(self, event)
-        for watch in found:
-            self._watches.add(watch)  # pyright: ignore[reportPrivateUsage]  # as if it had not been dropped
-        return found
+def _telling_of_all(_: Any) -> Any:
+    async def match(self: Correlator, watch: Watch, event: Any) -> None:
+        await watch.looked.wait()
+        await self._tell(watch, event)  # pyright: ignore[reportPrivateUsage]  # whatever was found before
 
-    return matching
+    return match
 
 
 MUTATIONS = (
@@ -204,6 +203,6 @@ MUTATIONS = (
     ),
     Mutation(
         "wait matched twice",
-        ((advance, "_current", _matching_again), (Correlator, "_matching", _watching_on)),
+        ((advance, "_current", _matching_again), (Correlator, "_match", _telling_of_all)),
     ),
 )

@@ -112,7 +112,9 @@ async def _run(loop: VirtualLoop, definition: WorkflowDef, doom: tuple[str, Boun
     assert not world.server.tasks.subjects()
     stored = world.server.runs.last("run.r")
     assert stored is not None
-    steps = [(step.id, step.status, step.output) for step in view.steps]
+    # How far a run has come when it is cancelled from outside depends on how long its steps took.
+    near = {"cancelled": "pending", "running": "pending"} if view.status in ("cancelled", "compensated") else {}
+    steps = [(step.id, near.get(step.status, step.status), step.output) for step in view.steps]
     shape = {"status": view.status, "output": view.output, "error": view.error, "steps": steps}
     return _Ended(passed, bool(world.deaths), shape)
 
