@@ -197,11 +197,11 @@ def _has_ended(known: _Known, after: int) -> bool:
 
 
 def _is_same(record: Record, action: AppendEvent) -> bool:
-    """Whether an event of the log is the one an action appends: of its kind, and of its step's attempt."""
+    """Whether an event of the log is the one an action appends: of its kind, of its step's attempt, to its question."""
     event = record.event
     if record.seq <= decided_by(action) or type(event) is not type(action.event):
         return False
     return all(getattr(event, name, None) == getattr(action.event, name, None) for name in _SAME)
 
 
-_SAME = ("step_id", "attempt_number")
+_SAME = ("step_id", "attempt_number", "asked")
