@@ -21,7 +21,7 @@ def event() -> None:
 def publish(
     type: str = typer.Argument(metavar="TYPE", help="The event's type: payment.completed.", show_default=False),
     body: str = typer.Argument("", metavar="BODY", help="Its body, as JSON.", show_default=False),
-    id: str = typer.Option("", "--id", metavar="ID", help="The same again within half a minute is one event."),
+    id: str = typer.Option("", "--id", metavar="ID", help="The same again within two minutes is one event."),
 ) -> None:
     """Publish an event, for every run that waits for it."""
     data = json_bytes(body, what="the body")
