@@ -177,7 +177,9 @@ class Watchman:
     def _flies(self, attempt: Attempt) -> bool:
         run = self._runs.get(attempt[0])
         state = run.steps.get(attempt[1]) if run is not None else None
-        return state is not None and state.status in IN_FLIGHT and state.attempt == attempt[2] and not state.retry_at_ns
+        if state is None or state.retry_at_ns or state.held:
+            return False
+        return state.status in IN_FLIGHT and state.attempt == attempt[2]
 
     def paces(self) -> list[str]:
         """Tasks that were let through sooner than their rate allows, by the log's time."""
