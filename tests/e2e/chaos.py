@@ -206,6 +206,7 @@ async def _round(
     await until(loaded, within_s=60, what=f"a running load before killing {target}")
     await asyncio.sleep(chance.uniform(0.0, 0.3))  # not always at the same place
     leader = await _leader(jetstream, stage)
+    await until(loaded, within_s=60, what=f"the load again before killing {target}")  # it may have been worked off
     assert load.unfinished >= UNFINISHED, f"only {load.unfinished} runs were unfinished at the kill of {target}"
     ended, killed = len(load.finished), time.monotonic()
     await stage.kill(target, leader)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from dagnats.runtime.serve import Serving
 
-pytest_plugins = ["dagnats.testing.plugin"]
-
 
 class Order(BaseModel):
     id: str
