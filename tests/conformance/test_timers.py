@@ -7,6 +7,7 @@ from collections import defaultdict
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.patience import persist
 from tests.support.processes import until
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Heard:
         self.order: list[str] = []
 
     async def listen(self, connection: Connected) -> None:
-        feed = await connection.feeds.wakeups()
+        feed = await persist(connection.feeds.wakeups)  # the server may be restarted meanwhile
         try:
             while True:
                 for wakeup in await feed.batch():
@@ -43,7 +44,7 @@ class Heard:
         async def there() -> bool:
             return set(seqs) <= set(self.late_ns[run_id])
 
-        await until(there, within_s=60, what=lambda: f"wake-ups {seqs} of {run_id}")
+        await until(there, within_s=30, what=lambda: f"wake-ups {seqs} of {run_id}")
         assert set(self.late_ns[run_id]) == set(seqs)
         assert min(self.late_ns[run_id].values()) >= 0
 
