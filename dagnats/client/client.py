@@ -19,7 +19,7 @@ from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import Start, WorkflowStarted
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.json import compact
-from dagnats.runtime.blob import carried
+from dagnats.runtime.blob import offloaded
 from dagnats.runtime.limit import is_held
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.record import decoded
@@ -292,7 +292,7 @@ class AsyncClient(Operator):
         start = Start(
             workflow=definition.name,
             def_hash=definition.identity,
-            input=msgspec.Raw(await carried(self._ports, owner, data, what="the run's input")),
+            input=msgspec.Raw(await offloaded(self._ports, owner, data, what="the run's input")),
             labels=dict(labels or {}),
             run_at_ns=run_at_ns,
             held=held,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from dagnats.client import bulk, letter, queue
@@ -35,18 +36,18 @@ _CHUNK = 256
 _EVENT = re.compile(EVENT)
 
 
-class Operator:
+class Operator(ABC):
     """Calls that concern more than one run."""
 
     _ports: Ports
 
+    @abstractmethod
     async def workflow(self, name: str) -> WorkflowDef:
         """The newest definition of a name."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def workflows(self) -> list[WorkflowDef]:
         """The newest definition of every name."""
-        raise NotImplementedError
 
     # -- many runs -------------------------------------------------------------------------------------------
 
