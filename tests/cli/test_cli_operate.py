@@ -422,6 +422,8 @@ def test_an_event_is_published(served: CommandLine) -> None:
 
 
 def test_everything_is_as_the_log_says(served: CommandLine) -> None:
+    ours = [_waiting(served, f"verified-{number}") for number in (1, 2)]
+
     verified = served("verify", "--json").json()
     assert verified["differences"] == []
     assert verified["verified"]
@@ -429,3 +431,4 @@ def test_everything_is_as_the_log_says(served: CommandLine) -> None:
 
     assert re.fullmatch(r"Verified: \d+ runs, \d+ events, no difference\n", served("verify").out)
     assert re.fullmatch(r"\d+ runs compared, 0 differences left\n", served("queue", "repair").out)
+    assert [served("run", "cancel", run_id).code for run_id in ours] == [0, 0]
