@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dagnats.cli.connection import open_client, run
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
 
     from dagnats.client import AsyncClient
 
-_PATIENCE_S = 1.0
+_PATIENCE = "DAGNATS_COMPLETION_SECONDS"
+_PATIENCE_S = 1.0  # who pressed Tab waits; a far server may need more, and the variable gives it
 _MOST = 50
 
 
@@ -44,11 +47,17 @@ async def _newest(client: AsyncClient) -> list[str]:
     return list(dict.fromkeys(entry.run_id for entry in reversed(entries)))
 
 
+def _patience_s() -> float:
+    with suppress(ValueError):  # behind Tab there is no place for an error
+        return float(os.environ.get(_PATIENCE, ""))
+    return _PATIENCE_S
+
+
 def _ask(question: Callable[[AsyncClient], Awaitable[list[str]]]) -> list[str]:
     import asyncio
 
     async def ask() -> list[str]:
-        async with asyncio.timeout(_PATIENCE_S), open_client() as client:
+        async with asyncio.timeout(_patience_s()), open_client() as client:
             return await question(client)
 
     try:
