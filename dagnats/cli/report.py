@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagnats.cli.output import Paint
-    from dagnats.client import EventView, RunView, StepView
+    from dagnats.client import EventView, RunSummary, RunView, StepView
 
 _DATA_LENGTH = 200  # of an event's data, in the table
 _TRACE_LENGTH = 6
@@ -197,46 +197,38 @@ def _coloured(status: str, paint: Paint) -> str:
 # -- run list ----------------------------------------------------------------------------------------------
 
 
-def run_row(view: RunView, *, whole: bool = False) -> tuple[str, ...]:
+def run_row(run: RunSummary, *, whole: bool = False) -> tuple[str, ...]:
     """A run as a row of the list; `whole` shows all of its id."""
-    run_id = view.run_id if whole else short(view.run_id)
-    return (run_id, view.workflow, state_text(view), table_time(view.created_ns), str(len(_shown(view))))
+    run_id = run.run_id if whole else short(run.run_id)
+    return (run_id, run.workflow, state_text(run), table_time(run.created_ns), str(run.steps))
 
 
-def scheduled_row(view: RunView, *, whole: bool = False) -> tuple[str, ...]:
+def scheduled_row(run: RunSummary, *, whole: bool = False) -> tuple[str, ...]:
     """A run that is to begin later, as a row."""
-    run_id = view.run_id if whole else short(view.run_id)
-    return (run_id, view.workflow, second_text(view.run_at_ns), state_text(view))
+    run_id = run.run_id if whole else short(run.run_id)
+    return (run_id, run.workflow, second_text(run.run_at_ns), state_text(run))
 
 
-def listed_document(view: RunView) -> dict[str, Any]:
+def listed_document(run: RunSummary) -> dict[str, Any]:
     """A run of a list as JSON."""
-    document = run_document(view)
-    return {**{name: document[name] for name in _LISTED}, "steps": len(_shown(view))}
+    return {
+        "run_id": run.run_id,
+        "workflow_id": run.workflow,
+        "status": run.status,
+        "paused": run.paused,
+        "created_at": rfc3339(run.created_ns),
+        "completed_at": _instant(run.ended_ns),
+        "run_at": _instant(run.run_at_ns),
+        "labels": run.labels,
+        "error": run.error,
+        "failed_step": run.failed_step,
+        "steps": run.steps,
+    }
 
 
-_LISTED = (
-    "run_id",
-    "workflow_id",
-    "status",
-    "paused",
-    "created_at",
-    "completed_at",
-    "run_at",
-    "labels",
-    "error",
-    "failed_step",
-)
-
-
-def state_text(view: RunView) -> str:
+def state_text(view: RunView | RunSummary) -> str:
     """A run's status, and whether somebody holds it."""
     return f"{view.status} (paused)" if view.paused else view.status
-
-
-def _shown(view: RunView) -> list[StepView]:
-    """Its steps without the auxiliary ones that were not needed, and without the parts of others."""
-    return [step for step in view.steps if (not step.auxiliary or step.attempts) and not step.part_of]
 
 
 # -- run output --------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 import typer
 from typing_extensions import Unpack
@@ -12,7 +12,7 @@ from dagnats.cli import completion
 from dagnats.cli.connection import open_client, run
 from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
-from dagnats.cli.output import emit, emit_line, paint, room, say, table
+from dagnats.cli.output import counted, emit, emit_line, paint, room, say, table
 from dagnats.cli.payload import input_bytes
 from dagnats.cli.target import AFTER, BEFORE, BY, LAST, RUN_ID, find
 from dagnats.errors import NotFoundError
@@ -21,11 +21,19 @@ from dagnats.model.instant import second_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagnats.client import EventView, RunHandle, RunView
+    from dagnats.client import EventView, RunHandle, RunSummary, RunView, Tally
+    from dagnats.model.run import RunStatus
 
 app = typer.Typer(help="Start workflow runs and look at them.")
 
 _WIDE = typer.Option(False, "--wide", help="Do not cut lines to the terminal.")
+_WORKFLOW = typer.Option(
+    "", "--workflow", metavar="NAME", help="Only of this workflow.", autocompletion=completion.workflow_names
+)
+_STATUS = typer.Option("", "--status", metavar="STATUS", help="Only in this status: failed.")
+_LABEL = typer.Option([], "--label", metavar="NAME=VALUE", help="Only with this label; may be repeated.")
+_PARENT = typer.Option("", "--parent", metavar="RUN_ID", help="Only what this run has started.")
+_ERROR = typer.Option("", "--error", metavar="TEXT", help="Only with this text in the error.")
 
 
 @app.command()
@@ -54,11 +62,12 @@ def start(
 
 @app.command("list")
 def list_runs(
-    workflow: str = typer.Option(
-        "", "--workflow", metavar="NAME", help="Only of this workflow.", autocompletion=completion.workflow_names
-    ),
-    status: str = typer.Option("", "--status", metavar="STATUS", help="Only in this status: failed."),
+    workflow: str = _WORKFLOW,
+    status: str = _STATUS,
     scheduled: bool = typer.Option(False, "--scheduled", help="Those that are to begin later, and when."),
+    label: list[str] = _LABEL,
+    parent: str = _PARENT,
+    error: str = _ERROR,
     after: str = AFTER,
     before: str = BEFORE,
     limit: int = typer.Option(50, "--limit", metavar="N", min=1, help="At most so many."),
@@ -67,16 +76,42 @@ def list_runs(
     """List the newest runs."""
     from dagnats.cli.report import RUN_HEADER, SCHEDULED_HEADER, listed_document, run_row, scheduled_row
 
-    wanted = _known_status(status, scheduled)
-    views = run(_runs(workflow=workflow, status=wanted, after=after or None, before=before or None, limit=limit))
+    if scheduled and status not in ("", "scheduled"):
+        raise UsageError(f"--scheduled and --status {status} say two things", hint="leave one of them out")
+    wanted = _filter(workflow, "scheduled" if scheduled else status, label, parent, error, after, before)
+    found = run(_runs(limit, **wanted))
     if current().json:
-        emit([listed_document(view) for view in views])
-    elif not views:
+        emit([listed_document(each) for each in found])
+    elif not found:
         say("No runs were found.")
     else:
         header, row = (SCHEDULED_HEADER, scheduled_row) if scheduled else (RUN_HEADER, run_row)
-        for line in table(header, [row(view, whole=wide) for view in views], None if wide else room()):
+        for line in table(header, [row(each, whole=wide) for each in found], None if wide else room()):
             say(line)
+
+
+@app.command()
+def count(
+    workflow: str = _WORKFLOW,
+    status: str = _STATUS,
+    label: list[str] = _LABEL,
+    parent: str = _PARENT,
+    error: str = _ERROR,
+    after: str = AFTER,
+    before: str = BEFORE,
+) -> None:
+    """Count runs, by workflow and status."""
+    found = run(_counts(**_filter(workflow, status, label, parent, error, after, before)))
+    total = sum(tally.count for tally in found)
+    if current().json:
+        rows = [{"workflow_id": each.workflow, "status": each.status, "count": each.count} for each in found]
+        emit({"count": total, "by": rows})
+        return
+    if found:
+        rows = [(each.workflow, each.status, str(each.count)) for each in found]
+        for line in table(("WORKFLOW", "STATUS", "RUNS"), rows, room()):
+            say(line)
+    say(counted(total, "run"))
 
 
 @app.command()
@@ -189,14 +224,12 @@ def _ended(view: RunView, *, output: bool) -> dict[str, Any]:
     return {"status": view.status, "error": view.error, **outputs}
 
 
-def _known_status(status: str, scheduled: bool) -> str:
+def _known_status(status: str) -> RunStatus | Literal[""]:
     from typing import get_args
 
     from dagnats.model.identifier import near
     from dagnats.model.run import RunStatus
 
-    if scheduled and status not in ("", "scheduled"):
-        raise UsageError(f"--scheduled and --status {status} say two things", hint="leave one of them out")
     known = get_args(RunStatus)
     if status and status not in known:
         close = near(status, known)
@@ -204,25 +237,46 @@ def _known_status(status: str, scheduled: bool) -> str:
             f"there is no status {status!r}",
             hint=f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}",
         )
-    return "scheduled" if scheduled else status
+    return cast("RunStatus", status)
 
 
 # -- looking -----------------------------------------------------------------------------------------------
 
 
 class Filter(TypedDict):
-    """Which runs are listed."""
+    """Which runs are meant."""
 
     workflow: str
-    status: str
+    status: RunStatus | Literal[""]
+    labels: dict[str, str]
+    parent: str
+    error: str
     after: str | None
     before: str | None
-    limit: int
 
 
-async def _runs(**which: Unpack[Filter]) -> list[RunView]:
+def _filter(
+    workflow: str, status: str, label: Sequence[str], parent: str, error: str, after: str, before: str
+) -> Filter:
+    return Filter(
+        workflow=workflow,
+        status=_known_status(status),
+        labels=_labels(label),
+        parent=parent,
+        error=error,
+        after=after or None,
+        before=before or None,
+    )
+
+
+async def _runs(limit: int, **which: Unpack[Filter]) -> list[RunSummary]:
     async with open_client() as client:
-        return await client.runs(**which)
+        return await client.runs(limit=limit, **which)
+
+
+async def _counts(**which: Unpack[Filter]) -> list[Tally]:
+    async with open_client() as client:
+        return await client.count(**which)
 
 
 async def _view(run_id: str, last: bool) -> RunView:

@@ -13,6 +13,8 @@ from dagnats.client.verify import Verified as Verified
 from dagnats.client.view import EventView as EventView
 from dagnats.client.view import RunView as RunView
 from dagnats.client.view import StepView as StepView
+from dagnats.model.summary import RunSummary as RunSummary
+from dagnats.model.summary import Tally as Tally
 
 __all__ = [
     "AsyncClient",
@@ -23,8 +25,10 @@ __all__ = [
     "QueueView",
     "Registration",
     "RunHandle",
+    "RunSummary",
     "RunView",
     "StepView",
+    "Tally",
     "Verified",
     "Version",
     "connect",

@@ -58,8 +58,8 @@ class Done(NamedTuple):
 
 async def found(ports: Ports, window: Window, fits: Callable[[RunView], bool]) -> AsyncIterator[list[RunView]]:
     """The runs in a window that fit, newest first, some at a time."""
-    async for run_ids in pages(ports, window):
-        fitting = [view for view in await views(ports, run_ids) if fits(view)]
+    async for started in pages(ports, window):
+        fitting = [view for view in await views(ports, [run_id for run_id, _ in started]) if fits(view)]
         if fitting:
             yield fitting
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from dagnats.client import listing
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
 from dagnats.client.payload import accepted
@@ -16,13 +17,13 @@ from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError
 from dagnats.model.check import advice, load_definition
 from dagnats.model.definition import WorkflowDef
-from dagnats.model.event import Start, WorkflowStarted
+from dagnats.model.event import Start
 from dagnats.model.identifier import is_run_id, near
 from dagnats.model.json import compact
+from dagnats.model.summary import RunQuery
 from dagnats.runtime.blob import offloaded
 from dagnats.runtime.limit import is_held
 from dagnats.runtime.position import decode_position
-from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -337,7 +338,7 @@ class AsyncClient(Operator):
             raise DagnatsError(
                 f"{prefix!r} is too short for a run id", hint=f"give at least {SHORTEST_PREFIX} characters of it"
             )
-        found = await self._ports.log.run_ids(prefix)
+        found = await listing.ids(self._ports, prefix)
         if not found:
             raise NotFoundError("run", prefix)
         if len(found) > 1:
@@ -348,12 +349,9 @@ class AsyncClient(Operator):
 
     async def newest(self) -> RunHandle:
         """The run that was started last. Raises NotFoundError when there is none."""
-        before = 0
-        while entries := await self._ports.log.tail(before=before):
-            for record in reversed(decoded(entries)):
-                if isinstance(record.event, WorkflowStarted):
-                    return self.handle(record.event.run_id)
-            before = entries[0].seq
+        page = await listing.page(self._ports, RunQuery(limit=1))
+        for run in page.runs:
+            return self.handle(run.run_id)
         raise NotFoundError("run", "newest", hint="start one with `dagnats run start`")
 
     async def status(self) -> ServerStatus:

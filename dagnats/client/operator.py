@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from dagnats.client import bulk, letter, queue
+import msgspec
+
+from dagnats.client import bulk, letter, listing, queue
 from dagnats.client.bulk import Done, Live, Mode
 from dagnats.client.moment import Moment, instant_of
 from dagnats.client.payload import accepted
@@ -18,10 +20,11 @@ from dagnats.dsl.duration import duration_text
 from dagnats.errors import DagnatsError, NotFoundError
 from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.identifier import EVENT, near
+from dagnats.model.summary import MOST, RunQuery
 from dagnats.runtime.limit import workflow_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import timedelta
 
     from dagnats.client.letter import DeadLetter
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from dagnats.client.view import RunView
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
+    from dagnats.model.run import RunStatus
+    from dagnats.model.summary import RunSummary, Tally
     from dagnats.runtime.ports import Ports
 
 _CHUNK = 256
@@ -55,27 +60,78 @@ class Operator(ABC):
         self,
         *,
         workflow: str = "",
-        status: str = "",
+        status: RunStatus | Literal[""] = "",
+        labels: Mapping[str, str] | None = None,
+        parent: str = "",
+        error: str = "",
         after: Moment | None = None,
         before: Moment | None = None,
         limit: int = 50,
-    ) -> list[RunView]:
-        """The newest runs that fit, newest first. Looks through the log: it takes as long as that is.
+    ) -> list[RunSummary]:
+        """The newest runs that fit, newest first.
+
+        A server's index answers, at any number of runs. Where none does, the log is looked through.
 
         Args:
             workflow: Of this workflow.
             status: In this status.
+            labels: With these labels.
+            parent: Started by a step of this run.
+            error: With this text in its error, in any case.
             after: Started then or later.
             before: Started before then.
             limit: At most so many.
         """
-        taken: dict[str, RunView] = {}
+        asked = self._query(workflow, status, labels, parent, error, after, before)
+        found: list[RunSummary] = []
+        async for run in self._newest(asked, limit):
+            found.append(run)
+        return found
+
+    async def _newest(self, query: RunQuery, limit: int) -> AsyncIterator[RunSummary]:
+        while limit > 0:
+            page = await listing.page(self._ports, msgspec.structs.replace(query, limit=min(limit, MOST)))
+            for run in page.runs:
+                yield run
+            if not page.more or not page.runs:
+                return
+            limit -= len(page.runs)
+            query = msgspec.structs.replace(query, below=page.runs[-1].seq)
+
+    async def count(
+        self,
+        *,
+        workflow: str = "",
+        status: RunStatus | Literal[""] = "",
+        labels: Mapping[str, str] | None = None,
+        parent: str = "",
+        error: str = "",
+        after: Moment | None = None,
+        before: Moment | None = None,
+    ) -> list[Tally]:
+        """How many runs fit, by workflow and status. Takes arguments like `runs`."""
+        return await listing.count(self._ports, self._query(workflow, status, labels, parent, error, after, before))
+
+    def _query(
+        self,
+        workflow: str,
+        status: RunStatus | Literal[""],
+        labels: Mapping[str, str] | None,
+        parent: str,
+        error: str,
+        after: Moment | None,
+        before: Moment | None,
+    ) -> RunQuery:
         window = self._window(workflow, after, before)
-        async for views in bulk.found(self._ports, window, lambda view: status in ("", view.status)):
-            taken |= {view.run_id: view for view in views}
-            if len(taken) >= limit:
-                break
-        return list(taken.values())[:limit]
+        return RunQuery(
+            workflow=workflow,
+            statuses=(status,) if status else (),
+            labels=dict(labels or {}),
+            parent_run_id=parent,
+            error=error,
+            after_ns=window.after_ns,
+            before_ns=window.before_ns,
+        )
 
     async def cancel_all(
         self,

@@ -27,19 +27,21 @@ class Window(NamedTuple):
         workflow: Of this workflow; "" for all.
         after_ns: Started at this instant or later; 0 for no limit.
         before_ns: Started before this instant; 0 for no limit.
+        below: Whose first event is below this sequence; 0 for no limit.
     """
 
     workflow: str = ""
     after_ns: int = 0
     before_ns: int = 0
+    below: int = 0
 
 
-async def pages(ports: Ports, window: Window) -> AsyncIterator[list[str]]:
-    """The runs in a window, newest first, as many at a time as a page of the log holds."""
-    before = 0
+async def pages(ports: Ports, window: Window) -> AsyncIterator[list[tuple[str, int]]]:
+    """The runs in a window, each with the sequence of its first event, newest first: a page of the log at a time."""
+    before = window.below
     while entries := await ports.log.tail(before=before, count=_PAGE):
         found = [
-            record.event.run_id
+            (record.event.run_id, record.seq)
             for record in reversed(decoded(entries))
             if isinstance(record.event, WorkflowStarted)
             and window.workflow in ("", record.event.payload.workflow)

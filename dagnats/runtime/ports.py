@@ -524,6 +524,21 @@ class Notices(Protocol):
         ...
 
 
+class Desk(Protocol):
+    """Questions that whoever serves answers: nothing is stored, and nothing depends on an answer."""
+
+    def answer(self, question: str, reply: Callable[[bytes], Awaitable[bytes]]) -> Callable[[], None]:
+        """Answer each `question`, two words at most, from now on; what is returned ends it.
+
+        A reply that raises a DagnatsError is told as such to whoever asked.
+        """
+        ...
+
+    async def ask(self, question: str, data: bytes) -> bytes | None:
+        """An answer; None when nobody is there who answers. Raises what the reply raised."""
+        ...
+
+
 class Secrets(Protocol):
     """Keys that all parts of a server share."""
 
@@ -601,6 +616,7 @@ class Ports:
     waiters: Waiters
     signals: Signals
     notices: Notices
+    desk: Desk
     secrets: Secrets
     lease: Cell
     position: Cell

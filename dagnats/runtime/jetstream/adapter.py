@@ -10,6 +10,7 @@ from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.blob import JetStreamBlobs
 from dagnats.runtime.jetstream.cell import JetStreamCell
 from dagnats.runtime.jetstream.claim import JetStreamClaims
+from dagnats.runtime.jetstream.desk import JetStreamDesk
 from dagnats.runtime.jetstream.dial import JetStreamDial
 from dagnats.runtime.jetstream.event import JetStreamEvents
 from dagnats.runtime.jetstream.feed import JetStreamEventFeed, JetStreamLogFeed
@@ -104,6 +105,7 @@ class JetStream:
             waiters=JetStreamWaiters(link),
             signals=JetStreamSignals(link),
             notices=JetStreamNotices(link),
+            desk=JetStreamDesk(link),
             secrets=JetStreamSecrets(link),
             lease=JetStreamCell(link, "engine.lease"),
             position=JetStreamCell(link, "engine.position"),

@@ -37,6 +37,10 @@ _TOKEN_HINT = "the server asks for another token: give it with --token or DAGNAT
 _MARGIN = 512  # for what a connection adds to our headers
 
 
+class Nobody(UnavailableError):
+    """Nobody listens to this subject."""
+
+
 class Link:
     """A connection that many tasks share."""
 
@@ -177,7 +181,7 @@ class Link:
         if waiting is None:
             return
         if message.raw_headers and message.status == "503":
-            waiting[1](UnavailableError("NATS: nobody serves this request; is JetStream on?"))
+            waiting[1](Nobody("NATS: nobody serves this request; is JetStream on?"))
         else:
             waiting[1](message)
 
