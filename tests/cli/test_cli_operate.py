@@ -273,6 +273,24 @@ def test_runs_are_listed_newest_first_and_filtered(served: CommandLine) -> None:
     assert served("run", "cancel", run_id).code == 0
 
 
+def test_runs_are_counted_and_found_by_label_and_error(served: CommandLine) -> None:
+    assert served("run", "start", "waiting", "--run-id", "counted-1", "--label", "team=counting").code == 0
+
+    assert served("run", "list", "--label", "team=counting", "--json").json()[0]["run_id"] == "counted-1"
+    assert served("run", "count", "--label=team=counting").lines == [
+        "WORKFLOW  STATUS   RUNS",
+        "waiting   running  1",
+        "1 run",
+    ]
+    assert served("run", "count", "--label", "team=nobody").out == "0 runs\n"
+    document = served("run", "count", "--label", "team=counting", "--json").json()
+    assert document == {"count": 1, "by": [{"workflow_id": "waiting", "status": "running", "count": 1}]}
+    assert served("run", "cancel", "counted-1", "--reason", "counted enough").code == 0
+    found = served("run", "list", "--error", "COUNTED enough", "--json").json()
+    assert [run["run_id"] for run in found] == ["counted-1"]
+    assert served("run", "list", "--label", "team").err.startswith("error: ")
+
+
 # -- again -------------------------------------------------------------------------------------------------------
 
 
