@@ -10,7 +10,7 @@ import msgspec
 from dagnats.client.scan import Window, pages, views
 from dagnats.errors import UnavailableError
 from dagnats.model.summary import RunPage, RunQuery, RunSummary, Tally
-from dagnats.runtime.index.desk import ask_count, ask_page
+from dagnats.runtime.index.inquiry import ask_count, ask_page
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ async def page(ports: Ports, query: RunQuery) -> RunPage:
     found: list[RunSummary] = []
     try:
         while True:
-            some = await ask_page(ports.desk, query)
+            some = await ask_page(ports.inquiries, query)
             if some is None:
                 break
             found += some.runs
@@ -44,7 +44,7 @@ async def count(ports: Ports, query: RunQuery) -> list[Tally]:
     """How many runs fit, by workflow and status."""
     query = msgspec.structs.replace(query, known=await ports.log.last(), below=0)
     try:
-        found = await ask_count(ports.desk, query)
+        found = await ask_count(ports.inquiries, query)
     except UnavailableError:
         found = None
     if found is not None:
@@ -58,7 +58,7 @@ async def count(ports: Ports, query: RunQuery) -> list[Tally]:
 async def ids(ports: Ports, prefix: str) -> list[str]:
     """The runs whose ids begin with `prefix`: all of them, or too many to mean one."""
     try:
-        found = await ask_page(ports.desk, RunQuery(prefix=prefix, known=await ports.log.last(), limit=_TOO_MANY))
+        found = await ask_page(ports.inquiries, RunQuery(prefix=prefix, known=await ports.log.last(), limit=_TOO_MANY))
     except UnavailableError:
         found = None
     return [run.run_id for run in found.runs] if found is not None else await ports.log.run_ids(prefix)

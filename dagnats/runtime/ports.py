@@ -524,7 +524,7 @@ class Notices(Protocol):
         ...
 
 
-class Desk(Protocol):
+class Inquiries(Protocol):
     """Questions that whoever serves answers: nothing is stored, and nothing depends on an answer."""
 
     def answer(self, question: str, reply: Callable[[bytes], Awaitable[bytes]]) -> Callable[[], None]:
@@ -616,7 +616,7 @@ class Ports:
     waiters: Waiters
     signals: Signals
     notices: Notices
-    desk: Desk
+    inquiries: Inquiries
     secrets: Secrets
     lease: Cell
     position: Cell

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from dagnats.errors import UnavailableError
 from dagnats.runtime.embedded import DEFAULT_SYNC, EmbeddedServer
 from dagnats.runtime.engine import Engine
-from dagnats.runtime.index.desk import open_desk
 from dagnats.runtime.index.file import index_file
 from dagnats.runtime.index.indexer import Indexer
+from dagnats.runtime.index.inquiry import open_inquiries
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
 from dagnats.runtime.retention import KEEP
@@ -86,7 +86,7 @@ async def serve(
         stack.push_async_callback(_end, engine)
         index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)))
         stack.push_async_callback(_end, asyncio.create_task(index.run(), name="index"))
-        stack.callback(open_desk(jetstream.ports.desk, index))
+        stack.callback(open_inquiries(jetstream.ports.inquiries, index))
         if embedded is not None:
             write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))
             stack.callback(remove_server_file, folder)

@@ -18,8 +18,8 @@ from dagnats.model.event import WorkflowPaused, encode_event
 from dagnats.model.removal import RETENTION, Removal, encode_removal
 from dagnats.model.summary import RunQuery, RunSummary
 from dagnats.runtime.engine import Engine
-from dagnats.runtime.index.desk import open_desk
 from dagnats.runtime.index.indexer import Indexer
+from dagnats.runtime.index.inquiry import open_inquiries
 from dagnats.runtime.memory.server import MemoryServer
 from dagnats.runtime.worker import Worker
 from tests.support.processes import until
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def indexing(memory: Memory, file: Path) -> AsyncGenerator[Indexer]:
-    """An index that keeps up, and answers at the desk."""
+    """An index that keeps up, and answers inquiries."""
     index = Indexer(memory.ports, memory.feeds, file)
-    end = open_desk(memory.ports.desk, index)
+    end = open_inquiries(memory.ports.inquiries, index)
     async with during(index.run()):
         yield index
     end()

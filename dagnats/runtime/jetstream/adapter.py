@@ -10,11 +10,11 @@ from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.blob import JetStreamBlobs
 from dagnats.runtime.jetstream.cell import JetStreamCell
 from dagnats.runtime.jetstream.claim import JetStreamClaims
-from dagnats.runtime.jetstream.desk import JetStreamDesk
 from dagnats.runtime.jetstream.dial import JetStreamDial
 from dagnats.runtime.jetstream.event import JetStreamEvents
 from dagnats.runtime.jetstream.feed import JetStreamEventFeed, JetStreamLogFeed
 from dagnats.runtime.jetstream.history import JetStreamLog
+from dagnats.runtime.jetstream.inquiry import JetStreamInquiries
 from dagnats.runtime.jetstream.letter import JetStreamDeadLetters
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.notice import JetStreamNotices
@@ -105,7 +105,7 @@ class JetStream:
             waiters=JetStreamWaiters(link),
             signals=JetStreamSignals(link),
             notices=JetStreamNotices(link),
-            desk=JetStreamDesk(link),
+            inquiries=JetStreamInquiries(link),
             secrets=JetStreamSecrets(link),
             lease=JetStreamCell(link, "engine.lease"),
             position=JetStreamCell(link, "engine.position"),

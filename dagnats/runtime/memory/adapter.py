@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from dagnats.runtime.memory.blob import MemoryBlobs
 from dagnats.runtime.memory.cell import MemoryCell
 from dagnats.runtime.memory.claim import MemoryClaims
-from dagnats.runtime.memory.desk import MemoryDesk
 from dagnats.runtime.memory.dial import MemoryDial
 from dagnats.runtime.memory.event import MemoryEvents
 from dagnats.runtime.memory.feed import MemoryEventFeed, MemoryLogFeed
 from dagnats.runtime.memory.history import MemoryLog
+from dagnats.runtime.memory.inquiry import MemoryInquiries
 from dagnats.runtime.memory.letter import MemoryDeadLetters
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.memory.notice import MemoryNotices
@@ -105,7 +105,7 @@ class Memory:
             waiters=MemoryWaiters(server, link),
             signals=MemorySignals(server, link),
             notices=MemoryNotices(server, link),
-            desk=MemoryDesk(server, link),
+            inquiries=MemoryInquiries(server, link),
             secrets=MemorySecrets(server, link),
             blobs=MemoryBlobs(server, link),
             clock=clock,

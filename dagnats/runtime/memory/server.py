@@ -34,7 +34,7 @@ class MemoryServer:
         clock: Its clock, and its clients' unless they have their own.
         timetable: Its timers.
         notices: What was sent once, to nobody in particular: subject and data.
-        desk: Who answers which question.
+        inquiries: Who answers which question.
         keys: Keys that all parts share.
         shown: How far the engine is, as operators see it.
     """
@@ -63,7 +63,7 @@ class MemoryServer:
         self.queues: dict[tuple[str, str], Consumer] = {}
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
         self.notices: list[tuple[str, bytes]] = []
-        self.desk: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
+        self.inquiries: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
         self.keys: dict[str, bytes] = {}
         self.generation = 0
         """How often it was restarted."""

@@ -41,8 +41,8 @@ _decode = msgspec.json.Decoder(Answer).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class JetStreamDesk:
-    """`ports.Desk`."""
+class JetStreamInquiries:
+    """`ports.Inquiries`."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

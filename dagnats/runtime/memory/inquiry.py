@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from dagnats.runtime.memory.server import MemoryServer
 
 
-class MemoryDesk:
-    """`ports.Desk`."""
+class MemoryInquiries:
+    """`ports.Inquiries`."""
 
     def __init__(self, server: MemoryServer, link: Link) -> None:
         self._server = server
         self._link = link
 
     def answer(self, question: str, reply: Callable[[bytes], Awaitable[bytes]]) -> Callable[[], None]:
-        desk = self._server.desk
-        desk[question] = reply
+        inquiries = self._server.inquiries
+        inquiries[question] = reply
 
         def end() -> None:
-            if desk.get(question) is reply:
-                del desk[question]
+            if inquiries.get(question) is reply:
+                del inquiries[question]
 
         return end
 
     async def ask(self, question: str, data: bytes) -> bytes | None:
-        found = await self._link.request(Call("desk.ask", question, lambda: self._server.desk.get(question)))
+        found = await self._link.request(Call("inquiries.ask", question, lambda: self._server.inquiries.get(question)))
         return await found(data) if found is not None else None

@@ -1,4 +1,4 @@
-"""The index behind a desk: clients that are connected to NATS ask it as if it were theirs."""
+"""The index, answering inquiries: clients that are connected to NATS ask it as if it were theirs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagnats.runtime.index.indexer import Indexer
-    from dagnats.runtime.ports import Desk
+    from dagnats.runtime.ports import Inquiries
 
 PAGE = "runs.page"
 COUNT = "runs.count"
@@ -26,7 +26,7 @@ _tallies = msgspec.json.Decoder(list[Tally]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def open_desk(desk: Desk, index: Indexer) -> Callable[[], None]:
+def open_inquiries(inquiries: Inquiries, index: Indexer) -> Callable[[], None]:
     """Answer from an index; what is returned ends it."""
 
     async def page(data: bytes) -> bytes:
@@ -35,7 +35,7 @@ def open_desk(desk: Desk, index: Indexer) -> Callable[[], None]:
     async def count(data: bytes) -> bytes:
         return _encode(await index.count(_asked(data)))
 
-    ends = [desk.answer(PAGE, page), desk.answer(COUNT, count)]
+    ends = [inquiries.answer(PAGE, page), inquiries.answer(COUNT, count)]
 
     def end() -> None:
         for each in ends:
@@ -58,13 +58,13 @@ def _fitting(page: RunPage) -> bytes:
     return data
 
 
-async def ask_page(desk: Desk, query: RunQuery) -> RunPage | None:
+async def ask_page(inquiries: Inquiries, query: RunQuery) -> RunPage | None:
     """The runs that fit, newest first: maybe fewer than asked for, with `more`. None when no server has an index."""
-    data = await desk.ask(PAGE, _encode(query))
+    data = await inquiries.ask(PAGE, _encode(query))
     return _page(data) if data is not None else None
 
 
-async def ask_count(desk: Desk, query: RunQuery) -> list[Tally] | None:
+async def ask_count(inquiries: Inquiries, query: RunQuery) -> list[Tally] | None:
     """How many runs fit, by workflow and status. None when no server has an index."""
-    data = await desk.ask(COUNT, _encode(query))
+    data = await inquiries.ask(COUNT, _encode(query))
     return _tallies(data) if data is not None else None
