@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
 
 class Clock(Protocol):
@@ -76,7 +76,7 @@ class Log(Protocol):
         """A run's events with sequences above `after`, in order."""
         ...
 
-    def watch(self, run_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
+    def watch(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Entry]:
         """A run's events above `after`, then the ones that follow, without end."""
         ...
 
