@@ -16,7 +16,7 @@ from dagnats.cli.output import counted, emit, paint, say
 from dagnats.errors import DagnatsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dagnats.handling.handler import Handler
     from dagnats.runtime.worker import Worker
@@ -30,6 +30,7 @@ def worker(
 ) -> None:
     """Serve the handlers of workflows.
 
+    What a module calls lifespan, a context manager without parameters, gives ctx.resources.
     The first Ctrl-C or SIGTERM lets running tasks finish; the second one stops at once, and their tasks go back.
     """
     import logging
@@ -38,22 +39,23 @@ def worker(
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    handlers = list(discover(targets or []).handlers.values())
+    found = discover(targets or [])
+    handlers = list(found.handlers.values())
     if not handlers:
         where = ", ".join(targets or []) or "workflows/"
         raise DagnatsError(f"there is no handler in {where}", hint="a handler is a function with @handler or @wf.step")
-    run_long(_work(handlers, concurrency))
+    run_long(_work(handlers, concurrency, found.lifespan))
     _leave_threads_behind()
 
 
-async def _work(handlers: Sequence[Handler[..., Any]], concurrency: int) -> None:
+async def _work(handlers: Sequence[Handler[..., Any]], concurrency: int, lifespan: Callable[[], Any] | None) -> None:
     import asyncio
 
     from dagnats.cli.interrupt import interrupts
     from dagnats.runtime.worker import Worker
 
     async with open_client("dagnats worker") as client:
-        working = Worker(client, handlers, concurrency=concurrency)
+        working = Worker(client, handlers, concurrency=concurrency, lifespan=lifespan)
         with interrupts(lambda: _stop(working)) as taken:
             _announce(working, concurrency)
             try:

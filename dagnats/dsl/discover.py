@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from dagnats.handling.source import is_ours, shown_source
 from dagnats.model.identifier import near
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import ModuleType
 
 DEFAULT_TARGET = "workflows"
@@ -39,10 +40,34 @@ class Found:
     Attributes:
         workflows: By name, in the order they were found.
         handlers: By task type; a workflow's own handlers included.
+        lifespans: What modules call `lifespan`, by where they do.
     """
 
     workflows: dict[str, Workflow] = field(default_factory=dict[str, Workflow])
     handlers: dict[str, Handler[..., Any]] = field(default_factory=dict[str, Handler[..., Any]])
+    lifespans: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def lifespan(self) -> Callable[[], Any] | None:
+        """What gives a worker's resources; None when no module has any.
+
+        Raises:
+            TargetError: Two modules have different ones, or it cannot be called with nothing.
+        """
+        first = next(iter(self.lifespans), "")
+        for module, lifespan in self.lifespans.items():
+            if lifespan is not self.lifespans[first]:
+                raise TargetError(
+                    f"two different objects are called lifespan, in {first} and in {module}: a worker has one",
+                    hint="let one of them open everything, or start a worker for each",
+                )
+        lifespan = self.lifespans.get(first)
+        if lifespan is not None and not _takes_nothing(lifespan):
+            raise TargetError(
+                f"lifespan in {first} is {lifespan!r}; a worker calls it with nothing, and enters what it gives",
+                hint="write it as an @asynccontextmanager without parameters, or give it another name",
+            )
+        return lifespan
 
     def add(self, value: object) -> bool:
         """Take `value` if it is a workflow or a handler."""
@@ -114,6 +139,7 @@ def _take_module(module: ModuleType, attribute: str, found: Found) -> None:
     if not attribute:
         _take_names(module, found)
         return
+    _take_lifespan(module, found)
     value = getattr(module, attribute, None)
     if value is None:
         raise NotFoundError(f"name in module {module.__name__!r}", attribute, near=near(attribute, vars(module)))
@@ -124,6 +150,21 @@ def _take_module(module: ModuleType, attribute: str, found: Found) -> None:
 def _take_names(module: ModuleType, found: Found) -> None:
     for value in vars(module).values():
         found.add(value)
+    _take_lifespan(module, found)
+
+
+def _take_lifespan(module: ModuleType, found: Found) -> None:
+    lifespan = getattr(module, "lifespan", None)
+    if lifespan is not None:
+        found.lifespans[module.__name__] = lifespan
+
+
+def _takes_nothing(lifespan: Any) -> bool:
+    try:
+        inspect.signature(lifespan).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _import_file(file: Path) -> ModuleType:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import Problem
 from dagnats.handling.context import SyncTaskContext, TaskContext
+from dagnats.handling.role import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_CONTEXTS = (TaskContext, SyncTaskContext)
+_ASYNC_CONTEXTS = (TaskContext, *ROLES)
+_CONTEXTS = (*_ASYNC_CONTEXTS, SyncTaskContext)
 
 
 class Signature:
@@ -115,7 +117,8 @@ class Signature:
             )
             yield self._problem("handler-signature", message)
         wanted = TaskContext if self.is_async else SyncTaskContext
-        if contexts and _class_of(self._hints[contexts[0]]) is not wanted:
+        fitting = _ASYNC_CONTEXTS if self.is_async else (SyncTaskContext,)
+        if contexts and _class_of(self._hints[contexts[0]]) not in fitting:
             kind = "async" if self.is_async else "sync"
             yield self._problem("handler-signature", f"is {kind}: annotate its context {wanted.__name__}")
 

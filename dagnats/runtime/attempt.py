@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dagnats.handling.handler import Handler
     from dagnats.model.event import Failure
     from dagnats.model.task import Task
+    from dagnats.runtime.desk import Desk
     from dagnats.runtime.ports import TaskDelivery
     from dagnats.runtime.slots import Slots
 
@@ -39,6 +40,7 @@ class Attempt:
         work: The asyncio task it runs in.
         phase: `new` (no line of ours has run yet), `ours`, or `handler` (the user's code runs).
         stop: Set when its handler has to end.
+        desk: What its context asks; None when its handler takes none, or was not called.
         dropped: Nobody waits for it: whatever comes of it, nothing is reported.
         failure: What is reported whatever its handler still gives.
         announced: Whether its start is, or will be, in the history.
@@ -61,6 +63,7 @@ class Attempt:
         "beat_at",
         "beating",
         "delivery",
+        "desk",
         "dropped",
         "due",
         "ends_at",
@@ -85,6 +88,7 @@ class Attempt:
         self._slots: Slots | None = slots
         self.phase: Literal["new", "ours", "handler"] = "new"
         self.stop = Stop()
+        self.desk: Desk | None = None
         self.dropped = False
         self.failure: Failure | None = None
         self.announced = self.abandoned = False

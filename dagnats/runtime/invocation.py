@@ -12,6 +12,7 @@ from dagnats.errors import Abort, RefusedError, Retry
 from dagnats.handling.codec import CodecError, codec_for, type_name
 from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.handling.loop import Continue
+from dagnats.handling.verdict import Paused
 from dagnats.model.event import Failure, FailureType
 from dagnats.runtime.blob import BlobLost, has_reference, resolved
 from dagnats.runtime.patience import persist
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from dagnats.handling.codec import Codec
     from dagnats.handling.handler import Handler
+    from dagnats.handling.operation import Operations
+    from dagnats.handling.verdict import Verdict
     from dagnats.model.task import Task
     from dagnats.runtime.ports import Ports
 
@@ -46,11 +49,30 @@ class Again(NamedTuple):
     input: bytes
 
 
+class Rest(NamedTuple):
+    """A handler lets its step rest.
+
+    Attributes:
+        delay_ms: For so long.
+    """
+
+    delay_ms: int
+
+
 async def invoke(
-    handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str, threads: ThreadPoolExecutor
-) -> bytes | Again:
-    """The handler's output as JSON. Raises AttemptFailed; CancelledError when our task was cancelled."""
-    arguments = _arguments(handler, task, stop, worker_id)
+    handler: Handler[..., Any],
+    task: Task,
+    stop: Stop,
+    worker_id: str,
+    threads: ThreadPoolExecutor,
+    operations: Operations | None = None,
+) -> bytes | Again | Rest:
+    """The handler's output as JSON. Raises AttemptFailed; CancelledError when our task was cancelled.
+
+    Args:
+        operations: What its context asks; None when it takes none.
+    """
+    arguments = _arguments(handler, task, stop, worker_id, operations)
     try:
         if handler.is_async:
             result = await handler.function(*arguments)
@@ -61,14 +83,39 @@ async def invoke(
                 raise raised
     except KeyboardInterrupt:
         raise
+    except Paused as paused:
+        return Rest(int(paused.delay.total_seconds() * 1_000))
     except BaseException as error:  # handlers may raise anything, SystemExit included
         if isinstance(error, asyncio.CancelledError) and _cancelled():
             raise
         log.debug("attempt failed", exc_info=error)
         raise _failed(handler, error) from error
+    if operations is not None and operations.verdict is not None:
+        return _judged(handler, operations.verdict, result)
     if isinstance(result, Continue):
         return _again(handler, cast("Continue[Any]", result))
     return _encode(result, handler.output_codec, handler.output_type, "the result")
+
+
+def _judged(handler: Handler[..., Any], verdict: Verdict, result: object) -> bytes | Again:
+    """What a handler gave that has said by a call how its attempt ends."""
+    if result is not None:
+        gave = type_name(type(result))
+        raise AttemptFailed(
+            f"the handler has ended its attempt by a call ({verdict.kind}) and returned {gave} as well", "non_retriable"
+        )
+    match verdict.kind:
+        case "completed":
+            # A handler that returns nothing has not said what it completes with.
+            declared: Any = handler.output_type
+            if declared in (None, type(None)):
+                declared = cast("Any", type(verdict.value))
+            return _encode(verdict.value, codec_for(declared), declared, "what complete was given")
+        case "continued":
+            return _again(handler, verdict.value)
+        case kind:
+            error = verdict.error if isinstance(verdict.error, str) else said(verdict.error)
+            raise AttemptFailed(error, kind, retry_after_ms=int(verdict.after.total_seconds() * 1_000))
 
 
 def _again(handler: Handler[..., Any], asked: Continue[Any]) -> Again:
@@ -104,9 +151,11 @@ async def with_input(ports: Ports, handler: Handler[..., Any], task: Task) -> Ta
     return msgspec.structs.replace(task, input=msgspec.Raw(full))
 
 
-def _arguments(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str) -> tuple[Any, ...]:
+def _arguments(
+    handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str, operations: Operations | None
+) -> tuple[Any, ...]:
     value = _decode(handler, task) if handler.takes_input else None
-    context = _context(handler, task, stop, worker_id) if handler.takes_context else None
+    context = _context(handler, task, stop, worker_id, operations) if handler.takes_context else None
     return handler.arguments(value, context)
 
 
@@ -120,18 +169,21 @@ def _decode(handler: Handler[..., Any], task: Task) -> Any:
         raise AttemptFailed(f"reading the input failed: {said(error)}", "non_retriable") from error
 
 
-def _context(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str) -> TaskContext | SyncTaskContext:
+def _context(
+    handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str, operations: Operations | None
+) -> TaskContext | SyncTaskContext:
     kind = TaskContext if handler.is_async else SyncTaskContext
     return kind(
         run_id=task.run_id,
         step_id=task.step_id,
         workflow=task.workflow_name,
         task=handler.task,
-        attempt=task.attempt or 1,
+        attempt=task.tries or task.attempt or 1,
         worker_id=worker_id,
         stop=stop,
         iteration=task.iteration,
         previous=_previous(task),
+        operations=operations,
     )
 
 

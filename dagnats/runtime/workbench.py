@@ -20,7 +20,7 @@ from dagnats.model.event import Failure
 from dagnats.model.task import Task, decode_task
 from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once, expired
 from dagnats.runtime.cancellation import Cancelled
-from dagnats.runtime.invocation import Again, AttemptFailed, invoke, said, with_input
+from dagnats.runtime.invocation import Again, AttemptFailed, Rest, invoke, said, with_input
 from dagnats.runtime.poison import bury_task
 from dagnats.runtime.report import Reporter
 from dagnats.runtime.sweep import NEVER, Sweep
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from dagnats.handling.handler import Handler
+    from dagnats.runtime.desk import Desk
     from dagnats.runtime.ports import Ports, TaskDelivery
     from dagnats.runtime.slots import Slots
 
@@ -47,9 +48,19 @@ class Workbench:
         worker_id: How the worker is named in histories.
         threads: Where sync handlers run.
         cancel_grace_s: How long a handler may go on after it was told to stop.
+        desk: Gives what a handler's context asks.
     """
 
-    def __init__(self, ports: Ports, worker_id: str, threads: ThreadPoolExecutor, cancel_grace_s: float) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        worker_id: str,
+        threads: ThreadPoolExecutor,
+        cancel_grace_s: float,
+        *,
+        desk: Callable[[Task], Desk],
+    ) -> None:
+        self._desk = desk
         self._ports = ports
         self._clock = ports.clock
         self._worker_id = worker_id
@@ -129,6 +140,8 @@ class Workbench:
             let_go = partial(attempt.delivery.hand_back, _TROUBLE_S)
         if not attempt.abandoned:
             let_go()
+            if attempt.desk is not None:
+                attempt.desk.leave()
             attempt.free()
             self._attempts.pop(attempt, None)
 
@@ -150,18 +163,24 @@ class Workbench:
             return
         await self._say(attempt, task, outcome)
 
-    async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Again | Failure) -> None:
+    async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Again | Rest | Failure) -> None:
         """Store what became of an attempt, behind its start."""
         if attempt.announcing is not None:
             await attempt.announcing
+        consumed = task.consumed
+        if attempt.desk is not None:
+            await attempt.desk.close()
+            consumed = attempt.desk.consumed
         if isinstance(outcome, Failure):
             await self._report.failed(task, outcome, started_ns=attempt.started_ns)
         elif isinstance(outcome, Again):
-            await self._report.continued(task, outcome.input, started_ns=attempt.started_ns)
+            await self._report.continued(task, outcome.input, started_ns=attempt.started_ns, consumed=consumed)
+        elif isinstance(outcome, Rest):
+            await self._report.paused(task, outcome.delay_ms, started_ns=attempt.started_ns, consumed=consumed)
         else:
-            await self._report.completed(task, outcome, started_ns=attempt.started_ns)
+            await self._report.completed(task, outcome, started_ns=attempt.started_ns, consumed=consumed)
 
-    async def _handle(self, attempt: Attempt, task: Task, *, at_once: bool) -> bytes | Again | Failure:
+    async def _handle(self, attempt: Attempt, task: Task, *, at_once: bool) -> bytes | Again | Rest | Failure:
         """Call the handler; gives its output, or why there is none."""
         try:
             attempt.announced = at_once
@@ -170,7 +189,8 @@ class Workbench:
             task = await with_input(self._ports, attempt.handler, task)
             attempt.enter(task, self._loop.time(), self._clock.now_ns())
             self._sweep.expect(attempt.due)
-            output = await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads)
+            desk = attempt.desk = self._desk(task) if attempt.handler.takes_context else None
+            output = await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads, desk)
         except AttemptFailed as failed:
             return attempt.failure or failed.failure
         except asyncio.CancelledError:

@@ -9,16 +9,22 @@ import secrets
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from dagnats.errors import ConflictError, DagnatsError
 from dagnats.handling.handler import Handler
 from dagnats.model.identifier import GROUP
+from dagnats.runtime.desk import Caller, Desk
+from dagnats.runtime.lifespan import Lifespan, opened
 from dagnats.runtime.patience import persist
 from dagnats.runtime.slots import Slots
 from dagnats.runtime.workbench import Workbench
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagnats.model.task import Task
     from dagnats.runtime.ports import Connection, TaskFeed
 
 DEFAULT_CONCURRENCY = 64
@@ -39,7 +45,7 @@ class HasHandlers(Protocol):
     def handlers(self) -> Iterable[Handler[..., Any]]: ...
 
 
-class HasConnection(Protocol):
+class HasConnection(Caller, Protocol):
     """A client, seen from here."""
 
     @property
@@ -61,6 +67,8 @@ class Worker:
         grace: How long running handlers may go on after `stop`.
         cancel_grace: How long a handler may clean up when its run was cancelled, its step's time is over, or the
             worker's patience is. One that is still there then is left alone, with a warning.
+        lifespan: Gives a context manager, async or not, that is entered before the first task and left after the last
+            one: what it gives is every context's `resources`.
 
     Raises:
         ConflictError: Two handlers serve one task type.
@@ -80,6 +88,7 @@ class Worker:
         grace: timedelta = DEFAULT_GRACE,
         cancel_grace: timedelta = DEFAULT_CANCEL_GRACE,
         group: str = "",
+        lifespan: Lifespan | None = None,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency!r}; it is at least 1")
@@ -87,7 +96,9 @@ class Worker:
             raise ValueError(f"group {group!r} is not valid: letters, digits, '_' and '-', at most 64 characters")
         self.group = group
         self.worker_id = worker_id or f"worker-{secrets.token_hex(8)}"
+        self._client = client
         self._connection = client.connection
+        self._lifespan = lifespan
         self._handlers = _by_task_type(serves)
         self._concurrency = concurrency
         self._ack_wait_s = ack_wait.total_seconds()
@@ -115,7 +126,11 @@ class Worker:
         Raises:
             ConflictError: Another task type's workers cover the same subjects.
         """
-        bench = Workbench(self._connection.ports, self.worker_id, self._threads, self._cancel_grace_s)
+        async with opened(self._lifespan) as resources:
+            await self._run(partial(Desk, self._connection.ports, self._client, resources))
+
+    async def _run(self, desk: Callable[[Task], Desk]) -> None:
+        bench = Workbench(self._connection.ports, self.worker_id, self._threads, self._cancel_grace_s, desk=desk)
         # Before the first task comes: a cancellation is said once.
         stop_listening = self._connection.feeds.cancellations(bench.cancel)
         queues: list[Queue] = []

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from dagnats.client.run import RunHandle
     from dagnats.client.view import EventView, RunView
+    from dagnats.runtime.lifespan import Lifespan
 
 T = TypeVar("T")
 
@@ -103,6 +104,7 @@ class Harness:
 
     Args:
         serves: Workflows (registered, their handlers served), definitions, and further handlers.
+        lifespan: Gives what handlers find in `resources`, as for `Worker`.
 
     Attributes:
         clock: What time it is, and how much has passed.
@@ -114,8 +116,14 @@ class Harness:
 
     clock: HarnessClock
 
-    def __init__(self, serves: Iterable[Workflow[Any, Any] | WorkflowDef | Handler[..., Any]]) -> None:
+    def __init__(
+        self,
+        serves: Iterable[Workflow[Any, Any] | WorkflowDef | Handler[..., Any]],
+        *,
+        lifespan: Lifespan | None = None,
+    ) -> None:
         serves = list(serves)
+        self._lifespan = lifespan
         self._definitions = [_definition(each) for each in serves if not isinstance(each, Handler)]
         self._doubles = _doubles(self._definitions, _handlers(serves))
         self._loop: VirtualLoop | None = None
@@ -154,7 +162,8 @@ class Harness:
         self._client = AsyncClient(self._server.connect())
         process = Process(loop, "worker")
         connection = AsyncClient(process.run(self._server.connect))
-        worker = Worker(connection, list(self._doubles.values()), worker_id="harness", ack_wait=_ACK_WAIT)
+        doubles = list(self._doubles.values())
+        worker = Worker(connection, doubles, worker_id="harness", ack_wait=_ACK_WAIT, lifespan=self._lifespan)
         await self._client.register_all(self._definitions)
         self._start_engine()
         self._worker = process.spawn(self._watched(worker.run()))

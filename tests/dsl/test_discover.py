@@ -302,3 +302,40 @@ def test_a_file_named_like_a_module_of_pythons_is_read_and_takes_nothings_place(
 def test_a_target_that_can_be_nothing_is_not_found(here: Path, target: str) -> None:
     with pytest.raises(NotFoundError, match="no file, folder or module"):
         discover([target])
+
+
+# -- what a worker opens -------------------------------------------------------------------------------------
+
+LIFESPAN = """
+from contextlib import contextmanager
+
+@contextmanager
+def lifespan():
+    yield "pool"
+"""
+
+
+def test_what_a_module_calls_lifespan_is_found_once_through_whatever_target(here: Path) -> None:
+    _write(here / "pool.py", LIFESPAN)
+    _write(here / "shop.py", "from pool import lifespan\n" + FLOW.format(name="order"))
+    _write(here / "till.py", "from pool import lifespan\n" + FLOW.format(name="till"))
+    assert discover(["shop", "till:wf"]).lifespan is sys.modules["pool"].lifespan
+    assert discover(["pool"]).lifespan is not None
+    _flow(here / "bare.py", "bare")
+    assert discover(["bare"]).lifespan is None
+
+
+def test_two_different_lifespans_are_an_error_for_whoever_asks(here: Path) -> None:
+    _write(here / "a.py", LIFESPAN)
+    _write(here / "b.py", LIFESPAN)
+    found = discover(["a", "b"])
+    with pytest.raises(TargetError, match="two different objects are called lifespan, in a and in b"):
+        _ = found.lifespan
+
+
+@pytest.mark.parametrize("line", ["def lifespan(app): ...", "lifespan = 5"])
+def test_a_lifespan_that_takes_something_is_an_error_for_whoever_asks(here: Path, line: str) -> None:
+    _write(here / "web.py", line)
+    found = discover(["web"])
+    with pytest.raises(TargetError, match=r"lifespan in web is .*; a worker calls it with nothing"):
+        _ = found.lifespan

@@ -9,7 +9,7 @@ import pickle
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Generic, Optional, TypeVar
+from typing import Annotated, Any, Optional
 
 import pytest
 from pydantic import BaseModel, Field
@@ -19,6 +19,7 @@ from dagnats.errors import DefinitionError, Problem
 from dagnats.handling.context import SyncTaskContext, TaskContext
 from dagnats.handling.handler import handler
 from dagnats.handling.loop import Continue
+from dagnats.handling.role import Checkpointing, Streaming
 from dagnats.handling.source import source_of
 
 HERE = Path(__file__)
@@ -303,19 +304,22 @@ def test_the_callers_names_are_let_go_once_everything_is_resolved() -> None:
     assert light.input_type is int
 
 
-Pool = TypeVar("Pool")
+def test_a_context_may_say_which_resources_it_has() -> None:
+    async def with_pool(order: Order, ctx: TaskContext[int]) -> None: ...
+    def sync_with_pool(order: Order, ctx: SyncTaskContext[int]) -> None: ...
+
+    assert handler("t")(with_pool).takes_context
+    assert handler("t")(sync_with_pool).takes_context
 
 
-def test_a_context_may_say_which_resources_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Typed(Generic[Pool]): ...
+def test_a_context_may_be_annotated_by_what_it_is_used_for() -> None:
+    async def narrow(order: Order, ctx: Checkpointing) -> None: ...
+    def sync(order: Order, ctx: Streaming) -> None: ...
 
-    monkeypatch.setattr("dagnats.handling.signature._CONTEXTS", (Typed, SyncTaskContext))
-    monkeypatch.setattr("dagnats.handling.signature.TaskContext", Typed)
-
-    async def with_pool(order: Order, ctx: Typed[int]) -> None: ...
-
-    made = handler("t")(with_pool)
+    made = handler("t")(narrow)
     assert (made.takes_input, made.takes_context) == (True, True)
+    with pytest.raises(DefinitionError, match="is sync: annotate its context SyncTaskContext"):
+        handler("t")(sync)
 
 
 # -- what a handler is told beside its task type -----------------------------------------------------------

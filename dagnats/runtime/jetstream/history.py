@@ -25,7 +25,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import Entry, Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncGenerator, Awaitable
 
     from dagnats.runtime.jetstream.batch import GroupCommit
     from dagnats.runtime.jetstream.channel import Message
@@ -73,7 +73,7 @@ class JetStreamLog:
         messages = await messages_of(self._link, HISTORY, f"{_PREFIX}{run_id}", start=after + 1)
         return [_entry(message) for message in messages]
 
-    async def watch(self, run_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
+    async def watch(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Entry]:
         """Follow a run. The server says what is stored; what is seen is always read from the stream."""
         with self._ears.listen(run_id) as ear:
             while True:

@@ -10,7 +10,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import Entry, Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncGenerator, Awaitable
 
     from dagnats.runtime.memory.link import Link
     from dagnats.runtime.memory.server import MemoryServer
@@ -51,7 +51,7 @@ class MemoryLog:
         call = Call("log.read", subject, lambda: [entry_of(found) for found in self._stream.of(subject, after=after)])
         return await self._link.request(call)
 
-    async def watch(self, run_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
+    async def watch(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Entry]:
         with Ear(self._link, self._stream, PREFIX + run_id) as ear:
             while True:
                 for entry in await self._look(run_id, after):
