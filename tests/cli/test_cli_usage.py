@@ -73,7 +73,7 @@ _COMMANDS = (
     "workflow versions",
 )
 _HELP_S = 0.3
-_SLACK = 3  # shared machines are slower than a inquiries; a heavy import costs more than this
+_SLACK = 3  # shared machines are slower than a desk; a heavy import costs more than this
 
 
 def test_help_lists_every_command(offline: CommandLine, snapshot: SnapshotAssertion) -> None:
