@@ -27,6 +27,7 @@ CLAIMS = "idempotency_keys"
 WAITERS = "event_waiters"
 SIGNALS = "signals"
 SECRETS = "secrets"
+WORKERS = "workers"
 
 STORED = "stored."
 """Before the subject of an event that is stored, as the server tells those who listen."""
@@ -104,10 +105,11 @@ BUCKETS = {
     WAITERS: "What waits for an event, by run, step and attempt.",
     SIGNALS: "The newest signal of each name that a run was sent.",
     SECRETS: "Keys that all parts of the server share.",
+    WORKERS: "Which workers there are: each renews its entry while it lives.",
 }
 
 
-_AGES = {CLAIMS: _DAY}
+_AGES = {CLAIMS: _DAY, WORKERS: 60 * _SECOND}
 """How long a bucket keeps a value, where that is not for ever."""
 
 
