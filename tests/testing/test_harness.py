@@ -278,6 +278,16 @@ async def test_a_run_that_waits_for_ever_is_told_at_once() -> None:
             await run.cancel()
 
 
+async def test_a_handler_that_asks_for_a_process_runs_in_one() -> None:
+    workflow = Workflow("pool")
+    workflow.task("double", hands.double)
+    workflow.task("pid", hands.pid)
+    async with Harness([workflow]) as h:
+        run = await h.run("pool", 21)
+    assert run.output["double"] == 42
+    assert run.output["pid"] != os.getpid()
+
+
 async def test_what_a_worker_refuses_is_told_when_the_harness_is_opened() -> None:
     @handler("shop.price")
     async def other(order: Order) -> int:
@@ -285,9 +295,6 @@ async def test_what_a_worker_refuses_is_told_when_the_harness_is_opened() -> Non
 
     with pytest.raises(ConflictError, match=r"two handlers serve task type 'shop\.price'"):
         Harness([shop(), other])
-    with pytest.raises(DagnatsError, match="process=True is not run yet"):
-        async with Harness([handler("cpu", process=True)(work_hard)]):
-            pass
     with pytest.raises(DagnatsError, match="the harness is not open"):
         await Harness([shop()]).run("shop", ORDER)
     async with Harness([shop()]) as h:
