@@ -15,6 +15,7 @@ from dagnats.client.view import RunView as RunView
 from dagnats.client.view import StepView as StepView
 from dagnats.model.summary import RunSummary as RunSummary
 from dagnats.model.summary import Tally as Tally
+from dagnats.model.worker import WorkerEntry as WorkerEntry
 
 __all__ = [
     "AsyncClient",
@@ -31,5 +32,6 @@ __all__ = [
     "Tally",
     "Verified",
     "Version",
+    "WorkerEntry",
     "connect",
 ]

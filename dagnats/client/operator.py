@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -17,10 +18,11 @@ from dagnats.client.run import json_bytes
 from dagnats.client.scan import Window
 from dagnats.client.verify import mend, verify
 from dagnats.dsl.duration import duration_text
-from dagnats.errors import DagnatsError, NotFoundError
+from dagnats.errors import DagnatsError, DecodeError, NotFoundError
 from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.identifier import EVENT, near
 from dagnats.model.summary import MOST, RunQuery
+from dagnats.model.worker import decode_worker
 from dagnats.runtime.limit import workflow_limit
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from dagnats.model.ops import TaskLimited, WorkflowLimited
     from dagnats.model.run import RunStatus
     from dagnats.model.summary import RunSummary, Tally
+    from dagnats.model.worker import WorkerEntry
     from dagnats.runtime.ports import Ports
 
 _CHUNK = 256
@@ -296,6 +299,16 @@ class Operator(ABC):
         found = await letter.letter_at(self._ports, seq)
         await self._ports.dead_letters.remove(seq)
         return found
+
+    # -- workers ---------------------------------------------------------------------------------------------
+
+    async def workers(self) -> list[WorkerEntry]:
+        """The workers that there are, by name. One that was killed is among them for up to a minute."""
+        found: list[WorkerEntry] = []
+        for data in await self._ports.directory.all():
+            with suppress(DecodeError):  # anybody may write there
+                found.append(decode_worker(data))
+        return sorted(found, key=lambda entry: entry.worker_id)
 
     # -- queues and workflows --------------------------------------------------------------------------------
 
