@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from dagnats.model.event import AnyEvent, Failure, StepCompleted, StepFailed, Wo
 from dagnats.model.json import encode
 from dagnats.model.task import Task, encode_task
 from dagnats.runtime.cancellation import Cancelled
+from dagnats.runtime.desk import Desk
 from dagnats.runtime.embedded import EmbeddedServer
 from dagnats.runtime.pool import ProcessPool
 from dagnats.runtime.record import decoded
@@ -241,7 +243,9 @@ async def test_an_attempt_that_is_cancelled_while_it_waits_for_a_slot_is_never_r
         await let_go.wait()
 
     async with yard(nats_server) as queue:
-        bench, slots = Workbench(queue.ports, "w", ThreadPoolExecutor(1), ProcessPool(1), 1.0), Slots(1)
+        desk = partial(Desk, queue.ports, queue.client, None)
+        bench = Workbench(queue.ports, "w", ThreadPoolExecutor(1), ProcessPool(1), 1.0, desk=desk)
+        slots = Slots(1)
         first, second, third = Delivery("r1"), Delivery("r2"), Delivery("r3")
         for delivery in (first, second):
             bench.take(work, delivery, slots)
