@@ -243,7 +243,7 @@ async def test_an_attempt_that_is_cancelled_while_it_waits_for_a_slot_is_never_r
         await let_go.wait()
 
     async with yard(nats_server) as queue:
-        desk = partial(Desk, queue.ports, queue.client, None)
+        desk = partial(Desk, queue.ports, queue.system.client, None)
         bench = Workbench(queue.ports, "w", ThreadPoolExecutor(1), ProcessPool(1), 1.0, desk=desk)
         slots = Slots(1)
         first, second, third = Delivery("r1"), Delivery("r2"), Delivery("r3")
