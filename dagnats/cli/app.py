@@ -13,6 +13,7 @@ from dagnats.cli import (
     again,
     build,
     demo,
+    diagnose,
     dlq,
     event,
     failure,
@@ -72,6 +73,7 @@ app.command("register", rich_help_panel="Workflows and runs")(register.register)
 app.add_typer(workflow.app, name="workflow", rich_help_panel="Workflows and runs")
 run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
+run_noun.app.add_typer(diagnose.app)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
 app.command("status", rich_help_panel="Operate")(status.status)
 app.add_typer(workers.app, name="workers", rich_help_panel="Operate")
