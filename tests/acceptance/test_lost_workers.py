@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -91,9 +92,11 @@ class Kept:
         if mode == "hard":
             self.wf.with_timeout("1h")
         self.seen: list[Seen] = []
+        self._begun = defaultdict[str, asyncio.Event](asyncio.Event)
 
         async def work(ctx: TaskContext) -> str:
             self.seen.append(Seen(ctx.step_id, ctx.worker_id, asyncio.get_running_loop().time()))
+            self._begun[ctx.step_id].set()
             await asyncio.sleep(30)  # longer than anybody waits for a worker that is preferred
             return ctx.worker_id
 
@@ -110,6 +113,9 @@ class Kept:
         await asyncio.sleep(60)
         self.plant.worker("two")
         return run
+
+    async def begun(self, step_id: str) -> None:
+        await self._begun[step_id].wait()
 
     @property
     def who(self) -> list[tuple[str, str]]:
@@ -150,8 +156,7 @@ def test_a_run_outlives_a_worker_that_dies_over_a_step() -> None:
     async def play() -> None:
         kept = Kept("soft")
         run = await kept.start()
-        while len(kept.seen) < 2:
-            await asyncio.sleep(0.1)
+        await kept.begun("second")
         kept.one.kill()
         assert (await run.wait()).status == "completed"
         assert kept.who == [("first", "one"), ("second", "one"), ("second", "two")]

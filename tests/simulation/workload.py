@@ -9,6 +9,7 @@ from dagnats.model.check import load_definition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from dagnats.model.definition import WorkflowDef
 
 CARRIED = frozenset(

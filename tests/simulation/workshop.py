@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 _attempt: ContextVar[int] = ContextVar("attempt")
-"""The number on the wire of the attempt that an asyncio task works on: a context tells the try, which is not unique. Where nobody
-sets it, nothing is repeated."""
+"""The number on the wire of the attempt that an asyncio task works on: a context tells the try, which is not unique.
+Where nobody sets it, nothing is repeated."""
 
 
 async def with_input(ports: Ports, handler: Handler[..., Any], task: Task) -> Task:
