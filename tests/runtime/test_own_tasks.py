@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +30,7 @@ async def test_all_tasks_of_a_run_go_to_the_worker_that_gave_its_first_result(na
         return ctx.worker_id
 
     steps = [wf.task(name, handler(f"own.{name}")(work)) for name in ("first", "second", "third")]
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         after.after(before)
     async with running(nats_server) as system:
         await system.client.register(wf)
@@ -91,6 +92,5 @@ async def test_a_worker_that_no_sticky_run_has_met_makes_no_consumer(nats_server
 
 
 async def _consumers(link: Link, task_type: str) -> list[dict[str, Any]]:
-    found = await link.api(f"CONSUMER.LIST.{OWN_TASKS}")
-    prefix = f"sticky.{task_type}."
-    return [each for each in found.get("consumers") or [] if each["config"]["filter_subject"].startswith(prefix)]
+    found: list[dict[str, Any]] = (await link.api(f"CONSUMER.LIST.{OWN_TASKS}")).get("consumers") or []
+    return [each for each in found if each["config"]["filter_subject"].startswith(f"sticky.{task_type}.")]
