@@ -10,7 +10,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 import dagnats
 from dagnats.errors import ConflictError
@@ -119,6 +119,7 @@ class Worker:
                 f" at most {_ID_LENGTH} characters"
             )
         self.group = group
+        self._is_named = bool(worker_id)
         self.worker_id = worker_id or f"worker-{secrets.token_hex(8)}"
         self._client = client
         self._connection = client.connection
@@ -193,6 +194,10 @@ class Worker:
             asyncio.create_task(_give_back(queues, every_s), name="worker: give back"),
             asyncio.create_task(presence.show(), name="worker: presence"),
         ]
+        if self._is_named:  # it may have been here before, and have tasks that wait for it
+            bench.sticky.set()
+        if not self.group:
+            pulls.append(asyncio.create_task(self._take_own(queues, bench), name="worker: own tasks"))
         stopping = asyncio.create_task(self._stopping.wait(), name="worker: stop")
         try:
             done, _ = await asyncio.wait([stopping, *others, *pulls], return_when=asyncio.FIRST_COMPLETED)
@@ -207,6 +212,14 @@ class Worker:
             await bench.clear()
             await keeper.close()  # not before: handlers may still be cleaning up
             await presence.leave()
+
+    async def _take_own(self, queues: list[Queue], bench: Workbench) -> NoReturn:
+        """Take the tasks that are for this worker alone, from when there may be any: most workers never have some."""
+        await bench.sticky.wait()
+        for queue in queues:
+            await persist(partial(queue.feed.open_own, self.worker_id))
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
 
     def _slots(self, handler: Handler[..., Any]) -> Slots:
         shared = self._async_slots if handler.is_async else self._sync_slots

@@ -81,6 +81,7 @@ class Machine:
             AsyncClient(connection),
             self._world.handlers,
             concurrency=settings.concurrency,
+            worker_id=self.name if settings.concurrency < 10 else "",  # most come back under their names
             ack_wait=timedelta(seconds=settings.ack_wait_s),
             grace=timedelta(seconds=0.05),
             cancel_grace=timedelta(seconds=1),
