@@ -13,9 +13,11 @@ from dagnats.client.verify import Verified as Verified
 from dagnats.client.view import EventView as EventView
 from dagnats.client.view import RunView as RunView
 from dagnats.client.view import StepView as StepView
+from dagnats.runtime.ports import Chunk as Chunk
 
 __all__ = [
     "AsyncClient",
+    "Chunk",
     "DeadLetter",
     "Difference",
     "Done",
