@@ -625,7 +625,7 @@ served = Workflow("served")
 
 
 @served.step(retry=Fixed(max_attempts=1, initial_delay="1ms"))
-async def talk(words: list[str], ctx: TaskContext) -> list[str]:
+async def talk(words: list[str], ctx: TaskContext) -> list[Any]:
     at = await ctx.load_checkpoint(int) or 0
     if at == 0:
         await ctx.checkpoint(1)
