@@ -36,6 +36,19 @@ def say(text: str = "", *, err: bool = False) -> None:
         raise PipeClosed from None
 
 
+def pour(data: bytes) -> None:
+    """Write bytes to stdout as they are, at once; where it takes text only, as in a notebook, as text."""
+    try:
+        buffer = getattr(sys.stdout, "buffer", None)
+        if buffer is None:
+            sys.stdout.write(data.decode(errors="replace"))
+        else:
+            buffer.write(data)  # nothing else is waiting: `say` leaves nothing behind
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise PipeClosed from None
+
+
 def emit(value: Any) -> None:
     """Write a JSON value to stdout as people can read it."""
     say(json.dumps(value, indent=2, ensure_ascii=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagnats.cli.output import Paint
-    from dagnats.client import EventView, RunSummary, RunView, StepView
+    from dagnats.client import Chunk, EventView, RunSummary, RunView, StepView
 
 _DATA_LENGTH = 200  # of an event's data, in the table
 _TRACE_LENGTH = 6
@@ -134,7 +135,16 @@ def _progress(step: StepView) -> str:
         case "agent_loop" if step.iteration and not step.retry_at_ns:
             return f"turn {step.iteration + 1}"
         case _:
-            return ""
+            return _said(step)
+
+
+def _said(step: StepView) -> str:
+    """What the handler of a running step says of it."""
+    if step.status != "running":
+        return ""
+    done = f"{step.progress:.0%}" if step.progress is not None else ""
+    words = " ".join(word for word in (done, one_line(step.message)) if word)
+    return words or (one_line(json_text(step.details)) if step.details is not None else "")
 
 
 def run_document(view: RunView) -> dict[str, Any]:
@@ -184,7 +194,19 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "failed_items": step.failed_items,
         "child_run_id": step.child_run_id,
         "awaits": step.awaits,
+        "progress": step.progress,
+        "message": step.message,
+        "details": step.details,
     }
+
+
+def chunk_document(chunk: Chunk) -> dict[str, Any]:
+    """A chunk as JSON: its text, or what is no text in base64."""
+    try:
+        data = {"text": chunk.data.decode()}
+    except UnicodeDecodeError:
+        data = {"base64": base64.b64encode(chunk.data).decode()}
+    return {"offset": chunk.offset, "attempt": chunk.attempt, "time": rfc3339(chunk.time_ns), **data}
 
 
 def _instant(nanos: int) -> str | None:

@@ -12,9 +12,9 @@ from dagnats.cli import completion
 from dagnats.cli.connection import open_client, run
 from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
-from dagnats.cli.output import counted, emit, emit_line, paint, room, say, table
+from dagnats.cli.output import counted, emit, emit_line, paint, pour, room, say, table
 from dagnats.cli.payload import input_bytes
-from dagnats.cli.target import AFTER, BEFORE, BY, LAST, RUN_ID, find
+from dagnats.cli.target import AFTER, BEFORE, BY, LAST, RUN_ID, expect, find, shifted
 from dagnats.errors import NotFoundError
 from dagnats.model.instant import second_text
 
@@ -152,6 +152,18 @@ def events(
 def watch(run_id: str = RUN_ID, last: bool = LAST) -> None:
     """Print a run's events from its start until it ends. With --json, one event a line."""
     run(_watch(run_id, last))
+
+
+@app.command()
+def stream(
+    run_id: str = RUN_ID,
+    step: str = typer.Argument("", metavar="STEP", help="The step.", show_default=False),
+    last: bool = LAST,
+    after: int = typer.Option(-1, "--after", metavar="OFFSET", min=-1, help="Only what comes behind this chunk."),
+) -> None:
+    """Print what a step streams, from its start until it is done. With --json, one chunk a line."""
+    run_id, step = shifted(last, run_id, step)
+    run(_stream(run_id, expect(step, "STEP"), last, after))
 
 
 @app.command()
@@ -328,6 +340,21 @@ async def _follow(handle: RunHandle, *, quiet: bool = False) -> RunView:
         elif line := watch_line(event, paint=paint):
             say(line)
     return await handle.view()
+
+
+async def _stream(run_id: str, step: str, last: bool, after: int) -> None:
+    from dagnats.cli.report import chunk_document
+
+    async with open_client() as client:
+        handle, expected = await find(client, run_id, last), after + 1
+        async for chunk in handle.stream(step, after=after):
+            if chunk.offset > expected:
+                say(f"chunks {expected} to {chunk.offset - 1} are gone: the oldest are forgotten", err=True)
+            expected = chunk.offset + 1
+            if current().json:
+                emit_line(chunk_document(chunk))
+            else:
+                pour(chunk.data)
 
 
 def _say_not_completed(view: RunView) -> None:

@@ -16,9 +16,11 @@ from dagnats.client.view import StepView as StepView
 from dagnats.model.summary import RunSummary as RunSummary
 from dagnats.model.summary import Tally as Tally
 from dagnats.model.worker import WorkerEntry as WorkerEntry
+from dagnats.runtime.ports import Chunk as Chunk
 
 __all__ = [
     "AsyncClient",
+    "Chunk",
     "DeadLetter",
     "Difference",
     "Done",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -12,6 +13,7 @@ from dagnats.client import order, repeat
 from dagnats.client.payload import accepted
 from dagnats.client.stamp import stamp
 from dagnats.client.start import begin, check_input, new_id
+from dagnats.client.stream import streamed
 from dagnats.client.view import EventView, RunView, event_view, run_view
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import (
@@ -42,8 +44,10 @@ from dagnats.model.event import (
     decode_event,
     encode_event,
 )
+from dagnats.model.identifier import near
 from dagnats.model.json import compact
-from dagnats.model.run import Run, RunStatus
+from dagnats.model.pulse import Pulse, decode_pulse
+from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepStatus
 from dagnats.runtime.approval import KEY as APPROVAL_KEY
 from dagnats.runtime.approval import is_approval_token
 from dagnats.runtime.blob import carried, fill, filled, moved, offloaded, resolved, shown
@@ -55,17 +59,18 @@ from dagnats.runtime.recall import Recalled, recall
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.event import AnyEvent, ApprovalGranted, ApprovalRejected, Start
-    from dagnats.runtime.ports import Ports
+    from dagnats.runtime.ports import Chunk, Ports
 
 T = TypeVar("T")
 OrderT = TypeVar("OrderT", bound="AnyEvent")
 AnswerT = TypeVar("AnswerT", "ApprovalGranted", "ApprovalRejected")
 
 _AT_ONCE_S = 0.002
+_UNDER_WAY: frozenset[StepStatus] = frozenset({*IN_FLIGHT, "pending"})
 
 _ERRORS = {
     "failed": RunFailed,
@@ -100,7 +105,16 @@ class RunHandle:
         """
         graph, run = await self._fold()
         await fill(self._ports, run)
-        return run_view(graph, run)
+        return run_view(graph, run, await self._pulses(run))
+
+    async def _pulses(self, run: Run) -> dict[str, Pulse]:
+        """What the run's running steps say of themselves."""
+        running = {step_id for step_id, state in run.steps.items() if state.status == "running"}
+        if not running:  # as of every run that is over
+            return {}
+        found = await self._ports.pulses.of(self.run_id)
+        read = {step_id: decode_pulse(data) for step_id, data in found.items() if step_id in running}
+        return {step_id: pulse for step_id, pulse in read.items() if pulse is not None}
 
     async def history(self) -> list[EventView]:
         """All its events so far. Raises NotFoundError."""
@@ -115,6 +129,29 @@ class RunHandle:
         async for record, _ in self._follow():
             if record.seq > after:
                 yield event_view(await shown(self._ports, record))
+
+    async def stream(self, step: str, *, after: int = -1) -> AsyncGenerator[Chunk]:
+        """What a step streams: the chunks with offsets above `after`, then those that follow until the step is done.
+
+        The oldest chunks of a step that streams very much are gone: then the first that comes has a larger offset.
+
+        Raises:
+            NotFoundError: There is no such run, or it has no such step.
+        """
+        graph, run = await self._fold()
+        if graph.node(step, run) is None:
+            raise NotFoundError("step", step, near=near(step, {**graph.nodes, **run.steps}))
+        over = self._step_over(step)
+        async with aclosing(streamed(self._ports.chunks, self.run_id, step, start=after + 1, over=over)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _step_over(self, step: str) -> None:
+        """Return when a step is done, or its run."""
+        async for _, run in self._follow():
+            state = run.steps.get(step)
+            if run.ended or (state is not None and state.status not in _UNDER_WAY):
+                return
 
     @overload
     async def result(self, *, timeout: timedelta | str | None = None) -> Any: ...

@@ -9,6 +9,7 @@ import msgspec
 
 from dagnats.model.config import WaitForEventConfig
 from dagnats.model.event import Record, StepEvent, event_type
+from dagnats.model.pulse import Pulse
 from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepState, StepStatus
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from dagnats.model.scalar import StepType
     from dagnats.runtime.core.graph import Graph
+
+_SILENT = Pulse()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,9 @@ class StepView:
         failed_items: Of a map: how many failed.
         child_run_id: Of a child step: the run that runs for it.
         awaits: The event that it waits for.
+        progress: How much the running attempt says is done, from 0 to 1; None when it does not say.
+        message: What it says that it is doing.
+        details: What its handler gave to `heartbeat` last, or the last attempt's did: a JSON value, or None.
     """
 
     id: str
@@ -74,6 +80,9 @@ class StepView:
     failed_items: int = 0
     child_run_id: str = ""
     awaits: str = ""
+    progress: float | None = None
+    message: str = ""
+    details: Any = None
 
     @property
     def in_flight(self) -> bool:
@@ -162,12 +171,18 @@ class EventView:
     worker_id: str
 
 
-def run_view(graph: Graph, run: Run) -> RunView:
-    """`run` made complete with what only its definition knows."""
-    steps = [_step_view(graph, run, step_id, run.steps.get(step_id, StepState())) for step_id in graph.nodes]
-    steps += [
-        _step_view(graph, run, step_id, state) for step_id, state in run.steps.items() if step_id not in graph.nodes
-    ]
+def run_view(graph: Graph, run: Run, pulses: Mapping[str, Pulse] | None = None) -> RunView:
+    """`run` made complete with what only its definition knows.
+
+    Args:
+        graph: Its definition.
+        run: The run.
+        pulses: What its running steps say of themselves.
+    """
+    said = pulses or {}
+    states = [(step_id, run.steps.get(step_id, StepState())) for step_id in graph.nodes]
+    states += [(step_id, state) for step_id, state in run.steps.items() if step_id not in graph.nodes]
+    steps = [_step_view(graph, run, step_id, state, said.get(step_id, _SILENT)) for step_id, state in states]
     saga = run.saga
     return RunView(
         run_id=run.run_id,
@@ -194,9 +209,10 @@ def run_view(graph: Graph, run: Run) -> RunView:
     )
 
 
-def _step_view(graph: Graph, run: Run, step_id: str, state: StepState) -> StepView:
+def _step_view(graph: Graph, run: Run, step_id: str, state: StepState, pulse: Pulse) -> StepView:
     node = graph.node(step_id, run)
     assert node is not None, f"state without a step: {step_id}"
+    is_its = pulse.attempt == state.attempt  # else an earlier attempt's, which says nothing of how far this one is
     return StepView(
         id=step_id,
         task=node.task,
@@ -222,6 +238,9 @@ def _step_view(graph: Graph, run: Run, step_id: str, state: StepState) -> StepVi
         failed_items=state.failed_items,
         child_run_id=state.child_run_id,
         awaits=node.config.event if isinstance(node.config, WaitForEventConfig) else "",
+        progress=pulse.fraction if is_its else None,
+        message=pulse.message if is_its else "",
+        details=json_value(pulse.details),
     )
 
 

@@ -9,15 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagnats.handling.verdict import Paused as Paused
     from dagnats.testing.check import validate as validate
+    from dagnats.testing.context import Given as Given
+    from dagnats.testing.context import MockSyncTaskContext as MockSyncTaskContext
+    from dagnats.testing.context import MockTaskContext as MockTaskContext
     from dagnats.testing.harness import Harness as Harness
     from dagnats.testing.harness import HarnessRun as HarnessRun
     from dagnats.testing.snapshot import CompiledJson as CompiledJson
 
 _HOMES = {
     "CompiledJson": "dagnats.testing.snapshot",
+    "Given": "dagnats.testing.context",
     "Harness": "dagnats.testing.harness",
     "HarnessRun": "dagnats.testing.harness",
+    "MockSyncTaskContext": "dagnats.testing.context",
+    "MockTaskContext": "dagnats.testing.context",
+    "Paused": "dagnats.handling.verdict",
     "validate": "dagnats.testing.check",
 }
 

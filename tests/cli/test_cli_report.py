@@ -131,6 +131,19 @@ def test_what_a_step_in_flight_waits_for_stands_behind_it() -> None:
     ]
 
 
+def test_a_running_step_shows_how_far_its_handler_says_it_is() -> None:
+    said: list[tuple[dict[str, Any], str]] = [
+        ({"progress": 0.4}, "40%"),
+        ({"progress": 0.4, "message": "reading\nrows"}, "40% reading rows"),
+        ({"message": "reading"}, "reading"),
+        ({"progress": 1.0, "details": {"row": 5}}, "100%"),
+        ({"details": {"row": 5}}, '{"row": 5}'),
+        ({}, ""),
+    ]
+    assert [detail(step("s", status="running", **fields)) for fields, _ in said] == [text for _, text in said]
+    assert detail(step("s", status="queued", progress=0.4)) == ""
+
+
 def test_of_the_parts_of_a_step_only_those_in_trouble_are_shown() -> None:
     parts = [
         step("all", status="running", type="map", items=2, left=1),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+
+from dagnats.client import connect
 
 if TYPE_CHECKING:
     from command_line import CommandLine
@@ -323,6 +326,31 @@ def test_a_run_that_did_not_complete_has_no_output(served: CommandLine, declined
     assert waiting.code == 1
     assert waiting.err.startswith("run unfinished-1 has no output yet, it is running\nhint: ")
     assert served("run", "output", declined, "--json").json()["outputs"] == {}
+
+
+# -- stream ------------------------------------------------------------------------------------------------
+
+
+def test_what_a_step_streams_is_printed_as_it_is_and_as_lines_of_json(
+    served: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = _waiting(served, "streaming-1")
+    monkeypatch.setenv("DAGNATS_DATA_DIR", str(served.data))
+
+    async def stream() -> None:
+        async with connect() as client:
+            for chunk in (b"one, ", b"two\n", b"\xff"):
+                await client.connection.ports.chunks.append(run_id, "wait", chunk, attempt=1)
+            await client.handle(run_id).cancel()
+
+    asyncio.run(stream())
+    assert served("run", "stream", run_id, "wait").out == "one, two\n\N{REPLACEMENT CHARACTER}"
+    lines = [json.loads(line) for line in served("run", "stream", run_id, "wait", "--json").lines]
+    assert [(line["offset"], line.get("text"), line.get("base64")) for line in lines] == [
+        (0, "one, ", None), (1, "two\n", None), (2, None, "/w=="),
+    ]  # fmt: skip
+    assert served("run", "stream", run_id, "wiat").err.startswith("error: no step 'wiat'")
+    assert served("run", "stream", run_id).code == 2
 
 
 # -- cancel ------------------------------------------------------------------------------------------------

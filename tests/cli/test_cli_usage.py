@@ -54,6 +54,7 @@ _COMMANDS = (
     "run skip",
     "run start",
     "run status",
+    "run stream",
     "run watch",
     "schema",
     "serve",

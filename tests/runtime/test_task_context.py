@@ -10,17 +10,19 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from dagnats import Abort, Continue, NotFoundError, SyncTaskContext, TaskContext, Workflow, handler
+from dagnats import Abort, Continue, Fixed, NotFoundError, SyncTaskContext, TaskContext, Workflow, handler
 from dagnats.errors import ConflictError, RefusedError
 from dagnats.handling.role import Checkpointing, Streaming
 from dagnats.model.pulse import decode_pulse
 from dagnats.testing import Harness
+from tests.support.system import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from dagnats.client.run import RunHandle
     from dagnats.client.view import RunView
+    from dagnats.runtime.embedded import EmbeddedServer
 
 
 class Order(BaseModel):
@@ -615,3 +617,42 @@ def test_a_context_that_belongs_to_no_worker_says_so() -> None:
     context = TaskContext(run_id="r", step_id="s", workflow="w", task="t", attempt=1, worker_id="k")
     with pytest.raises(RuntimeError, match=r"belongs to no worker: use MockTaskContext of dagnats\.testing"):
         context.complete()
+
+
+# -- on a real server ----------------------------------------------------------------------------------------
+
+served = Workflow("served")
+
+
+@served.step(retry=Fixed(max_attempts=1, initial_delay="1ms"))
+async def talk(words: list[str], ctx: TaskContext) -> list[Any]:
+    at = await ctx.load_checkpoint(int) or 0
+    if at == 0:
+        await ctx.checkpoint(1)
+        await ctx.stream(await ctx.wait_for_signal("say", str))
+        await ctx.pause("10ms")
+    if at == 1:
+        await ctx.checkpoint(2)
+        await ctx.heartbeat({"at": at})
+        await ctx.stream(await ctx.wait_for_signal("say", str))
+        raise ValueError("again")
+    return [*await ctx.run_input(list[str]), (await ctx.heartbeat_details())["at"], await ctx.wait_for_signal("say")]
+
+
+@served.step(after=talk)
+def listen(said: list[Any], ctx: SyncTaskContext) -> list[Any]:
+    ctx.stream("x")
+    return [ctx.output("talk"), ctx.attempt]
+
+
+async def test_all_of_it_works_on_a_real_server(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        await system.client.register(served)
+        system.start_worker([served])
+        run = await system.client.start(served, ["input"])
+        for word in ("one", "two"):
+            await run.signal("say", word)
+        async with asyncio.timeout(30):
+            chunks = [(chunk.offset, chunk.data) async for chunk in run.stream("talk")]
+            assert await run.result() == [["input", 1, "two"], 1]
+    assert chunks == [(0, b"one"), (1, b"two")]
