@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dagnats.model.task import Task
     from dagnats.runtime.ports import Ports, Receipt
 
+MOST_DELIVERIES = 4  # from here on the attempt fails unrun: it keeps taking its workers down
+
 
 class Reporter:
     """One worker's voice."""
@@ -98,6 +100,17 @@ class Reporter:
         except RefusedError:
             cut = msgspec.structs.replace(failure, error=f"{failure.error[:1_000]}…")
             await self._failed(task, cut, started_ns)
+
+    async def gave_up(self, task: Task, deliveries: int) -> bool:
+        """Whether an attempt was failed unrun, because it keeps taking its workers down."""
+        if deliveries < MOST_DELIVERIES:
+            return False
+        lost = await self.lost_workers(task)
+        if lost < MOST_DELIVERIES - 1:
+            return False
+        given_up = f"given up: {lost} workers were lost while they ran this attempt"
+        await self.failed(task, Failure(error=given_up, detail="worker_lost"))
+        return True
 
     async def lost_workers(self, task: Task) -> int:
         """How many workers began this attempt and neither answered it nor gave it back."""

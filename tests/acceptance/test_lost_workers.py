@@ -12,7 +12,7 @@ from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
-from dagnats.runtime.workbench import MOST_DELIVERIES
+from dagnats.runtime.report import MOST_DELIVERIES
 
 
 class Plant:

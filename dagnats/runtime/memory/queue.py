@@ -88,6 +88,11 @@ class MemoryTaskQueue:
 
         self._link.send(Call("tasks.cancel", subject, tell))
 
+    def held(self, address: str) -> MemoryHeldTask:
+        pattern, _, seq = address.rpartition(" ")
+        consumer = next((each for each in self._server.queues.values() if each.pattern == pattern), None)
+        return MemoryHeldTask(self._link, consumer, int(seq))
+
 
 def subject_of(task_type: str, group: str, run_id: str) -> str:
     """Where a task lies."""
@@ -105,6 +110,7 @@ class Pull:
         self._news = asyncio.Event()
         self._puller = Puller(self._deliver, lambda: link.dead or link.closed)
         self._forget = link.on_lost(self._news.set)  # who waited is not known there any more
+        self.pattern = consumer.pattern
 
     async def take(self, room: int) -> list[tuple[Message, int]]:
         """Up to `room` messages with their deliveries, at least one; waits for them."""
@@ -150,6 +156,29 @@ class Pull:
         self._link.deliver(message.subject, arrive)
 
 
+class MemoryHeldTask:
+    """`ports.HeldTask`. A queue that is not there any more hears nothing."""
+
+    def __init__(self, link: Link, consumer: Consumer | None, seq: int) -> None:
+        self._link = link
+        self._consumer = consumer
+        self._seq = seq
+
+    def acknowledge(self) -> None:
+        self._say("acknowledge", lambda consumer: consumer.acknowledge(self._seq))
+
+    def keep(self) -> None:
+        self._say("keep", lambda consumer: consumer.keep(self._seq))
+
+    def hand_back(self, delay_s: float = 0.0) -> None:
+        self._say("hand_back", lambda consumer: consumer.hand_back(self._seq, delay_s))
+
+    def _say(self, what: str, perform: Callable[[Consumer], None]) -> None:
+        consumer = self._consumer
+        if consumer is not None:
+            self._link.send(Call(f"tasks.{what}", consumer.pattern, lambda: perform(consumer)))
+
+
 class MemoryTaskDelivery:
     """`ports.TaskDelivery`."""
 
@@ -167,6 +196,10 @@ class MemoryTaskDelivery:
     @property
     def data(self) -> bytes:
         return self._message.data
+
+    @property
+    def address(self) -> str:
+        return f"{self._pull.pattern} {self._message.seq}"
 
     def acknowledge(self) -> None:
         self._pull.acknowledge(self._message)
