@@ -107,7 +107,8 @@ def detail(step: StepView, *, now_ns: int = 0) -> str:
         return told
     if step.retry_at_ns:
         wait = max(step.retry_at_ns - (now_ns or time.time_ns()), 0) / _NANOS
-        return f"next attempt at {table_time(step.retry_at_ns)} UTC (in {wait:.1f}s); the last one: {error}"
+        due = f"at {table_time(step.retry_at_ns)} UTC (in {wait:.1f}s)"
+        return f"next attempt {due}; the last one: {error}" if error else f"goes on {due}"
     if step.status == "completed":
         return one_line(json_text(step.output))
     return error

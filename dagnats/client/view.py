@@ -36,7 +36,8 @@ class StepView:
         queued_ns: When its newest attempt was handed out, by the log's clock; 0 before.
         started_ns: When a worker began it; 0 before.
         ended_ns: When it reached its last status; 0 before.
-        retry_at_ns: When the next attempt is due, while one waits; else 0.
+        retry_at_ns: When the next attempt is due, while one waits; else 0. Without an `error`, nothing has failed: the
+            handler paused, or asked for another turn.
         type: How it is run.
         due_ns: When what the engine itself waits for is over: a sleep, a wait, an approval; else 0.
         held: Whether it is ready, and waits in the run's line.

@@ -19,6 +19,9 @@ NOTHING = msgspec.Raw(b"")
 Nanos = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """An instant in nanoseconds since 1970 that any part of the system can say: up to the year 2116."""
 
+Consumed = dict[str, Annotated[int, msgspec.Meta(ge=0, le=2**62)]]
+"""The newest signal of each name that a step's handlers have taken, by the event that brought it."""
+
 CORE_VERSION = 1
 """Grows when the core would decide differently on an old history; recorded in every start."""
 
@@ -224,6 +227,7 @@ class StepContinued(StepEvent, frozen=True, kw_only=True, omit_defaults=True, ta
 
     payload: msgspec.Raw = NOTHING
     started_at: str = ""
+    consumed: Consumed = {}
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -424,11 +428,13 @@ class StepCompleted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, ta
     """A handler returned. `payload` is its output, raw JSON.
 
     `started_at` (RFC 3339, the worker's clock) is there when no `step.started` was sent for the attempt: fast
-    steps cost one event, not two.
+    steps cost one event, not two. `consumed` names the newest signal of each name that the handler has taken: every
+    result may have it, and who tries the step again takes none of them twice.
     """
 
     payload: msgspec.Raw = NOTHING
     started_at: str = ""
+    consumed: Consumed = {}
 
 
 class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.failed"):
@@ -436,6 +442,19 @@ class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="
 
     payload: msgspec.Raw = NOTHING
     started_at: str = ""
+    consumed: Consumed = {}
+
+
+MAX_PAUSE_MS = 30 * 24 * 3_600_000
+"""How long a handler may pause its step at a time: 30 days. Who asks for more gets this much."""
+
+
+class StepPaused(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.paused"):
+    """A handler lets its step rest: the attempt ends, and after `delay_ms` the handler begins anew, as the same try."""
+
+    delay_ms: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    started_at: str = ""
+    consumed: Consumed = {}
 
 
 class StepReleased(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.released"):
@@ -517,7 +536,7 @@ class CompensateFailed(Event, frozen=True, kw_only=True, omit_defaults=True, tag
 
 TerminalEvent = WorkflowCompleted | WorkflowFailed | WorkflowCancelled | CompensateCompleted | CompensateFailed
 
-Result = StepCompleted | StepFailed | StepContinued
+Result = StepCompleted | StepFailed | StepContinued | StepPaused
 """What a worker says at the end of an attempt."""
 
 Sign = StepStarted | StepHeartbeat | StepReleased

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from dagnats.model.event import MAX_DEPTH, MAX_EVENTS, NOTHING, Outcome, Parent
+from dagnats.model.event import MAX_DEPTH, MAX_EVENTS, NOTHING, Consumed, Outcome, Parent
 
 RunStatus = Literal[
     "scheduled", "pending", "running", "completed", "failed", "cancelled", "compensated", "compensate_failed"
@@ -32,7 +32,8 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         output: What it returned, raw JSON.
         error: What the newest failed attempt said; kept while a retry waits.
         failure_type: Of that error.
-        retry_at_ns: When the next attempt is due, while one waits; otherwise 0.
+        retry_at_ns: When the next attempt is due, while one waits: a retry, a loop's next turn, what follows a pause;
+            otherwise 0.
         deadline_ns: When the attempt has waited in its queue too long or, once begun, run too long; 0 without a limit.
         heartbeat_due_ns: When the running attempt has been silent too long; 0 without a limit.
         due_ns: When what the engine itself waits for is over: a sleep, a wait, an approval.
@@ -49,6 +50,7 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         held: Whether it is ready, and in the run's line.
         admitted: Whether the gates, which held the current attempt, have let it through.
         dead: Whether its task is in the dead letters.
+        consumed: The newest signal of each name that its handlers have taken, by the event that brought it.
     """
 
     status: StepStatus = "pending"
@@ -79,6 +81,7 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     held: bool = False
     admitted: bool = False
     dead: bool = False
+    consumed: Consumed = {}
 
 
 class Saga(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from dagnats.errors import DecodeError
-from dagnats.model.event import NOTHING
+from dagnats.model.event import NOTHING, Consumed
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,6 +28,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         previous: What the turn before gave to the next one.
         metadata: The step's.
         required_capabilities: What the worker must be allowed to do.
+        tries: Which try it is, from 1: each turn of a loop begins with 1, and what follows a pause is the same try. 0
+            when that is `attempt`.
+        consumed: The newest signal of each name that earlier attempts have taken, by the event that brought it.
         epoch: Not 0 once the log has lost its tail: what was said before is then not taken for what is said since.
     """
 
@@ -46,6 +49,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     previous: msgspec.Raw = NOTHING
     metadata: dict[str, str] = {}
     required_capabilities: tuple[str, ...] = ()
+    tries: int = 0
+    consumed: Consumed = {}
     epoch: int = 0
 
 

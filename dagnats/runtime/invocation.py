@@ -130,7 +130,7 @@ def _context(handler: Handler[..., Any], task: Task, stop: Stop, worker_id: str)
         step_id=task.step_id,
         workflow=task.workflow_name,
         task=handler.task,
-        attempt=task.attempt or 1,
+        attempt=task.tries or task.attempt or 1,
         worker_id=worker_id,
         stop=stop,
         iteration=task.iteration,

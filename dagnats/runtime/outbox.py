@@ -392,6 +392,8 @@ def _task(action: EnqueueTask, epoch: int) -> Task:
         previous=action.previous,
         metadata=action.metadata,
         required_capabilities=action.capabilities,
+        tries=action.tries,
+        consumed=action.consumed,
         epoch=epoch,
     )
 

@@ -267,6 +267,9 @@ class Retention:
             await persist(lambda: ports.blobs.remove(run_id))
             await persist(lambda: ports.signals.remove(run_id))
             await persist(lambda: ports.waiters.remove(run_id))
+            await persist(lambda: ports.checkpoints.remove(run_id))
+            await persist(lambda: ports.pulses.remove(run_id))
+            await persist(lambda: ports.chunks.remove(run_id))
             for task_type in await self._task_types(first):
                 await persist(partial(ports.tasks.drop, task_type, run_id, upto=newest_task))
             await persist(lambda: ports.log.remove(run_id, upto=last))

@@ -27,6 +27,7 @@ from dagnats.model.event import (
     StepContinued,
     StepFailed,
     StepHeartbeat,
+    StepPaused,
     StepQueued,
     StepReleased,
     StepSkipped,
@@ -145,8 +146,12 @@ class History:
         attempt = self.state(step_id).attempt if attempt is None else attempt
         return self.feed(kind(run_id="r", step_id=step_id, attempt_number=attempt, **settings))
 
-    def continued(self, step_id: str, value: Any = None) -> list[AnyAction]:
-        return self.say(StepContinued, step_id, payload=NOTHING if value is None else encode(value))
+    def continued(self, step_id: str, value: Any = None, **settings: Any) -> list[AnyAction]:
+        return self.say(StepContinued, step_id, payload=NOTHING if value is None else encode(value), **settings)
+
+    def rested(self, step_id: str, seconds: float, **settings: Any) -> list[AnyAction]:
+        """The handler pauses its step."""
+        return self.say(StepPaused, step_id, delay_ms=int(seconds * 1_000), **settings)
 
     def matched(self, step_id: str, value: Any = None) -> list[AnyAction]:
         return self.say(WaitMatched, step_id, payload=encode(value), event_seq=7)
@@ -225,10 +230,10 @@ class History:
         *,
         attempt: int | None = None,
         retry_after_ms: int = 0,
+        **settings: Any,
     ) -> list[AnyAction]:
-        attempt = self.state(step_id).attempt if attempt is None else attempt
         failure = Failure(error=error, failure_type=kind, retry_after_ms=retry_after_ms)
-        return self.feed(StepFailed(run_id="r", step_id=step_id, attempt_number=attempt, payload=encode(failure)))
+        return self.say(StepFailed, step_id, attempt=attempt, payload=encode(failure), **settings)
 
     def cancel(self) -> list[AnyAction]:
         return self.feed(WorkflowCancelled(run_id="r"))

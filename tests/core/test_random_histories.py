@@ -29,6 +29,7 @@ from dagnats.model.event import (
     StepContinued,
     StepFailed,
     StepHeartbeat,
+    StepPaused,
     StepQueued,
     StepReleased,
     StepSkipped,
@@ -185,7 +186,7 @@ class Watched(History):
 FACTS = [
     *["complete"] * 4,
     *["answer"] * 3,
-    *["fail", "fail", "start", "start", "beat", "release", "continue", "signal", "wait"],
+    *["fail", "fail", "start", "start", "beat", "release", "continue", "rest", "signal", "wait"],
 ]
 BY_HAND = ["skip", "give_up", "pause", "resume", "let_through", "odd", "admit", "admit"]
 ENGINE = ["tick", "tick", "own", "own", "again"]
@@ -260,6 +261,8 @@ def _fact(history: History, move: str, choice: int) -> AnyEvent | None:
             return StepReleased(**common, worker_id=f"w{choice % 3}")
         case "continue":
             return StepContinued(**common, payload=encode(choice))
+        case "rest":
+            return StepPaused(**common, delay_ms=choice % 4 * 700, consumed={"go": choice} if choice % 2 else {})
         case "let_through":
             return StepQueued(**common)
         case "odd":
@@ -481,7 +484,7 @@ def test_every_attempt_is_answered_or_stopped_or_in_flight(history: History) -> 
         left = (before | queued) - _in_hand(history.graph, run)
         assert set(stopped) <= left
         answered = left - set(stopped)
-        if isinstance(record.event, StepCompleted | StepFailed | StepContinued):
+        if isinstance(record.event, StepCompleted | StepFailed | StepContinued | StepPaused):
             assert {step_id for step_id, _ in answered} <= {record.event.step_id}
             assert len(answered) <= 1
         else:

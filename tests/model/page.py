@@ -285,6 +285,7 @@ _BY = {
     "step.started": _WORKER,
     "step.heartbeat": _WORKER,
     "step.released": _WORKER,
+    "step.paused": _WORKER,
     "step.completed": _WORKER,
     "step.continue": _WORKER,
     "step.failed": "worker, client, or the engine, when a task or a wait is refused",

@@ -50,6 +50,7 @@ from dagnats.model.event import (
     StepContinued,
     StepFailed,
     StepHeartbeat,
+    StepPaused,
     StepQueued,
     StepReleased,
     StepSkipped,
@@ -81,6 +82,7 @@ COMPENSATIONS = st.builds(Compensation, original_step=TEXTS, trigger_step=TEXTS,
 COMMON: dict[str, Any] = {"run_id": TEXTS, "timestamp": TEXTS, "trace_parent": TEXTS, "trace_state": TEXTS}
 OF_STEPS: dict[str, Any] = {**COMMON, "step_id": TEXTS, "attempt_number": st.integers(0, 99), "worker_id": TEXTS}
 MAPS = st.dictionaries(TEXTS, TEXTS, max_size=2)
+CONSUMED = st.dictionaries(TEXTS, st.integers(0, 2**62), max_size=2)
 INSTANTS = st.integers(0, 2**62)
 NOTES = st.builds(Note, by=TEXTS, reason=TEXTS)
 PARENTS = st.builds(
@@ -120,7 +122,7 @@ EVENTS: st.SearchStrategy[AnyEvent] = st.one_of(
     st.builds(SignalReceived, **COMMON, name=TEXTS, payload=RAWS),
     st.builds(StepQueued, **OF_STEPS),
     st.builds(StepSkipped, **OF_STEPS, payload=NOTES),
-    st.builds(StepContinued, **OF_STEPS, payload=RAWS, started_at=TEXTS),
+    st.builds(StepContinued, **OF_STEPS, payload=RAWS, started_at=TEXTS, consumed=CONSUMED),
     *(st.builds(kind, **OF_STEPS, payload=st.builds(Due, due_ns=INSTANTS)) for kind in (SleepStarted, WaitStarted)),
     *(st.builds(kind, **OF_STEPS) for kind in (SleepCompleted, WaitTimeout, ApprovalExpired)),
     st.builds(WaitMatched, **OF_STEPS, payload=RAWS, event_seq=st.integers(0, 9)),
@@ -161,6 +163,7 @@ EVENTS: st.SearchStrategy[AnyEvent] = st.one_of(
     st.builds(StepCompleted, **OF_STEPS, payload=RAWS, started_at=TEXTS),
     st.builds(StepFailed, **OF_STEPS, payload=RAWS, started_at=TEXTS),
     st.builds(StepReleased, **OF_STEPS),
+    st.builds(StepPaused, **OF_STEPS, delay_ms=st.integers(0, 2**53), started_at=TEXTS, consumed=CONSUMED),
     st.builds(StepHeartbeat, **OF_STEPS, payload=RAWS),
     st.builds(WorkflowPoisoned, **COMMON, payload=st.builds(Poison, error=TEXTS)),
     st.builds(TimerFired, **COMMON, due_ns=st.integers(0, 2**63)),
@@ -177,6 +180,7 @@ WIRE_TYPES = {
     StepCompleted: "step.completed",
     StepFailed: "step.failed",
     StepReleased: "step.released",
+    StepPaused: "step.paused",
     StepHeartbeat: "step.heartbeat",
     WorkflowPoisoned: "workflow.poisoned",
     TimerFired: "timer.fired",

@@ -27,6 +27,8 @@ TASKS = st.builds(
     expires=st.integers(0, 10**15),
     deadline=st.integers(0, 10**15),
     traceparent=TEXTS,
+    tries=st.integers(0, 99),
+    consumed=st.dictionaries(TEXTS, st.integers(0, 2**62), max_size=2),
 )
 
 

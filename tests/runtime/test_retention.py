@@ -88,6 +88,9 @@ async def left_of(system: System, run_id: str) -> set[str]:
         "blobs": run_id in await ports.blobs.run_ids(),
         "tasks": bool(await ports.tasks.waiting("old.mend", run_id)),
         "signals": await ports.signals.newest(run_id, "go") is not None,
+        "checkpoints": await ports.checkpoints.load(run_id, "made") is not None,
+        "pulses": bool(await ports.pulses.of(run_id)),
+        "chunks": bool(await ports.chunks.read(run_id, "made")),
         "waiters": any(decode_waiter(data).run_id == run_id for data in await ports.waiters.all()),
     }
     return {name for name, there in found.items() if there}
@@ -123,10 +126,14 @@ async def test_a_run_that_ended_long_ago_leaves_with_everything_it_had(nats_serv
         await over(system, "old")
         await ports.tasks.put("old.mend", "old", b"left behind", id="x")
         await ports.signals.put("old", "go", b"1")
+        await ports.checkpoints.save("old", "made", b"1", attempt=1, revision=0)
+        await ports.pulses.put("old", "made", b"1")
+        await ports.chunks.append("old", "made", b"1", attempt=1)
         for run_id in ("old", "older"):
             waiter = Waiter(id=f"{run_id}.1.0", run_id=run_id, step_id="s", attempt=1, event="e")
             await ports.waiters.put(run_id, "s", 1, encode_waiter(waiter))
-        assert await left_of(system, "old") == {"history", "snapshot", "blobs", "tasks", "signals", "waiters"}
+        everything = await left_of(system, "old")
+        assert len(everything) == 9
         assert await retaining(ports, days=29).sweep() == 0
         assert await retaining(ports, days=31).sweep() == 1
         assert await left_of(system, "old") == set()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dagnats.model.event import NOTHING, AnyEvent, Failure, Question, TerminalEvent, WorkflowStarted
+from dagnats.model.event import NOTHING, AnyEvent, Consumed, Failure, Question, TerminalEvent, WorkflowStarted
 from dagnats.model.run import Run
 from dagnats.runtime.core.node import UNLIMITED, Limits
 
@@ -33,6 +33,8 @@ class EnqueueTask(Action, frozen=True, kw_only=True):
         key: The value that its keyed rate limit counts for.
         priority: Among waiting tasks of its type; higher ones first.
         admitted: Whether the gates have let it through already.
+        tries: Which try it is, from 1; 0 when that is the attempt.
+        consumed: The newest signal of each name that earlier attempts have taken.
     """
 
     workflow: str
@@ -54,6 +56,8 @@ class EnqueueTask(Action, frozen=True, kw_only=True):
     key: str = ""
     priority: int = 0
     admitted: bool = False
+    tries: int = 0
+    consumed: Consumed = {}
 
 
 class AskAdmission(Action, frozen=True, kw_only=True):

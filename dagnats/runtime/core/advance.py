@@ -32,6 +32,7 @@ from dagnats.model.event import (
     StepEvent,
     StepFailed,
     StepHeartbeat,
+    StepPaused,
     StepQueued,
     StepReleased,
     StepSkipped,
@@ -210,10 +211,12 @@ def _over(turn: Turn, step_id: str, state: StepState) -> None:
 def _apply(turn: Turn, event: AnyEvent) -> None:
     run = turn.run
     match event:  # what every run has comes first: each class that is asked for before it costs time
-        case StepCompleted() | StepStarted() | StepFailed() | StepContinued() | StepHeartbeat() | StepReleased():
+        case StepCompleted() | StepStarted() | StepFailed() | StepContinued() | StepHeartbeat():
             _worker_said(turn, event)
         case WorkflowCompleted():
             ending.ended(turn, event)
+        case StepPaused() | StepReleased():
+            _worker_said(turn, event)
         case WaitMatched() | ApprovalGranted() | ApprovalRejected() | ChildCompleted() | ChildFailed():
             _answered(turn, event)
         case SignalReceived():
@@ -293,6 +296,9 @@ def _worker_said(turn: Turn, event: Result | Sign) -> None:
         case StepContinued():
             attempt.note_result(turn, state, event)
             loop.continued(turn, node, state, event)
+        case StepPaused():
+            attempt.note_result(turn, state, event)
+            attempt.paused(turn, state, event)
         case _:
             assert_never(event)
 

@@ -1,4 +1,4 @@
-"""One attempt between its queueing and its result: handed out, begun, heard of, given back, overdue."""
+"""One attempt between its queueing and its result: handed out, begun, heard of, paused, given back, overdue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.model.duration import format_duration
-from dagnats.model.event import NOTHING, Failure
+from dagnats.model.event import MAX_PAUSE_MS, NOTHING, Failure
 from dagnats.model.instant import parse_rfc3339
 from dagnats.model.run import IN_FLIGHT
 from dagnats.runtime.core.action import EnqueueTask
@@ -18,10 +18,12 @@ from dagnats.runtime.core.release import release
 from dagnats.runtime.core.turn import rests
 
 if TYPE_CHECKING:
-    from dagnats.model.event import Result, StepEvent, StepHeartbeat, StepReleased, StepStarted
+    from dagnats.model.event import Result, StepEvent, StepHeartbeat, StepPaused, StepReleased, StepStarted
     from dagnats.model.run import StepState
     from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
+
+_MILLISECOND = 1_000_000
 
 
 def is_current(state: StepState, event: StepEvent) -> bool:
@@ -85,11 +87,19 @@ def _task(turn: Turn, node: Node, step_id: str, state: StepState, received: msgs
         deadline_ns=run.deadline_ns,
         trace_parent=run.trace_parent,
     )
-    if not (node.extra or state.iteration or key or state.admitted):  # most steps: each field costs time
+    tries = state.retries + 1
+    plain = not (node.extra or key or state.admitted or state.consumed)
+    if plain and tries == state.attempt:  # most steps: each field costs time
         return task
-    previous = state.input if state.iteration else NOTHING
     return msgspec.structs.replace(
-        task, iteration=state.iteration, previous=previous, key=key, admitted=state.admitted, **node.extra
+        task,
+        iteration=state.iteration,
+        previous=state.input if state.iteration else NOTHING,
+        key=key,
+        admitted=state.admitted,
+        tries=tries if tries != state.attempt else 0,
+        consumed=state.consumed,
+        **node.extra,
     )
 
 
@@ -134,12 +144,26 @@ def released(turn: Turn, node: Node, state: StepState, event: StepReleased) -> N
     turn.limit_wait(node, event.step_id, state)
 
 
+def paused(turn: Turn, state: StepState, event: StepPaused) -> None:
+    """The handler lets its step rest; then it begins anew, as the same try."""
+    if turn.run.saga is not None and not turn.undoes(state):
+        why = "the run is being undone: the handler paused, and does not begin again"
+        turn.fail(event.step_id, Failure(error=why, failure_type="non_retriable", detail="pause"))
+        return
+    state.error = state.failure_type = ""
+    turn.move(event.step_id, state, "queued")
+    turn.settle(event.step_id, state)
+    turn.again_in(event.step_id, state, min(event.delay_ms, MAX_PAUSE_MS) * _MILLISECOND)
+
+
 def note_result(turn: Turn, state: StepState, result: Result) -> None:
     """Who had the attempt, and since when: a fast one's start comes with its result.
 
     It is kept between its queueing and now, whatever clock wrote it.
     """
     state.worker_id = result.worker_id
+    if result.consumed:
+        state.consumed = {**state.consumed, **result.consumed}
     if state.started_ns:
         return
     try:

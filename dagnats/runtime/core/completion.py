@@ -22,6 +22,8 @@ def completed(turn: Turn, node: Node, step_id: str, state: StepState, output: ms
     state.output = output
     if state.error:
         state.error = state.failure_type = ""
+    if state.consumed:
+        state.consumed = {}
     if state.dead:
         _forget_dead(turn, node, step_id, state)
     if state.part_of:

@@ -25,7 +25,7 @@ def attempt_failed(turn: Turn, node: Node, step_id: str, state: StepState, failu
     state.error = failure.error
     state.failure_type = failure.failure_type
     # While the run is being undone, only what undoes it is tried again: the effect of the rest is settled now.
-    if (run.saga is None or _undoes(turn, state)) and _retry(turn, node, step_id, state, failure):
+    if (run.saga is None or turn.undoes(state)) and _retry(turn, node, step_id, state, failure):
         return
     turn.move(step_id, state, "failed")
     _failed_for_good(turn, node, step_id, state, failure)
@@ -39,11 +39,6 @@ def imposed(turn: Turn, node: Node, step_id: str, state: StepState, failure: Fai
     attempt_failed(turn, node, step_id, state, failure)
 
 
-def _undoes(turn: Turn, state: StepState) -> bool:
-    whole = turn.run.steps[state.part_of] if state.part_of else state
-    return whole.serves != ""
-
-
 def _retry(turn: Turn, node: Node, step_id: str, state: StepState, failure: Failure) -> bool:
     policy = node.retry
     if policy is None or failure.failure_type == "non_retriable" or state.retries >= policy.max_attempts:
@@ -52,7 +47,7 @@ def _retry(turn: Turn, node: Node, step_id: str, state: StepState, failure: Fail
     delay = retry_delay(policy, failure, run_id=turn.run.run_id, step_id=step_id, retry=state.retries)
     turn.move(step_id, state, "queued")
     turn.settle(step_id, state)
-    turn.again_at(step_id, state, turn.run.clock_ns + delay)
+    turn.again_in(step_id, state, delay)
     return True
 
 

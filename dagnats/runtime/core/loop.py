@@ -46,11 +46,7 @@ def continued(turn: Turn, node: Node, state: StepState, event: StepContinued) ->
     state.error = state.failure_type = ""
     turn.move(event.step_id, state, "queued")
     turn.settle(event.step_id, state)
-    delay_ns = duration_nanos(config.loop_delay)
-    if delay_ns:
-        turn.again_at(event.step_id, state, turn.run.clock_ns + delay_ns)
-    else:
-        turn.ready.append(event.step_id)
+    turn.again_in(event.step_id, state, duration_nanos(config.loop_delay))
 
 
 def overdue(turn: Turn, step_id: str, state: StepState) -> None:

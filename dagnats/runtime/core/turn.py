@@ -138,10 +138,18 @@ class Turn:
         """A step's current attempt has failed."""
         self.answers.append((step_id, failure))
 
-    def again_at(self, step_id: str, state: StepState, due_ns: int) -> None:
-        """Hand a step out again at an instant."""
-        state.retry_at_ns = due_ns
-        self.add_deadline(due_ns, step_id, state.attempt)
+    def undoes(self, state: StepState) -> bool:
+        """Whether a step, or what it is a part of, runs for another one: a failure step, or a compensation."""
+        whole = self.run.steps[state.part_of] if state.part_of else state
+        return whole.serves != ""
+
+    def again_in(self, step_id: str, state: StepState, delay_ns: int) -> None:
+        """Hand a step out again, some time from now."""
+        if not delay_ns:
+            self.ready.append(step_id)
+            return
+        state.retry_at_ns = self.run.clock_ns + delay_ns
+        self.add_deadline(state.retry_at_ns, step_id, state.attempt)
 
     def hold(self, step_id: str, state: StepState) -> None:
         """Put a step that is ready into the run's line, which is in the definition's order."""

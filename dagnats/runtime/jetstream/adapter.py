@@ -9,6 +9,8 @@ from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.blob import JetStreamBlobs
 from dagnats.runtime.jetstream.cell import JetStreamCell
+from dagnats.runtime.jetstream.checkpoint import JetStreamCheckpoints
+from dagnats.runtime.jetstream.chunk import JetStreamChunks
 from dagnats.runtime.jetstream.claim import JetStreamClaims
 from dagnats.runtime.jetstream.dial import JetStreamDial
 from dagnats.runtime.jetstream.event import JetStreamEvents
@@ -18,6 +20,7 @@ from dagnats.runtime.jetstream.letter import JetStreamDeadLetters
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.notice import JetStreamNotices
 from dagnats.runtime.jetstream.policy import Policy
+from dagnats.runtime.jetstream.pulse import JetStreamPulses
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
 from dagnats.runtime.jetstream.read import subjects_of
 from dagnats.runtime.jetstream.resources import HISTORY, prepare
@@ -103,6 +106,9 @@ class JetStream:
             events=JetStreamEvents(link),
             waiters=JetStreamWaiters(link),
             signals=JetStreamSignals(link),
+            checkpoints=JetStreamCheckpoints(link),
+            pulses=JetStreamPulses(link),
+            chunks=JetStreamChunks(link),
             notices=JetStreamNotices(link),
             secrets=JetStreamSecrets(link),
             lease=JetStreamCell(link, "engine.lease"),

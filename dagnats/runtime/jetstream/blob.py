@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dagnats.errors import RefusedError
 from dagnats.model.instant import parse_rfc3339
-from dagnats.runtime.jetstream.read import last_of, subjects_of
+from dagnats.runtime.jetstream.read import forget, last_of, subjects_of
 from dagnats.runtime.jetstream.resources import BLOBS
 
 if TYPE_CHECKING:
@@ -56,12 +54,7 @@ class JetStreamBlobs:
         return b"".join(pieces)
 
     async def remove(self, run_id: str) -> None:
-        # To ask costs a fraction of what to purge does, and most runs have none.
-        pattern = f"{_PREFIX}{run_id}.>"
-        request = msgspec.json.encode({"seq": 1, "next_by_subj": pattern})
-        found = await self._link.request(f"$JS.API.DIRECT.GET.{BLOBS}", request)
-        if found.status != "404":
-            await self._link.api(f"STREAM.PURGE.{BLOBS}", {"filter": pattern})
+        await forget(self._link, BLOBS, f"{_PREFIX}{run_id}.>")
 
     async def run_ids(self) -> list[str]:
         subjects = await subjects_of(self._link, BLOBS, f"{_PREFIX}*.*.0")

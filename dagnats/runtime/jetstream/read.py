@@ -1,4 +1,4 @@
-"""Reading stored messages directly: the last of a subject, one by its sequence, all of a subject in pages."""
+"""Stored messages, directly: the last of a subject, one by its sequence, all of a subject in pages; forgetting them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,19 @@ def _found(message: Message) -> Message | None:
     if message.status:
         raise UnavailableError(f"NATS: cannot read the message: {message.description or message.status}")
     return message
+
+
+async def first_of(link: Link, stream: str, pattern: str) -> Message | None:
+    """The first message whose subject matches."""
+    request = msgspec.json.encode({"seq": 1, "next_by_subj": pattern})
+    return _found(await link.request(f"$JS.API.DIRECT.GET.{stream}", request))
+
+
+async def forget(link: Link, stream: str, pattern: str) -> None:
+    """Remove all messages whose subject matches. For those of which there mostly are none: to ask costs a fraction of
+    what to purge does."""
+    if await first_of(link, stream, pattern) is not None:
+        await link.api(f"STREAM.PURGE.{stream}", {"filter": pattern})
 
 
 async def state_of(link: Link, stream: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import ConflictError, RefusedError
+from dagnats.runtime.ports import MOST_CHUNKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,12 +21,15 @@ TIMERS = "SLEEP_TIMERS"
 EVENTS = "EVENTS"
 DEAD_LETTERS = "DEAD_LETTERS"
 BLOBS = "BLOBS"
+CHUNKS = "STEP_STREAMS"
 ENGINE = "ENGINE"
 RUNS = "workflow_runs"
 DEFINITIONS = "workflow_defs"
 CLAIMS = "idempotency_keys"
 WAITERS = "event_waiters"
 SIGNALS = "signals"
+CHECKPOINTS = "checkpoints"
+PULSES = "pulses"
 SECRETS = "secrets"
 
 STORED = "stored."
@@ -89,6 +93,14 @@ STREAMS: dict[str, dict[str, Any]] = {
         "max_msgs_per_subject": 1,
         "discard": "new",
     },
+    CHUNKS: {
+        "subjects": ["stream.>"],
+        "description": "What steps stream while they run: stream.<run>.<step>. The oldest go first.",
+        "max_msgs_per_subject": MOST_CHUNKS,
+        "max_age": 30 * _DAY,
+        # Who follows a step hears of a chunk once it can be read.
+        "republish": {"src": "stream.>", "dest": f"{STORED}stream.>"},
+    },
     DEAD_LETTERS: {
         "subjects": ["dead.>"],
         "description": "Messages nothing more can be done with.",
@@ -103,11 +115,13 @@ BUCKETS = {
     CLAIMS: "Idempotency keys of starts, by their hash: the run that each one started.",
     WAITERS: "What waits for an event, by run, step and attempt.",
     SIGNALS: "The newest signal of each name that a run was sent.",
+    CHECKPOINTS: "What each step has stored for its next attempt, by run and step.",
+    PULSES: "What each running step has said of itself last, by run and step.",
     SECRETS: "Keys that all parts of the server share.",
 }
 
 
-_AGES = {CLAIMS: _DAY}
+_AGES = {CLAIMS: _DAY, PULSES: 30 * _DAY}
 """How long a bucket keeps a value, where that is not for ever."""
 
 

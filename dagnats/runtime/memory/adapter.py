@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from dagnats.runtime.memory.blob import MemoryBlobs
 from dagnats.runtime.memory.cell import MemoryCell
+from dagnats.runtime.memory.checkpoint import MemoryCheckpoints
+from dagnats.runtime.memory.chunk import MemoryChunks
 from dagnats.runtime.memory.claim import MemoryClaims
 from dagnats.runtime.memory.dial import MemoryDial
 from dagnats.runtime.memory.event import MemoryEvents
@@ -14,6 +16,7 @@ from dagnats.runtime.memory.history import MemoryLog
 from dagnats.runtime.memory.letter import MemoryDeadLetters
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.memory.notice import MemoryNotices
+from dagnats.runtime.memory.pulse import MemoryPulses
 from dagnats.runtime.memory.queue import MemoryTaskFeed, MemoryTaskQueue
 from dagnats.runtime.memory.secret import MemorySecrets
 from dagnats.runtime.memory.signal import MemorySignals
@@ -103,6 +106,9 @@ class Memory:
             events=MemoryEvents(server, link),
             waiters=MemoryWaiters(server, link),
             signals=MemorySignals(server, link),
+            checkpoints=MemoryCheckpoints(server, link),
+            pulses=MemoryPulses(server, link),
+            chunks=MemoryChunks(server, link),
             notices=MemoryNotices(server, link),
             secrets=MemorySecrets(server, link),
             blobs=MemoryBlobs(server, link),

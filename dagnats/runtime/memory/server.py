@@ -56,6 +56,9 @@ class MemoryServer:
         self.events = stream(window_s=_EVENT_WINDOW_S)
         self.waiters = stream(newest_only=True)
         self.signals = stream(newest_only=True)
+        self.checkpoints = stream(newest_only=True)
+        self.pulses = stream(newest_only=True)
+        self.chunks = stream()
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
         self.claims: dict[str, tuple[str, int]] = {}
         """Who has a name, and until when."""
@@ -111,6 +114,9 @@ class MemoryServer:
             self.events,
             self.waiters,
             self.signals,
+            self.checkpoints,
+            self.pulses,
+            self.chunks,
         )
 
     def restart(self, *, lost_events: int = 0, lost_tasks: int = 0) -> None:
