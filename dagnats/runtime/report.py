@@ -16,6 +16,7 @@ from dagnats.model.event import (
     StepContinued,
     StepFailed,
     StepHeartbeat,
+    StepPaused,
     StepReleased,
     StepStarted,
     encode_event,
@@ -67,6 +68,20 @@ class Reporter:
     def continued(self, task: Task, input: bytes, *, started_ns: int) -> Awaitable[None]:
         """The handler asks for another turn, with `input` when that is not empty. Otherwise like `completed`."""
         return self._gave(task, StepContinued, input, started_ns)
+
+    async def paused(self, task: Task, delay_ms: int, *, started_ns: int = 0) -> None:
+        """The handler lets its step rest, and begins anew after that long."""
+        event = StepPaused(
+            run_id=task.run_id,
+            step_id=task.step_id,
+            attempt_number=task.attempt,
+            worker_id=self._worker_id,
+            timestamp=self._now(),
+            trace_parent=task.traceparent,
+            delay_ms=delay_ms,
+            started_at=rfc3339(started_ns) if started_ns else "",
+        )
+        await self._log.append(task.run_id, encode_event(event), id=_id(task, "step.paused"))
 
     async def _gave(self, task: Task, kind: type[StepCompleted | StepContinued], value: bytes, started_ns: int) -> None:
         try:

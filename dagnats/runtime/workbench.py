@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import DecodeError, RefusedError
-from dagnats.model.cancellation import decode_cancellation
 from dagnats.model.duration import format_duration
 from dagnats.model.event import Failure
 from dagnats.model.task import Task
@@ -73,15 +72,7 @@ class Workbench:
 
     def cancel(self, run_id: str, data: bytes) -> None:
         """The engine has given up attempts: stop those that are here, and remember the others."""
-        try:
-            cancellation = decode_cancellation(data)
-            if cancellation.run_id != run_id:
-                raise DecodeError(f"run {cancellation.run_id!r} in a cancellation for run {run_id!r}")
-        except DecodeError as error:
-            log.warning("a cancellation is ignored: %s", error)
-            return
-        for step_id, number in cancellation.steps:
-            self._cancelled.add(run_id, step_id, number)
+        self._cancelled.hear(run_id, data)
         for attempt in list(self._attempts):
             if isinstance(attempt.task, Task) and attempt.task.run_id == run_id and self._cancelled.has(attempt.task):
                 self._give_up(attempt, None)
