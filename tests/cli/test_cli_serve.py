@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import stat
+import urllib.request
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +96,43 @@ def test_only_the_engine_is_started_on_a_server_that_is_named(project: CommandLi
             assert engine.stop().code == 0
         server.stop()
 
-    assert lines == [f"Serving on {url}", "Ctrl-C stops."]
+    assert lines[0] == f"Serving on {url}"
+    assert lines[1].startswith("HTTP:      http://127.0.0.1:")
+    assert lines[2:] == ["Ctrl-C stops."]
     assert not list(offline.data.iterdir())
+
+
+def test_http_answers_where_the_server_says_and_nowhere_when_it_is_off(project: CommandLine) -> None:
+    with project.start("serve", "--port=0", "--json") as server:
+        url = json.loads("\n".join(server.reads("}")))["http"]
+        with urllib.request.urlopen(f"{url}/ready") as ready:
+            assert json.load(ready) == {"status": "ready"}
+        taken = project.process("serve", "--port=0", "--http", url.removeprefix("http://"))
+        assert server.stop().code == 0
+    with project.start("serve", "--port=0", "--http=off", "--json") as server:
+        assert json.loads("\n".join(server.reads("}")))["http"] is None
+        server.stop()
+
+    assert taken.code == 2
+    sentence, hint = taken.err.splitlines()
+    assert sentence == f"error: {url.removeprefix('http://')} is in use"
+    assert hint == "hint: name another one with --http HOST:PORT, or stop what listens there"
+
+
+def test_http_that_others_can_reach_is_refused_without_a_token(project: CommandLine) -> None:
+    refused = project.process("serve", "--port=0", "--http=0.0.0.0:0")
+
+    assert refused.code == 2
+    assert refused.err.startswith("error: 0.0.0.0:0 can be reached from other machines, and there is no token")
+    assert "DAGNATS_BRIDGE_TOKEN" in refused.err
+
+
+def test_an_http_address_that_is_none_is_told_with_what_would_be_right(project: CommandLine) -> None:
+    refused = project.process("serve", "--http=8080")
+
+    assert refused.code == 2
+    assert "--http" in refused.err
+    assert "127.0.0.1:8080" in refused.err
 
 
 def test_a_worker_says_what_it_serves_and_stops_cleanly(served: CommandLine) -> None:

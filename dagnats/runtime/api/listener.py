@@ -94,6 +94,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
+        found.listen()  # not only once somebody serves: a second one must find the address taken
     except BaseException:
         found.close()
         raise
@@ -121,6 +122,7 @@ async def listening(app: ASGIApp, at: socket.socket, *, stopping: Callable[[], N
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[at]), name="http")
     try:
+        await server.up.wait()
         yield f"http://{Address(host, port)}"
     finally:
         stopping()
@@ -129,7 +131,15 @@ async def listening(app: ASGIApp, at: socket.socket, *, stopping: Callable[[], N
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals alone: whoever serves has its own idea of them."""
+    """Leaves the signals alone, whoever serves has its own idea of them; and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
