@@ -235,7 +235,8 @@ class TaskDelivery(HeldTask, Protocol):
 
     @property
     def address(self) -> str:
-        """What finds it again from any other connection, for as long as it is held: see `TaskQueue.held`."""
+        """What finds it again from any other connection, for as long as it is held: see `TaskQueue.held`. No two
+        deliveries have the same."""
         ...
 
 

@@ -11,6 +11,7 @@ import msgspec
 from dagnats.errors import RefusedError
 from dagnats.model.event import (
     NOTHING,
+    Consumed,
     Failure,
     StepCompleted,
     StepContinued,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from dagnats.model.task import Task
     from dagnats.runtime.ports import Ports, Receipt
+
+_NONE: Consumed = {}
 
 MOST_DELIVERIES = 4  # from here on the attempt fails unrun: it keeps taking its workers down
 
@@ -58,19 +61,19 @@ class Reporter:
         with suppress(RefusedError):  # silence has its consequences without us
             await self._tell(task, StepHeartbeat)
 
-    def completed(self, task: Task, output: bytes, *, started_ns: int) -> Awaitable[None]:
+    def completed(self, task: Task, output: bytes, *, started_ns: int, consumed: Consumed = _NONE) -> Awaitable[None]:
         """The handler returned. An output that cannot be carried becomes a failure that says so.
 
-        `started_ns` is 0 when the start was announced.
+        `started_ns` is 0 when the start was announced; `consumed` are the signals that the handler has taken.
         """
-        return self._gave(task, StepCompleted, output, started_ns)
+        return self._gave(task, StepCompleted, output, started_ns, consumed)
 
-    def continued(self, task: Task, input: bytes, *, started_ns: int) -> Awaitable[None]:
+    def continued(self, task: Task, input: bytes, *, started_ns: int, consumed: Consumed = _NONE) -> Awaitable[None]:
         """The handler asks for another turn, with `input` when that is not empty. Otherwise like `completed`."""
-        return self._gave(task, StepContinued, input, started_ns)
+        return self._gave(task, StepContinued, input, started_ns, consumed)
 
-    async def paused(self, task: Task, delay_ms: int, *, started_ns: int = 0) -> None:
-        """The handler lets its step rest, and begins anew after that long."""
+    async def paused(self, task: Task, delay_ms: int, *, started_ns: int, consumed: Consumed = _NONE) -> None:
+        """The handler lets its step rest."""
         event = StepPaused(
             run_id=task.run_id,
             step_id=task.step_id,
@@ -80,20 +83,33 @@ class Reporter:
             trace_parent=task.traceparent,
             delay_ms=delay_ms,
             started_at=rfc3339(started_ns) if started_ns else "",
+            consumed=consumed,
         )
         await self._log.append(task.run_id, encode_event(event), id=_id(task, "step.paused"))
 
-    async def _gave(self, task: Task, kind: type[StepCompleted | StepContinued], value: bytes, started_ns: int) -> None:
+    async def _gave(
+        self,
+        task: Task,
+        kind: type[StepCompleted | StepContinued],
+        value: bytes,
+        started_ns: int,
+        consumed: Consumed,
+    ) -> None:
         try:
             # A large value is stored before the event that refers to it.
             payload = await carried(self._ports, task.run_id, value, what="the result")
-            await self._say(task, kind, payload, started_ns)
+            await self._say(task, kind, payload, started_ns, consumed)
         except RefusedError as error:
             failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
             await self.failed(task, failure, started_ns=started_ns)
 
     def _say(
-        self, task: Task, kind: type[StepCompleted | StepContinued], payload: bytes, started_ns: int
+        self,
+        task: Task,
+        kind: type[StepCompleted | StepContinued],
+        payload: bytes,
+        started_ns: int,
+        consumed: Consumed,
     ) -> Awaitable[Receipt]:
         event = kind(
             run_id=task.run_id,
@@ -104,6 +120,7 @@ class Reporter:
             trace_parent=task.traceparent,
             payload=msgspec.Raw(payload) if payload else NOTHING,
             started_at=rfc3339(started_ns) if started_ns else "",
+            consumed=consumed,
         )
         event_id = _id(task, str(kind.__struct_config__.tag))
         return self._log.append(task.run_id, encode_event(event), id=event_id)

@@ -314,13 +314,31 @@ async def test_a_signal_that_does_not_come_is_told_after_the_time() -> None:
 
 
 @in_virtual_time
-async def test_an_attempt_after_one_that_took_a_signal_does_not_get_it_again() -> None:
+async def test_a_signal_is_given_again_to_whoever_does_the_work_again_until_a_checkpoint_says_it_was_taken() -> None:
     async with site(one_step(retry=Fixed(max_attempts=1, initial_delay="1s"))) as here:
+        web = await here.api()
+        run, task = await polled(here, web)
+        for value in (1, 2):
+            await run.signal("go", value)
+        assert (await web.resolve(task, "wait_signal", name="go", timeout_ms=1_000)).json == 1
+        await asyncio.sleep(60)  # the first worker is lost
+        (task,) = await web.poll(WORK, timeout_ms=60_000)
+        assert task["attempt"] == 1
+        assert (await web.resolve(task, "wait_signal", name="go", timeout_ms=1_000)).json == 1
+        await web.resolve(task, "checkpoint", data="has 1")
+        await web.resolve(task, "fail", error="again")
+        (again,) = await web.poll(WORK, timeout_ms=60_000)
+        assert (await web.resolve(again, "wait_signal", name="go", timeout_ms=1_000)).json == 2
+
+
+@in_virtual_time
+async def test_a_pause_says_which_signals_were_taken() -> None:
+    async with site(one_step()) as here:
         web = await here.api()
         run, task = await polled(here, web)
         await run.signal("go", 1)
         await web.resolve(task, "wait_signal", name="go", timeout_ms=1_000)
-        await web.resolve(task, "fail", error="again")
+        await web.resolve(task, "pause", duration_ms=1_000)
         (again,) = await web.poll(WORK, timeout_ms=60_000)
         assert (await web.resolve(again, "wait_signal", name="go", timeout_ms=1_000)).status == 408
 

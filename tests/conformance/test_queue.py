@@ -101,6 +101,7 @@ async def test_a_held_task_is_answered_over_any_connection_that_knows_its_addres
         other.ports.tasks.held(first.address).hand_back()
         (again,) = await take(feed)
         assert (again.run_id, again.deliveries) == ("r1", 2)
+        assert again.address != first.address
         other.ports.tasks.held(again.address).acknowledge()
         other.ports.tasks.held(second.address).keep()
         await emptied(one, "r1")

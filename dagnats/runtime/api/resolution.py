@@ -26,6 +26,7 @@ from dagnats.model.event import (
 from dagnats.model.identifier import NAME
 from dagnats.runtime.api.body import Body, checked, members
 from dagnats.runtime.api.problem import Fault, invalid
+from dagnats.runtime.api.taken import load_taken, note_taken
 from dagnats.runtime.api.ticket import opened
 from dagnats.runtime.blob import carried, refuse, resolved
 from dagnats.runtime.checkpoint import load_checkpoint, save_checkpoint
@@ -173,7 +174,7 @@ async def _complete(held: Held, said: Complete) -> Reply:
     refuse(output, what="the output")
     stored = await carried(held.ports, held.task.run_id, output, what="the output")
     if await held.is_first(StepCompleted, stored):
-        await held.report.completed(held.task, output, started_ns=0)
+        await held.report.completed(held.task, output, started_ns=0, consumed=await _taken(held))
         held.hold.acknowledge()
     return Reply()
 
@@ -183,7 +184,7 @@ async def _continue(held: Held, said: Complete) -> Reply:
     refuse(value, what="the output")
     stored = await carried(held.ports, held.task.run_id, value, what="the output")
     if await held.is_first(StepContinued, stored):
-        await held.report.continued(held.task, value, started_ns=0)
+        await held.report.continued(held.task, value, started_ns=0, consumed=await _taken(held))
         held.hold.acknowledge()
     return Reply()
 
@@ -204,7 +205,7 @@ async def _pause(held: Held, said: Pause) -> Reply:
     if await held.is_first(StepPaused, b"%d" % said.duration_ms):
         if said.checkpoint:
             await _save(held, bytes(said.checkpoint))
-        await held.report.paused(held.task, said.duration_ms)
+        await held.report.paused(held.task, said.duration_ms, started_ns=0, consumed=await _taken(held))
         held.hold.acknowledge()
     return Reply()
 
@@ -246,19 +247,20 @@ async def _send_signal(held: Held, said: SendSignal) -> Reply:
 
 
 async def _wait_signal(held: Held, said: WaitSignal) -> Reply:
-    """Give the oldest signal of the name that the step has not taken; note that it is taken now."""
+    """Give the oldest signal of the name that the step has not taken."""
     task, loop = held.task, asyncio.get_running_loop()
     ends = loop.time() + said.timeout_ms / 1_000
+    taken = await _taken(held)
     while True:
         held.hold.keep()
         _, run = await standing(held.ports, task.run_id)
         why = over(run, task)
         if why:
             raise held.over(why)
-        taken = {**run.steps[task.step_id].consumed, **await _noted(held)}
-        signal = next_signal(run, said.name, taken)
+        before = {**run.steps[task.step_id].consumed, **taken}
+        signal = next_signal(run, said.name, before)
         if signal is not None:
-            await _note(held, {**taken, said.name: signal.seq})
+            await note_taken(held.ports, held.ticket, {**before, said.name: signal.seq})
             return _kept(held, Reply(200, await resolved(held.ports, bytes(signal.data) or b"null")))
         left_s = ends - loop.time()
         if left_s <= 0:
@@ -272,27 +274,19 @@ def _kept(held: Held, reply: Reply | None = None) -> Reply:
     return reply or Reply()
 
 
-async def _save(held: Held, value: bytes, note: bytes | None = None) -> None:
-    task = held.task
+async def _taken(held: Held) -> Consumed:
+    """The signals that the step has taken, this attempt included."""
+    return await load_taken(held.ports, held.ticket)
+
+
+async def _save(held: Held, value: bytes) -> None:
+    """Store the checkpoint; what was taken until now stays taken."""
+    task, taken = held.task, await _taken(held)
+    note = msgspec.json.encode(taken) if taken else None
     try:
         await save_checkpoint(held.ports, task.run_id, task.step_id, value, attempt=task.attempt, note=note)
     except ConflictError as error:
         raise held.over(str(error)) from None
-
-
-async def _noted(held: Held) -> Consumed:
-    """The signals that the step has taken, as far as its checkpoint tells."""
-    found = await held.ports.checkpoints.load(held.task.run_id, held.task.step_id)
-    try:
-        return msgspec.json.decode(found.note, type=Consumed) if found is not None and found.note else {}
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-
-
-async def _note(held: Held, taken: Consumed) -> None:
-    """Note with the step's checkpoint, whatever that is, which signals it has taken."""
-    found = await held.ports.checkpoints.load(held.task.run_id, held.task.step_id)
-    await _save(held, found.data if found is not None else b"", msgspec.json.encode(taken))
 
 
 def _as_json(data: bytes) -> bytes:

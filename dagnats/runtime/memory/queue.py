@@ -89,7 +89,7 @@ class MemoryTaskQueue:
         self._link.send(Call("tasks.cancel", subject, tell))
 
     def held(self, address: str) -> MemoryHeldTask:
-        pattern, _, seq = address.rpartition(" ")
+        pattern, seq, _ = address.rsplit(" ", 2)
         consumer = next((each for each in self._server.queues.values() if each.pattern == pattern), None)
         return MemoryHeldTask(self._link, consumer, int(seq))
 
@@ -199,7 +199,7 @@ class MemoryTaskDelivery:
 
     @property
     def address(self) -> str:
-        return f"{self._pull.pattern} {self._message.seq}"
+        return f"{self._pull.pattern} {self._message.seq} {self.deliveries}"
 
     def acknowledge(self) -> None:
         self._pull.acknowledge(self._message)
