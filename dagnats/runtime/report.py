@@ -187,5 +187,6 @@ class Reporter:
 
 def _id(task: Task, event_type: str) -> str:
     """The id that Go workers use: one result of each type per attempt."""
-    plain = f"{task.run_id}.{task.step_id}.{event_type}.{task.attempt}"
+    attempt = f".{task.attempt}" if task.attempt else ""
+    plain = f"{task.run_id}.{task.step_id}.{event_type}{attempt}"
     return f"{plain}.{task.epoch}" if task.epoch else plain
