@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 import nats
 import pytest
 
 from dagnats import Fixed, RunFailed, TaskContext, Workflow, handler
+from dagnats.model.event import Result, Sign
+from dagnats.model.task import Task
+from dagnats.runtime.jetstream.queue import durable_name
 from tests.api.site import one_step
-from tests.support.processes import until
+from tests.support.processes import ROOT, until
 from tests.support.system import System, running
 from tests.wire.fake import FakeWorker
 
@@ -167,3 +171,20 @@ async def test_our_worker_serves_tasks_that_were_published_by_hand(
         assert (event["run_id"], event["step_id"], event["payload"]) == ("r1", "s1", {"ok": {"a": 1}})
         assert event.get("attempt_number", 0) == extra.get("attempt", 0)
         assert seen == [({"a": 1}, extra.get("attempt") or 1)]
+
+
+def test_the_name_of_a_consumer_is_made_as_the_description_says() -> None:
+    page = (ROOT / "docs" / "wire.md").read_text()
+    assert f"`orders.charge` is served by `{durable_name('orders.charge')}`" in page
+    assert durable_name("charge") == "workers-charge"
+    assert durable_name("charge", "gpu") == "workers-charge-gpu"
+
+
+def test_the_description_names_every_member_of_a_task_and_everything_a_worker_says() -> None:
+    page = (ROOT / "docs" / "wire.md").read_text()
+    said = [event_type_of(kind) for kind in (*get_args(Result), *get_args(Sign))]
+    assert [name for name in (*Task.__struct_fields__, *said) if f"`{name}`" not in page] == []
+
+
+def event_type_of(kind: type[msgspec.Struct]) -> str:
+    return str(kind.__struct_config__.tag)
