@@ -33,7 +33,7 @@ _CLASH = """
 from dagnats import handler
 
 
-@handler("greet.gpu")
+@handler("greet.tpu")
 async def greet() -> None: ...
 """
 
@@ -195,10 +195,10 @@ def test_a_worker_whose_queue_covers_another_ones_is_refused(served: CommandLine
         worker.reads("Ctrl-C stops")
         worker.stop()
 
-    refused = served.process("worker", "workflows/hello.py", "--group", "gpu")
+    refused = served.process("worker", "workflows/hello.py", "--group", "tpu")
 
-    assert refused.code == 5
-    assert refused.err.startswith("error: task type 'greet' in group 'gpu' shares its subjects with another one")
+    assert refused.code == 2
+    assert refused.err.startswith("error: task type 'greet' in group 'tpu' shares its subjects with another one")
     assert "Traceback" not in refused.err
 
 
