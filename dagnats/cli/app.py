@@ -26,6 +26,7 @@ from dagnats.cli import (
     status,
     verify,
     worker,
+    workers,
     workflow,
 )
 from dagnats.cli import run as run_noun
@@ -73,13 +74,25 @@ run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
 app.command("status", rich_help_panel="Operate")(status.status)
+app.add_typer(workers.app, name="workers", rich_help_panel="Operate")
 app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 
-for _group in (app, init.app, workflow.app, run_noun.app, order.app, again.app, queue.app, dlq.app, event.app):
+for _group in (
+    app,
+    init.app,
+    workflow.app,
+    run_noun.app,
+    order.app,
+    again.app,
+    workers.app,
+    queue.app,
+    dlq.app,
+    event.app,
+):
     for _command in _group.registered_commands:
         _command.epilog = "Every command also takes --json, --server URL, --token TOKEN and --debug."
 

@@ -11,12 +11,13 @@ import typer
 
 from dagnats.cli.connection import open_client, run_long
 from dagnats.cli.definition import TARGETS_HELP
-from dagnats.cli.option import current
+from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, paint, say
 from dagnats.errors import DagnatsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from dagnats.handling.handler import Handler
     from dagnats.runtime.worker import Worker
@@ -27,6 +28,19 @@ _CONCURRENCY = 64  # the default of `Worker`, which takes too long to import for
 def worker(
     targets: list[str] | None = typer.Argument(None, metavar="TARGETS", help=TARGETS_HELP, show_default=False),
     concurrency: int = typer.Option(_CONCURRENCY, "--concurrency", metavar="N", min=1, help="Tasks at a time."),
+    limit: list[str] | None = typer.Option(
+        None, "--limit", metavar="TYPE=N", help="Tasks of one type at a time; may be repeated.", show_default=False
+    ),
+    processes: int = typer.Option(
+        0, "--processes", metavar="N", min=0, help="Handlers with process=True at a time; 0: one for each processor."
+    ),
+    group: str = typer.Option("", "--group", metavar="G", help="Serve the steps for this worker group only."),
+    worker_id: str = typer.Option(
+        "", "--worker-id", metavar="ID", help="How it is named in histories and in `workers`; made up if left out."
+    ),
+    grace: str = typer.Option(
+        "30s", "--grace", metavar="DURATION", help="How long running tasks may go on after the first signal."
+    ),
 ) -> None:
     """Serve the handlers of workflows.
 
@@ -38,24 +52,54 @@ def worker(
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
+    settings: dict[str, Any] = {
+        "concurrency": concurrency,
+        "limits": _limits(limit or []),
+        "processes": processes or None,
+        "group": group,
+        "worker_id": worker_id,
+        "grace": _grace(grace),
+    }
     handlers = list(discover(targets or []).handlers.values())
     if not handlers:
         where = ", ".join(targets or []) or "workflows/"
         raise DagnatsError(f"there is no handler in {where}", hint="a handler is a function with @handler or @wf.step")
-    run_long(_work(handlers, concurrency))
+    run_long(_work(handlers, settings))
     _leave_threads_behind()
 
 
-async def _work(handlers: Sequence[Handler[..., Any]], concurrency: int) -> None:
+def _limits(given: Sequence[str]) -> dict[str, int]:
+    limits: dict[str, int] = {}
+    for each in given:
+        task_type, _, count = each.rpartition("=")
+        if not task_type or not count.isascii() or not count.isdigit():
+            raise UsageError(f"--limit {each!r} is no limit", hint="write it as --limit payment.charge=4")
+        limits[task_type] = int(count)
+    return limits
+
+
+def _grace(given: str) -> timedelta:
+    from dagnats.model.duration import parse_duration
+
+    try:
+        return parse_duration(given)
+    except ValueError as error:
+        raise UsageError(f"--grace {given!r}: {error}", hint="write it as --grace 30s") from None
+
+
+async def _work(handlers: Sequence[Handler[..., Any]], settings: dict[str, Any]) -> None:
     import asyncio
 
     from dagnats.cli.interrupt import interrupts
     from dagnats.runtime.worker import Worker
 
     async with open_client("dagnats worker") as client:
-        working = Worker(client, handlers, concurrency=concurrency)
+        try:
+            working = Worker(client, handlers, **settings)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
         with interrupts(lambda: _stop(working)) as taken:
-            _announce(working, concurrency)
+            _announce(working, settings["concurrency"])
             try:
                 await working.run()
             except asyncio.CancelledError:

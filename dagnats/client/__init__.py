@@ -13,6 +13,7 @@ from dagnats.client.verify import Verified as Verified
 from dagnats.client.view import EventView as EventView
 from dagnats.client.view import RunView as RunView
 from dagnats.client.view import StepView as StepView
+from dagnats.model.worker import WorkerEntry as WorkerEntry
 
 __all__ = [
     "AsyncClient",
@@ -27,5 +28,6 @@ __all__ = [
     "StepView",
     "Verified",
     "Version",
+    "WorkerEntry",
     "connect",
 ]

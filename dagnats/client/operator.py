@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dagnats.client import bulk, letter, queue
@@ -15,9 +16,10 @@ from dagnats.client.run import json_bytes
 from dagnats.client.scan import Window
 from dagnats.client.verify import mend, verify
 from dagnats.dsl.duration import duration_text
-from dagnats.errors import DagnatsError, NotFoundError
+from dagnats.errors import DagnatsError, DecodeError, NotFoundError
 from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.identifier import EVENT, near
+from dagnats.model.worker import decode_worker
 from dagnats.runtime.limit import workflow_limit
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from dagnats.client.view import RunView
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
+    from dagnats.model.worker import WorkerEntry
     from dagnats.runtime.ports import Ports
 
 _CHUNK = 256
@@ -240,6 +243,16 @@ class Operator(ABC):
         found = await letter.letter_at(self._ports, seq)
         await self._ports.dead_letters.remove(seq)
         return found
+
+    # -- workers ---------------------------------------------------------------------------------------------
+
+    async def workers(self) -> list[WorkerEntry]:
+        """The workers that there are, by name. One that was killed is among them for up to a minute."""
+        found: list[WorkerEntry] = []
+        for data in await self._ports.directory.all():
+            with suppress(DecodeError):  # anybody may write there
+                found.append(decode_worker(data))
+        return sorted(found, key=lambda entry: entry.worker_id)
 
     # -- queues and workflows --------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dagnats.handling.handler import Handler
     from dagnats.model.event import Failure
     from dagnats.model.task import Task
+    from dagnats.runtime.pool import PoolProcess
     from dagnats.runtime.ports import TaskDelivery
     from dagnats.runtime.slots import Slots
 
@@ -35,6 +36,7 @@ class Attempt:
         place: Its place in the line for a slot; None when there was one at once.
         work: The asyncio task it runs in.
         phase: `new` (no line of ours has run yet), `ours`, or `handler` (the user's code runs).
+        process: The process its handler runs in, if it asks for one.
         stop: Set when its handler has to end.
         dropped: Nobody waits for it: whatever comes of it, nothing is reported.
         failure: What is reported whatever its handler still gives.
@@ -65,6 +67,7 @@ class Attempt:
         "handler",
         "phase",
         "place",
+        "process",
         "started_ns",
         "stop",
         "task",
@@ -80,6 +83,7 @@ class Attempt:
         self.task = task
         self.place = slots.claim()
         self._slots: Slots | None = slots
+        self.process: PoolProcess | None = None
         self.phase: Literal["new", "ours", "handler"] = "new"
         self.stop = Stop()
         self.dropped = False
@@ -119,9 +123,15 @@ class Attempt:
         if self.phase == "handler":
             self._rest()
             self.due = self.ends_at = abandon_at
-        # A thread cannot be interrupted; what has not begun looks for itself, since cancelled it would never begin.
+        # Threads and processes cannot be interrupted; what has not begun looks for itself, since cancelled it would
+        # never begin.
         if self.phase == "ours" or (self.phase == "handler" and self.handler.is_async):
             self.work.cancel()
+
+    def kill(self) -> None:
+        """It was told to stop, which its process cannot hear: end that."""
+        self._rest()
+        self.work.cancel()
 
     def interrupt(self) -> None:
         """The worker ends: stop its handler, and have the task given back."""
@@ -146,8 +156,12 @@ class Attempt:
     def free(self) -> None:
         """Let somebody else have its slot. May be called again."""
         slots, self._slots = self._slots, None
-        if slots is not None and (self.place is None or (self.place.done() and not self.place.cancelled())):
+        if slots is None:
+            return
+        if self.place is None or (self.place.done() and not self.place.cancelled()):
             slots.release()
+        else:
+            slots.leave()
 
 
 def announces_at_once(task: Task) -> bool:

@@ -13,6 +13,7 @@ from dagnats.handling.codec import CodecError, codec_for, type_name
 from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.handling.loop import Continue
 from dagnats.model.event import Failure, FailureType
+from dagnats.model.task import Task
 from dagnats.runtime.blob import BlobLost, has_reference, resolved
 from dagnats.runtime.patience import persist
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from dagnats.handling.codec import Codec
     from dagnats.handling.handler import Handler
-    from dagnats.model.task import Task
     from dagnats.runtime.ports import Ports
 
 log = logging.getLogger("dagnats.worker")
@@ -66,6 +66,22 @@ async def invoke(
             raise
         log.debug("attempt failed", exc_info=error)
         raise _failed(handler, error) from error
+    return _written(handler, result)
+
+
+def perform(handler: Handler[..., Any], data: bytes) -> bytes | Again:
+    """A sync handler's output for an input, both as JSON, called here and now. Raises AttemptFailed."""
+    given = Task(run_id="", step_id="", input=msgspec.Raw(data))
+    arguments = handler.arguments(_decode(handler, given) if handler.takes_input else None, None)
+    try:
+        result = handler.function(*arguments)
+    except BaseException as error:
+        raise _failed(handler, error) from error
+    return _written(handler, result)
+
+
+def _written(handler: Handler[..., Any], result: object) -> bytes | Again:
+    """What a handler gave, as the engine reads it."""
     if isinstance(result, Continue):
         return _again(handler, cast("Continue[Any]", result))
     return _encode(result, handler.output_codec, handler.output_type, "the result")

@@ -261,6 +261,18 @@ class TaskFeed(Protocol):
         ...
 
 
+LOOK_S = 0.25
+"""How often a keeper looks whether the event loop still goes round."""
+
+
+class TaskKeeper(Protocol):
+    """Tells the queue that tasks are being worked on, whatever their handlers do to the event loop."""
+
+    async def close(self) -> None:
+        """Keep nothing more."""
+        ...
+
+
 class Stored(NamedTuple):
     """A stored value.
 
@@ -645,6 +657,27 @@ class Notices(Protocol):
         ...
 
 
+class Directory(Protocol):
+    """Which workers there are, for people to look at. A worker that is gone is not shown for long."""
+
+    @property
+    def renew_s(self) -> float:
+        """How often an entry has to be put again to stay; 0: never."""
+        ...
+
+    async def put(self, worker_id: str, data: bytes) -> None:
+        """Show a worker; `worker_id` is words of letters, digits, `_` and `-`, joined by dots."""
+        ...
+
+    async def remove(self, worker_id: str) -> None:
+        """Show it no longer; one that is not shown is fine."""
+        ...
+
+    async def all(self) -> list[bytes]:
+        """What is shown, in no order."""
+        ...
+
+
 class Secrets(Protocol):
     """Keys that all parts of a server share."""
 
@@ -725,6 +758,7 @@ class Ports:
     pulses: Pulses
     chunks: Chunks
     notices: Notices
+    directory: Directory
     secrets: Secrets
     lease: Cell
     position: Cell
@@ -756,6 +790,16 @@ class WorkerFeeds(Protocol):
 
         Raises:
             ConflictError: The queue of another task type or group already covers these subjects.
+        """
+        ...
+
+    def keeper(
+        self, held: Callable[[], Sequence[TaskDelivery]], *, every_s: float, look: Callable[[], None]
+    ) -> TaskKeeper:
+        """Keep all that is `held`, so often, from now on.
+
+        Where the event loop may be blocked, `held` and `look` are called from a thread that does not depend on it;
+        `look` every `LOOK_S` seconds. Where time is virtual there is no such thread, and `look` is never called.
         """
         ...
 

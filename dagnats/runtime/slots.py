@@ -36,6 +36,9 @@ class Slots:
         self._line.append(place)
         return place
 
+    def leave(self) -> None:
+        """Give up a place in the line that came to nothing."""
+
     def release(self) -> None:
         """Give a slot back; it goes to whoever is first in line."""
         while self._line:
@@ -45,3 +48,34 @@ class Slots:
                 return
         self._free += 1
         self._room.set()
+
+
+class Share(Slots):
+    """The slots that one task type may have of those of all.
+
+    Whoever takes no more than there is `room` for waits in the line of all, and never in one of its own.
+    """
+
+    def __init__(self, count: int, of: Slots) -> None:
+        super().__init__(count)
+        self._of = of
+
+    @property
+    def free(self) -> int:
+        return min(self._free, self._of.free)
+
+    async def room(self) -> int:
+        own = await super().room()
+        return min(own, await self._of.room())
+
+    def claim(self) -> asyncio.Future[None] | None:
+        own = super().claim()
+        assert own is None, "more was taken than there was room for"
+        return self._of.claim()
+
+    def leave(self) -> None:
+        super().release()
+
+    def release(self) -> None:
+        super().release()
+        self._of.release()

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from dagnats.handling.handler import Handler
+    from dagnats.runtime.pool import ProcessPool
     from dagnats.runtime.ports import Ports, TaskDelivery
     from dagnats.runtime.slots import Slots
 
@@ -45,30 +46,38 @@ class Workbench:
         ports: Where results go.
         worker_id: How the worker is named in histories.
         threads: Where sync handlers run.
+        pool: Where those with `process=True` do.
         cancel_grace_s: How long a handler may go on after it was told to stop.
     """
 
-    def __init__(self, ports: Ports, worker_id: str, threads: ThreadPoolExecutor, cancel_grace_s: float) -> None:
+    def __init__(
+        self, ports: Ports, worker_id: str, threads: ThreadPoolExecutor, pool: ProcessPool, cancel_grace_s: float
+    ) -> None:
         self._ports = ports
         self._clock = ports.clock
         self._worker_id = worker_id
         self._threads = threads
+        self._pool = pool
         self._cancel_grace_s = cancel_grace_s
         self._report = Reporter(ports, worker_id)
         self._loop = asyncio.get_running_loop()
         self._sweep = Sweep(self._look)
         self._cancelled = Cancelled()
         self._attempts: dict[Attempt, None] = {}  # in order of arrival
-        self._left: set[asyncio.Task[None]] = set()  # handlers that do not end
+        self._left: dict[asyncio.Task[Any], Handler[..., Any]] = {}  # those that do not end
 
     def take(self, handler: Handler[..., Any], delivery: TaskDelivery, slots: Slots) -> None:
         """Run a task, as soon as there is a slot for it."""
         self._begin(Attempt(handler, delivery, received(delivery), slots), self._answer)
 
-    def keep(self) -> None:
-        """Tell the server that all tasks are being worked on."""
-        for attempt in self._attempts:
-            attempt.delivery.keep()
+    def held(self) -> list[TaskDelivery]:
+        """The tasks that are being worked on. May be called from any thread."""
+        return [attempt.delivery for attempt in list(self._attempts)]
+
+    def handler_of(self, work: asyncio.Task[Any]) -> Handler[..., Any] | None:
+        """The handler that runs in an asyncio task. May be called from any thread."""
+        running = {attempt.work: attempt.handler for attempt in list(self._attempts)}
+        return running.get(work) or self._left.get(work)
 
     def cancel(self, run_id: str, data: bytes) -> None:
         """The engine has given up attempts: stop those that are here, and remember the others."""
@@ -153,13 +162,15 @@ class Workbench:
     async def _handle(self, attempt: Attempt, task: Task, *, at_once: bool) -> bytes | Again | Failure:
         """Call the handler; gives its output, or why there is none."""
         try:
+            if attempt.handler.process:
+                attempt.process = await self._pool.take()
             attempt.announced = at_once
             if at_once:
                 await self._report.begun(task)
             task = await with_input(self._ports, attempt.handler, task)
             attempt.enter(task, self._loop.time(), self._clock.now_ns())
             self._sweep.expect(attempt.due)
-            output = await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads)
+            output = await self._called(attempt, task)
         except AttemptFailed as failed:
             return attempt.failure or failed.failure
         except asyncio.CancelledError:
@@ -171,7 +182,14 @@ class Workbench:
             return Failure(error=f"the worker failed: {said(error)}")
         finally:
             attempt.leave()
+            if attempt.process is not None:
+                self._pool.give(attempt.process)
         return attempt.failure or output
+
+    async def _called(self, attempt: Attempt, task: Task) -> bytes | Again:
+        if attempt.process is not None:
+            return await self._pool.call(attempt.process, attempt.handler, bytes(task.input))
+        return await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads)
 
     def _leave_off(self, attempt: Attempt) -> None:
         """Let go of a task that has no answer: somebody else will do it, unless nobody waits for it."""
@@ -205,7 +223,7 @@ class Workbench:
             attempt.beating = self._loop.create_task(self._report.alive(task))
         if attempt.ends_at <= now:
             if attempt.stop.asked:
-                self._abandon(attempt, task)
+                self._lose_patience(attempt, task)
             else:
                 self._give_up(attempt, _timed_out(task))
         attempt.due = min(attempt.announce_at, attempt.beat_at, attempt.ends_at)
@@ -220,14 +238,21 @@ class Workbench:
         attempt.give_up(failure, abandon_at=self._loop.time() + self._cancel_grace_s)
         self._sweep.expect(attempt.due)
 
+    def _lose_patience(self, attempt: Attempt, task: Task) -> None:
+        """The handler goes on though it was told to stop: end its process, or else leave it alone."""
+        _warn(attempt, self._cancel_grace_s)
+        if attempt.handler.process:
+            attempt.kill()
+        else:
+            self._abandon(attempt, task)
+
     def _abandon(self, attempt: Attempt, task: Task) -> None:
         """Let go of a task whose handler does not end, so that somebody else gets its slot."""
-        _warn(attempt, self._cancel_grace_s)
         self._attempts.pop(attempt, None)
         attempt.free()
         heir = attempt.abandon()
-        self._left.add(attempt.work)
-        attempt.work.add_done_callback(self._left.discard)
+        self._left[attempt.work] = attempt.handler
+        attempt.work.add_done_callback(lambda work: self._left.pop(work, None))
         if heir.failure is None:
             heir.delivery.acknowledge()
         else:
@@ -242,6 +267,14 @@ def _timed_out(task: Task) -> Failure:
 def _warn(attempt: Attempt, grace_s: float) -> None:
     """Name the handler that does not stop, and what its author can do about it."""
     handler = attempt.handler
+    if handler.process:
+        log.warning(
+            "handler %s of %s still runs %g s after nobody waits for it any more; its process is killed",
+            handler.__name__,
+            handler.task,
+            grace_s,
+        )
+        return
     cure = "let asyncio.CancelledError through" if handler.is_async else "return when ctx.is_cancelled is true"
     log.warning(
         "handler %s of %s still runs %g s after it was told to stop; it is left alone and its result dropped: %s",

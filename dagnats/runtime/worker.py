@@ -6,29 +6,43 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import Iterable
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from dagnats.errors import ConflictError, DagnatsError
+import dagnats
+from dagnats.errors import ConflictError
 from dagnats.handling.handler import Handler
-from dagnats.model.identifier import GROUP
+from dagnats.model.identifier import GROUP, near
+from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.patience import persist
-from dagnats.runtime.slots import Slots
+from dagnats.runtime.pool import ProcessPool
+from dagnats.runtime.presence import Presence
+from dagnats.runtime.slots import Share, Slots
+from dagnats.runtime.watchman import Watchman
 from dagnats.runtime.workbench import Workbench
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from dagnats.runtime.ports import Connection, TaskFeed
 
 DEFAULT_CONCURRENCY = 64
 DEFAULT_ACK_WAIT = timedelta(seconds=10)
 DEFAULT_GRACE = timedelta(seconds=30)
 DEFAULT_CANCEL_GRACE = timedelta(seconds=10)
+_ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_ID_LENGTH = 128
 _SPARE_THREADS = 256  # made only when sync handlers do not end though they were told to
 
 
-Queue = tuple[Handler[..., Any], "TaskFeed"]
+class Queue(NamedTuple):
+    """A task type that is served."""
+
+    handler: Handler[..., Any]
+    feed: TaskFeed
+    slots: Slots
 
 
 @runtime_checkable
@@ -50,22 +64,25 @@ class Worker:
     """Serves the task types of its handlers.
 
     Args:
-        client: An open client; the worker shares its connection.
+        client: An open client; the worker shares its connection, and has one more to keep its tasks with.
         serves: Workflows (all their handlers) and handlers.
         concurrency: Async handlers at a time; sync ones run in at most 32 threads.
-        worker_id: How it is named in histories; made up when left out.
+        worker_id: How it is named in histories and in the directory; made up when left out.
         ack_wait: How long a worker may be silent before its tasks go to another one. The first worker of a task
             type sets it for all of them.
-        group: The workers it belongs to: it gets the tasks of steps for this group only. "" gets those of the steps
-            that name none.
         grace: How long running handlers may go on after `stop`.
         cancel_grace: How long a handler may clean up when its run was cancelled, its step's time is over, or the
-            worker's patience is. One that is still there then is left alone, with a warning.
+            worker's patience is. One that is still there then is left alone, with a warning; its process, if it has
+            one, is killed.
+        group: The workers it belongs to: it gets the tasks of steps for this group only. "" gets those of the steps
+            that name none.
+        limits: How many tasks of a type at a time, within `concurrency`.
+        processes: How many handlers with `process=True` at a time; as many as there are processors when left out.
+        metadata: Shown with the worker in the directory.
 
     Raises:
         ConflictError: Two handlers serve one task type.
-        ValueError: `concurrency` is below 1, or `group` is no name of a group.
-        DagnatsError: A handler has `process=True`, which no worker runs yet.
+        ValueError: An argument is out of its range, or names what is not served.
         DefinitionError: A handler's types cannot be carried as JSON.
     """
 
@@ -80,25 +97,39 @@ class Worker:
         grace: timedelta = DEFAULT_GRACE,
         cancel_grace: timedelta = DEFAULT_CANCEL_GRACE,
         group: str = "",
+        limits: Mapping[str, int] | None = None,
+        processes: int | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise ValueError(f"concurrency is {concurrency!r}; it is at least 1")
+        _expect_positive(concurrency, "concurrency")
+        if processes is not None:
+            _expect_positive(processes, "processes")
         if group and re.fullmatch(GROUP, group) is None:
             raise ValueError(f"group {group!r} is not valid: letters, digits, '_' and '-', at most 64 characters")
+        if worker_id and (len(worker_id) > _ID_LENGTH or _ID.fullmatch(worker_id) is None):
+            raise ValueError(
+                f"worker_id {worker_id!r} is not valid: letters, digits, '_' and '-', in parts joined by single dots,"
+                f" at most {_ID_LENGTH} characters"
+            )
         self.group = group
         self.worker_id = worker_id or f"worker-{secrets.token_hex(8)}"
         self._connection = client.connection
         self._handlers = _by_task_type(serves)
         self._concurrency = concurrency
+        self._limits = _checked(limits or {}, self._handlers)
+        self._metadata = dict(metadata or {})
         self._ack_wait_s = ack_wait.total_seconds()
         self._grace_s = grace.total_seconds()
         self._cancel_grace_s = cancel_grace.total_seconds()
         self._stopping = asyncio.Event()
         threads = min(32, (os.cpu_count() or 1) + 4)
+        processes = min(concurrency, processes or os.cpu_count() or 1)
         self._async_slots = Slots(concurrency)
-        # As many as there are threads: a task that waits for one would use up its step's timeout.
+        # As many as there are threads, or processes: a task that waits for one would use up its step's timeout.
         self._sync_slots = Slots(min(concurrency, threads))
+        self._process_slots = Slots(processes)
         self._threads = ThreadPoolExecutor(threads + _SPARE_THREADS, thread_name_prefix="dagnats-handler")
+        self._pool = ProcessPool(processes)
 
     @property
     def task_types(self) -> tuple[str, ...]:
@@ -115,70 +146,97 @@ class Worker:
         Raises:
             ConflictError: Another task type's workers cover the same subjects.
         """
-        bench = Workbench(self._connection.ports, self.worker_id, self._threads, self._cancel_grace_s)
+        bench = Workbench(self._connection.ports, self.worker_id, self._threads, self._pool, self._cancel_grace_s)
         # Before the first task comes: a cancellation is said once.
         stop_listening = self._connection.feeds.cancellations(bench.cancel)
         queues: list[Queue] = []
         try:
-            for task_type, handler in self._handlers.items():
-                queues.append((handler, await self._open(task_type)))
+            for handler in self._handlers.values():
+                queues.append(await self._open(handler))
             await self._work(queues, bench)
         finally:
-            try:
-                for _, feed in queues:
-                    await feed.close()
-                await bench.clear()
-            finally:
-                stop_listening()
-                self._threads.shutdown(wait=False, cancel_futures=True)
+            stop_listening()
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._pool.close()
+            await _closed(queues)  # where one could not be opened
 
-    async def _open(self, task_type: str) -> TaskFeed:
+    async def _open(self, handler: Handler[..., Any]) -> Queue:
         feeds = self._connection.feeds
-        return await persist(
-            lambda: feeds.tasks(task_type, ack_wait_s=self._ack_wait_s, most=self._concurrency, group=self.group)
+        slots = self._slots(handler)
+        feed = await persist(
+            lambda: feeds.tasks(handler.task, ack_wait_s=self._ack_wait_s, most=slots.free, group=self.group)
         )
+        return Queue(handler, feed, slots)
 
     async def _work(self, queues: list[Queue], bench: Workbench) -> None:
-        pulls = [
-            asyncio.create_task(self._serve(handler, feed, bench), name=f"worker: {handler.task}")
-            for handler, feed in queues
+        pulls = [asyncio.create_task(_serve(queue, bench), name=f"worker: {queue.handler.task}") for queue in queues]
+        every_s = min((queue.feed.ack_wait_s for queue in queues), default=self._ack_wait_s) / 3
+        watchman = Watchman(bench.handler_of)
+        presence = Presence(self._connection.ports, self._entry())
+        keeper = self._connection.feeds.keeper(bench.held, every_s=every_s, look=watchman.look)
+        others = [
+            asyncio.create_task(_give_back(queues, every_s), name="worker: give back"),
+            asyncio.create_task(presence.show(), name="worker: presence"),
         ]
-        ack_wait_s = min((feed.ack_wait_s for _, feed in queues), default=self._ack_wait_s)
-        keeper = asyncio.create_task(self._keep(queues, bench, ack_wait_s / 3), name="worker: keep")
         stopping = asyncio.create_task(self._stopping.wait(), name="worker: stop")
         try:
-            done, _ = await asyncio.wait([stopping, keeper, *pulls], return_when=asyncio.FIRST_COMPLETED)
-            for task in [each for each in (keeper, *pulls) if each in done]:
-                task.result()  # a pull never ends by itself: this raises what ended it
+            done, _ = await asyncio.wait([stopping, *others, *pulls], return_when=asyncio.FIRST_COMPLETED)
+            for task in [each for each in (*others, *pulls) if each in done]:
+                task.result()  # none of them ends by itself: this raises what ended it
             await _cancelled(pulls)
-            for _, feed in queues:
-                await feed.close()
+            await _closed(queues)
             await bench.drain(self._grace_s)
         finally:
-            await _cancelled([*pulls, keeper, stopping])
-
-    async def _serve(self, handler: Handler[..., Any], feed: TaskFeed, bench: Workbench) -> None:
-        """Pull what there is room for, and start it."""
-        slots = self._slots(handler)
-        while True:
-            for delivery in await feed.take(await slots.room()):
-                bench.take(handler, delivery, slots)
-
-    async def _keep(self, queues: list[Queue], bench: Workbench, every_s: float) -> None:
-        """Tell the server, three times per ack wait, that the held tasks are being worked on.
-
-        Tasks that arrived and find no free slot, because another task type was quicker, go back: somebody else may
-        have room.
-        """
-        while True:
-            await asyncio.sleep(every_s)
-            bench.keep()
-            for handler, feed in queues:
-                if not self._slots(handler).free:
-                    feed.hand_back()
+            await _cancelled([*pulls, *others, stopping])
+            await _closed(queues)
+            await bench.clear()
+            await keeper.close()  # not before: handlers may still be cleaning up
+            await presence.leave()
 
     def _slots(self, handler: Handler[..., Any]) -> Slots:
-        return self._async_slots if handler.is_async else self._sync_slots
+        shared = self._async_slots if handler.is_async else self._sync_slots
+        if handler.process:
+            shared = self._process_slots
+        limit = self._limits.get(handler.task)
+        return shared if limit is None else Share(limit, shared)
+
+    def _entry(self) -> WorkerEntry:
+        """How it is shown in the directory."""
+        return WorkerEntry(
+            worker_id=self.worker_id,
+            task_types=self.task_types,
+            groups=(self.group,) if self.group else (),
+            language="python",
+            transport="nats",
+            max_tasks=self._concurrency,
+            metadata=self._metadata,
+            pid=os.getpid(),
+            hostname=socket.gethostname(),
+            version=dagnats.__version__,
+        )
+
+
+async def _serve(queue: Queue, bench: Workbench) -> None:
+    """Pull what there is room for, and start it."""
+    while True:
+        for delivery in await queue.feed.take(await queue.slots.room()):
+            bench.take(queue.handler, delivery, queue.slots)
+
+
+async def _give_back(queues: list[Queue], every_s: float) -> None:
+    """Give back tasks that arrived and find no free slot, because another task type was quicker: somebody else may have
+    room."""
+    while True:
+        await asyncio.sleep(every_s)
+        for queue in queues:
+            if not queue.slots.free:
+                queue.feed.hand_back()
+
+
+async def _closed(queues: list[Queue]) -> None:
+    """Pull nothing more."""
+    for queue in queues:
+        await queue.feed.close()
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -194,11 +252,6 @@ def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str
     for entry in serves:
         for handler in [entry] if isinstance(entry, Handler) else entry.handlers:
             _ = handler.input_codec, handler.output_codec  # types that cannot be carried are told now, not per task
-            if handler.process:  # in a thread it would block the others, which its author wanted to prevent
-                raise DagnatsError(
-                    f"handler {handler.task!r} at {handler.source}: process=True is not run yet",
-                    hint="leave it out: the handler then runs in a thread",
-                )
             first = found.setdefault(handler.task, handler)
             if first is not handler:
                 raise ConflictError(
@@ -206,3 +259,18 @@ def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str
                     hint="give one of them another task type",
                 )
     return found
+
+
+def _checked(limits: Mapping[str, int], handlers: Mapping[str, object]) -> dict[str, int]:
+    for task_type, limit in limits.items():
+        if task_type not in handlers:
+            close = near(task_type, handlers)
+            like = f"; did you mean {close[0]!r}?" if close else f": {', '.join(sorted(handlers)) or 'nothing'}"
+            raise ValueError(f"there is a limit for {task_type!r}, which this worker does not serve{like}")
+        _expect_positive(limit, f"the limit of {task_type!r}")
+    return dict(limits)
+
+
+def _expect_positive(count: int, what: str) -> None:
+    if count < 1:
+        raise ValueError(f"{what} is {count!r}; it is at least 1")

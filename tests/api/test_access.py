@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagnats.errors import ConflictError, DagnatsError
+from dagnats.model.worker import decode_worker
 from dagnats.runtime.api.app import Api
 from dagnats.runtime.api.listener import Address, bound, expect_safe, listening, parse_address
 from tests.api.site import WORK, Caller, in_virtual_time, one_step, site
@@ -110,6 +111,8 @@ async def test_a_server_that_stops_answers_who_waits() -> None:
         waiting = asyncio.create_task(web.resolve(task, "wait_signal", name="go", timeout_ms=3_600_000))
         connected = asyncio.create_task(web.post("/v1/workers/connect", {"worker_id": "w1", "task_types": [WORK]}))
         await asyncio.sleep(80)
+        (shown,) = map(decode_worker, await here.ports.directory.all())
+        assert (shown.worker_id, shown.task_types, shown.transport) == ("w1", (WORK,), "bridge")
         begun = asyncio.get_running_loop().time()
         here.stop()
         assert await polling == []
@@ -117,6 +120,7 @@ async def test_a_server_that_stops_answers_who_waits() -> None:
         said = (await connected).body.decode().split("\n\n")
         assert [event.partition("\n")[0] for event in said[:-1]] == ["event: connected", *["event: heartbeat"] * 3]
         assert asyncio.get_running_loop().time() - begun < 1
+        assert await here.ports.directory.all() == []
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------

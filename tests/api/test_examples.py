@@ -70,7 +70,7 @@ async def test_a_worker_in_the_standard_library_goes_on_when_its_server_is_anoth
     log = tmp_path / "serve.log"
     async with served(nats_server, ("greeting", "stdlib.greet"), ("counting", "stdlib.count")) as system:
         with Program("serve", "--http", str(address), log=log, env=env) as serve:
-            await serve.says("Ctrl-C stops")
+            await serve.says("Ctrl-C stops", within_s=60)
             async with worker(f"http://{address}") as process:
                 greeting = await system.client.start("greeting", {"name": "Ada"})
                 assert await greeting.result(timeout="30s") == {"greeting": "Hello, Ada!"}

@@ -30,6 +30,14 @@ def nap(seconds: float) -> float:
     return seconds
 """
 
+_CLASH = """
+from dagnats import handler
+
+
+@handler("greet.tpu")
+async def greet() -> None: ...
+"""
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_stops_cleanly(number: signal.Signals, project: CommandLine) -> None:
@@ -200,6 +208,49 @@ def test_a_server_keeps_ended_runs_as_long_as_it_is_told(
     monkeypatch.setattr("dagnats.runtime.serve.serve", served)
     assert offline("serve", f"--retention={said}").code == 0
     assert told == [keep]
+
+
+def test_a_worker_is_listed_with_its_group_and_its_id(served: CommandLine) -> None:
+    options = ("--group", "gpu", "--worker-id", "host-7.gpu", "--limit", "greet=2", "--grace", "1m")
+    with served.start("worker", "workflows/hello.py", "--concurrency", "3", *options) as worker:
+        worker.reads("Ctrl-C stops")
+        found: list[dict[str, Any]] = []
+        while not found:
+            found = [each for each in served("workers", "--json").json() if each["worker_id"] == "host-7.gpu"]
+        line = next(line for line in served("workers", "list", "--wide").lines if line.startswith("host-7.gpu"))
+        worker.stop()
+
+    assert (found[0]["groups"], found[0]["max_tasks"], found[0]["language"]) == (["gpu"], 3, "python")
+    assert line.split()[:5] == ["host-7.gpu", "greet,uppercase,reverse", "python", "3", "gpu"]
+    assert all(each["worker_id"] != "host-7.gpu" for each in served("workers", "list", "--json").json())
+
+
+def test_a_worker_whose_queue_covers_another_ones_is_refused(served: CommandLine) -> None:
+    (served.folder / "clash.py").write_text(_CLASH)
+    with served.start("worker", "clash.py") as worker:
+        worker.reads("Ctrl-C stops")
+        worker.stop()
+
+    refused = served.process("worker", "workflows/hello.py", "--group", "tpu")
+
+    assert refused.code == 2
+    assert refused.err.startswith("error: task type 'greet' in group 'tpu' shares its subjects with another one")
+    assert "Traceback" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--group", "a b"], "error: group 'a b' is not valid"),
+        (["--worker-id", "a b"], "error: worker_id 'a b' is not valid"),
+        (["--limit", "gret=4"], "error: there is a limit for 'gret', which this worker does not serve; did you mean"),
+    ],
+)
+def test_a_worker_says_what_is_wrong_with_its_options(served: CommandLine, options: list[str], said: str) -> None:
+    refused = served.process("worker", "workflows/hello.py", *options)
+
+    assert refused.code == 2
+    assert refused.err.startswith(said)
 
 
 def test_a_worker_without_handlers_is_refused(served: CommandLine) -> None:

@@ -132,8 +132,11 @@ async def test_a_lost_connection_is_told_and_its_subscriptions_come_back(
 async def test_everything_that_is_built_on_a_connection_works_on_both(
     kind: type[Wire | NatsPy], nats_server: EmbeddedServer
 ) -> None:
-    link = Link(await opened(kind, nats_server))
-    jetstream = JetStream(link, Policy(link))
+    async def dial() -> Link:
+        return Link(await opened(kind, nats_server))
+
+    link = await dial()
+    jetstream = JetStream(link, Policy(link), dial)
     ports = jetstream.ports
     await ports.server.prepare(sync="always")
     feed = await jetstream.feeds.history(0)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagnats import Fixed, Retry, RunCancelled, RunFailed, SyncTaskContext, TaskContext, Workflow, handler
-from dagnats.errors import DagnatsError
 from dagnats.model.cancellation import Cancellation, encode_cancellation
 from dagnats.model.event import AnyEvent, Failure, StepCompleted, StepFailed, WorkflowPoisoned, event_type, failure_of
 from dagnats.model.json import encode
 from dagnats.model.task import Task, encode_task
 from dagnats.runtime.cancellation import Cancelled
 from dagnats.runtime.embedded import EmbeddedServer
+from dagnats.runtime.pool import ProcessPool
 from dagnats.runtime.record import decoded
 from dagnats.runtime.slots import Slots
 from dagnats.runtime.sweep import NEVER, Sweep
@@ -242,7 +242,7 @@ async def test_an_attempt_that_is_cancelled_while_it_waits_for_a_slot_is_never_r
         await let_go.wait()
 
     async with yard(nats_server) as queue:
-        bench, slots = Workbench(queue.ports, "w", ThreadPoolExecutor(1), 1.0), Slots(1)
+        bench, slots = Workbench(queue.ports, "w", ThreadPoolExecutor(1), ProcessPool(1), 1.0), Slots(1)
         first, second, third = Delivery("r1"), Delivery("r2"), Delivery("r3")
         for delivery in (first, second):
             bench.take(work, delivery, slots)
@@ -708,17 +708,3 @@ async def test_a_handler_may_ask_for_a_retry_whatever_aborts_it(nats_server: Emb
         await queue.put("r1")
         await queue.is_empty()
         assert (await failure(queue, "r1")).failure_type == "retry_after"
-
-
-@handler("picture.scale", process=True)
-def scale(width: int) -> int:
-    return width * 2
-
-
-async def test_a_worker_refuses_a_handler_that_asks_for_a_process(nats_server: EmbeddedServer) -> None:
-    async with yard(nats_server) as queue:
-        with pytest.raises(
-            DagnatsError, match=r"'picture\.scale' at .*test_worker\.py:\d+: process=True is not run yet"
-        ) as no:
-            Worker(queue.system.client, [scale])
-        assert no.value.hint == "leave it out: the handler then runs in a thread"

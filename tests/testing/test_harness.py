@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from contextlib import suppress
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 from dagnats import Abort, DagnatsError, Fixed, Retry, SyncTaskContext, TaskContext, Workflow, connect, handler
 from dagnats.errors import ConflictError, DefinitionError, InputError, NotFoundError, ResultTimeout, RunFailed
 from dagnats.testing import Harness
+from tests.support import hands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -278,6 +280,17 @@ async def test_a_run_that_waits_for_ever_is_told_at_once() -> None:
             await run.cancel()
 
 
+async def test_a_handler_that_asks_for_a_process_runs_in_one() -> None:
+    workflow = Workflow("pool")
+    workflow.task("double", hands.double)
+    workflow.task("pid", hands.pid)
+    async with Harness([workflow]) as h:
+        run = await h.run("pool", 21)
+    outputs = {step.id: step.output for step in run.steps}
+    assert outputs["double"] == 42
+    assert outputs["pid"] != os.getpid()
+
+
 async def test_what_a_worker_refuses_is_told_when_the_harness_is_opened() -> None:
     @handler("shop.price")
     async def other(order: Order) -> int:
@@ -285,19 +298,12 @@ async def test_what_a_worker_refuses_is_told_when_the_harness_is_opened() -> Non
 
     with pytest.raises(ConflictError, match=r"two handlers serve task type 'shop\.price'"):
         Harness([shop(), other])
-    with pytest.raises(DagnatsError, match="process=True is not run yet"):
-        async with Harness([handler("cpu", process=True)(work_hard)]):
-            pass
     with pytest.raises(DagnatsError, match="the harness is not open"):
         await Harness([shop()]).run("shop", ORDER)
     async with Harness([shop()]) as h:
         run = await h.start("shop", ORDER)
     with pytest.raises(DagnatsError, match="the harness is not open"):
         await run.view()
-
-
-def work_hard() -> None:
-    """Could run in a process of its own."""
 
 
 async def test_handlers_under_way_are_cancelled_when_the_harness_closes() -> None:

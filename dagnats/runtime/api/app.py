@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.identifier import GROUP, TASK_TYPE, TASK_TYPE_LENGTH
+from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api.access import Guard
 from dagnats.runtime.api.body import SMALL, Body, checked, members, read
 from dagnats.runtime.api.bridge import Bridge
@@ -23,6 +24,7 @@ from dagnats.runtime.api.resolution import resolve
 from dagnats.runtime.api.tap import Queue
 from dagnats.runtime.api.ticket import KEY
 from dagnats.runtime.blob import MOST_BYTES
+from dagnats.runtime.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
@@ -52,6 +54,7 @@ class Connect(Body):
     worker_id: WorkerId
     task_types: TaskTypes
     max_tasks: MaxTasks = 1
+    language: Annotated[str, StringConstraints(max_length=64)] = "http"
 
 
 class Poll(Body):
@@ -137,13 +140,20 @@ class Api:
         return StreamingResponse(self._beats(said), media_type="text/event-stream", headers=_UNCACHED)
 
     async def _beats(self, said: Connect) -> AsyncGenerator[bytes]:
-        yield _sse("connected", {"worker_id": said.worker_id})
-        while not self._stopping.is_set():
-            try:
-                async with asyncio.timeout(_BEAT_S):
-                    await self._stopping.wait()
-            except TimeoutError:
-                yield _sse("heartbeat", {"worker_id": said.worker_id})
+        presence = Presence(self._ports, _entry(said))
+        showing = asyncio.create_task(presence.show(), name=f"bridge: show {said.worker_id}")
+        try:
+            yield _sse("connected", {"worker_id": said.worker_id})
+            while not self._stopping.is_set():
+                try:
+                    async with asyncio.timeout(_BEAT_S):
+                        await self._stopping.wait()
+                except TimeoutError:
+                    yield _sse("heartbeat", {"worker_id": said.worker_id})
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+            await asyncio.shield(presence.leave())  # who has gone is cancelled here, too
 
     async def poll(self, request: Request) -> Response:
         """Hand out tasks, as soon as there are some."""
@@ -190,6 +200,16 @@ class Api:
 
 
 _UNCACHED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def _entry(said: Connect) -> WorkerEntry:
+    return WorkerEntry(
+        worker_id=said.worker_id,
+        task_types=tuple(said.task_types),
+        language=said.language,
+        transport="bridge",
+        max_tasks=said.max_tasks,
+    )
 
 
 async def _gone(request: Request) -> None:

@@ -13,9 +13,11 @@ from dagnats.runtime.jetstream.checkpoint import JetStreamCheckpoints
 from dagnats.runtime.jetstream.chunk import JetStreamChunks
 from dagnats.runtime.jetstream.claim import JetStreamClaims
 from dagnats.runtime.jetstream.dial import JetStreamDial
+from dagnats.runtime.jetstream.directory import JetStreamDirectory
 from dagnats.runtime.jetstream.event import JetStreamEvents
 from dagnats.runtime.jetstream.feed import JetStreamEventFeed, JetStreamLogFeed
 from dagnats.runtime.jetstream.history import JetStreamLog
+from dagnats.runtime.jetstream.keeper import JetStreamKeeper
 from dagnats.runtime.jetstream.letter import JetStreamDeadLetters
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.notice import JetStreamNotices
@@ -33,10 +35,10 @@ from dagnats.runtime.jetstream.waiter import JetStreamWaiters
 from dagnats.runtime.ports import EventFeed, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
-    from dagnats.runtime.ports import Sync
+    from dagnats.runtime.ports import Sync, TaskDelivery, TaskKeeper
 
 
 class JetStreamServer:
@@ -66,8 +68,9 @@ class JetStreamServer:
 class JetStreamFeeds:
     """`ports.EngineFeeds` and `ports.WorkerFeeds`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, dial: Callable[[], Awaitable[Link]]) -> None:
         self._link = link
+        self._dial = dial
 
     async def history(self, after: int) -> LogFeed:
         return await JetStreamLogFeed.open(self._link, after)
@@ -81,16 +84,27 @@ class JetStreamFeeds:
     async def tasks(self, task_type: str, *, ack_wait_s: float, most: int, group: str = "") -> TaskFeed:
         return await JetStreamTaskFeed.open(self._link, task_type, ack_wait_s=ack_wait_s, most=most, group=group)
 
+    def keeper(
+        self, held: Callable[[], Sequence[TaskDelivery]], *, every_s: float, look: Callable[[], None]
+    ) -> TaskKeeper:
+        return JetStreamKeeper(self._dial, held, every_s, look)
+
     def cancellations(self, told: Callable[[str, bytes], None]) -> Callable[[], None]:
         return hear_cancellations(self._link, told)
 
 
 class JetStream:
-    """An open connection: its ports, and the feeds engines and workers read. Closes with `async with`."""
+    """An open connection: its ports, and the feeds engines and workers read. Closes with `async with`.
 
-    def __init__(self, link: Link, policy: Policy) -> None:
+    Args:
+        link: The connection.
+        policy: How the server stores.
+        dial: Opens another connection to the same server.
+    """
+
+    def __init__(self, link: Link, policy: Policy, dial: Callable[[], Awaitable[Link]]) -> None:
         self.link = link
-        self.feeds = JetStreamFeeds(link)
+        self.feeds = JetStreamFeeds(link, dial)
         clock = SystemClock()
         self.ports = Ports(
             server=JetStreamServer(link, policy),
@@ -110,6 +124,7 @@ class JetStream:
             pulses=JetStreamPulses(link),
             chunks=JetStreamChunks(link),
             notices=JetStreamNotices(link),
+            directory=JetStreamDirectory(link),
             secrets=JetStreamSecrets(link),
             lease=JetStreamCell(link, "engine.lease"),
             position=JetStreamCell(link, "engine.position"),
@@ -124,7 +139,7 @@ class JetStream:
         link = await Link.connect(url, token=token, name=name)
         policy = Policy(link)
         await policy.read()
-        return cls(link, policy)
+        return cls(link, policy, lambda: Link.connect(url, token=token, name=f"{name} keeper"))
 
     async def close(self) -> None:
         await self.link.close()

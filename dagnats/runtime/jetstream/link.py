@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import logging
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ _CLOSED = "the connection to NATS was closed"
 LOST = "the connection to NATS was lost before the answer came"
 _SWEEP_S = 0.25
 _SAY_EVERY_S = 1.0
+_RETIRE_S = 1.0
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _TOKEN_HINT = "the server asks for another token: give it with --token or DAGNATS_TOKEN"
 
@@ -93,6 +95,14 @@ class Link:
     def subscribe(self, subject: str, callback: Callable[[Message], None]) -> int:
         """Call `callback` for each message. Nothing is dropped here: flow control is the asker's."""
         return self._channel.subscribe(subject, callback)
+
+    async def retire(self, sid: int) -> None:
+        """Get no more messages of a subscription; those that were on their way have come when this returns."""
+        self._channel.retire(sid)
+        with suppress(DagnatsError, TimeoutError):  # they are lost with the connection
+            async with asyncio.timeout(_RETIRE_S):
+                # The server does one thing after the other: what it answers now is behind what it had sent.
+                await self.request("$JS.API.INFO")
 
     def unsubscribe(self, sid: int) -> None:
         self._channel.unsubscribe(sid)

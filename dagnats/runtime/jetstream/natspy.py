@@ -114,6 +114,14 @@ class NatsPy:
         self._calls.put_nowait(begin)
         return sid
 
+    def retire(self, sid: int) -> None:
+        async def finish() -> None:
+            subscription = self._subscriptions.pop(sid, None)
+            if subscription is not None:
+                await subscription.drain()
+
+        self._calls.put_nowait(finish)
+
     def unsubscribe(self, sid: int) -> None:
         async def end() -> None:
             self._ended.discard(sid)

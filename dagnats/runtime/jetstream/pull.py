@@ -78,6 +78,11 @@ class Pull:
         self._forget = self._link.on_up(self._on_up)
         self._watchdog = asyncio.create_task(self._watch(), name=f"watchdog of {self._subject}")
 
+    async def retire(self) -> None:
+        """Have what was requested and is on its way arrive in the buffer, and nothing more."""
+        if self._forget is not None:
+            await self._link.retire(self._subscription)
+
     def close(self) -> None:
         """Stop. May be called again."""
         if self._forget is not None and self._watchdog is not None:

@@ -167,8 +167,9 @@ class JetStreamHeldTask:
     def acknowledge(self) -> None:
         self._link.send(self.address, b"+ACK")
 
-    def keep(self) -> None:
-        self._link.send(self.address, b"+WPI")
+    def keep(self, over: Link | None = None) -> None:
+        """`ports.HeldTask.keep`; any connection can say it."""
+        (over or self._link).send(self.address, b"+WPI")
 
     def hand_back(self, delay_s: float = 0.0) -> None:
         self._link.send(self.address, b'-NAK {"delay": %d}' % int(delay_s * _SECOND))
@@ -246,6 +247,7 @@ class JetStreamTaskFeed:
             JetStreamTaskDelivery(self._link, message).hand_back()
 
     async def close(self) -> None:
+        await self._pull.retire()  # else what is on its way would wait for the ack wait
         self.hand_back()
         self._pull.close()
 

@@ -31,6 +31,7 @@ SIGNALS = "signals"
 CHECKPOINTS = "checkpoints"
 PULSES = "pulses"
 SECRETS = "secrets"
+WORKERS = "workers"
 
 STORED = "stored."
 """Before the subject of an event that is stored, as the server tells those who listen."""
@@ -118,10 +119,11 @@ BUCKETS = {
     CHECKPOINTS: "What each step has stored for its next attempt, by run and step.",
     PULSES: "What each running step has said of itself last, by run and step.",
     SECRETS: "Keys that all parts of the server share.",
+    WORKERS: "Which workers there are: each renews its entry while it lives.",
 }
 
 
-_AGES = {CLAIMS: _DAY, PULSES: 30 * _DAY}
+_AGES = {CLAIMS: _DAY, PULSES: 30 * _DAY, WORKERS: 60 * _SECOND}
 """How long a bucket keeps a value, where that is not for ever."""
 
 

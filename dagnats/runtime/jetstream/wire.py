@@ -117,10 +117,13 @@ class Wire:
             self._session.write(b"SUB %b %d\r\n" % (subject.encode(), sid))
         return sid
 
-    def unsubscribe(self, sid: int) -> None:
-        self._callbacks.pop(b"%d" % sid, None)
+    def retire(self, sid: int) -> None:
         if self._subjects.pop(sid, None) is not None and self._session is not None:
             self._session.write(b"UNSUB %d\r\n" % sid)
+
+    def unsubscribe(self, sid: int) -> None:
+        self._callbacks.pop(b"%d" % sid, None)
+        self.retire(sid)
 
     async def close(self) -> None:
         if self._keeper is not None:

@@ -10,6 +10,7 @@ from dagnats.runtime.memory.checkpoint import MemoryCheckpoints
 from dagnats.runtime.memory.chunk import MemoryChunks
 from dagnats.runtime.memory.claim import MemoryClaims
 from dagnats.runtime.memory.dial import MemoryDial
+from dagnats.runtime.memory.directory import MemoryDirectory
 from dagnats.runtime.memory.event import MemoryEvents
 from dagnats.runtime.memory.feed import MemoryEventFeed, MemoryLogFeed
 from dagnats.runtime.memory.history import MemoryLog
@@ -17,7 +18,7 @@ from dagnats.runtime.memory.letter import MemoryDeadLetters
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.memory.notice import MemoryNotices
 from dagnats.runtime.memory.pulse import MemoryPulses
-from dagnats.runtime.memory.queue import MemoryTaskFeed, MemoryTaskQueue
+from dagnats.runtime.memory.queue import MemoryKeeper, MemoryTaskFeed, MemoryTaskQueue
 from dagnats.runtime.memory.secret import MemorySecrets
 from dagnats.runtime.memory.signal import MemorySignals
 from dagnats.runtime.memory.snapshot import MemorySnapshots
@@ -27,12 +28,12 @@ from dagnats.runtime.memory.waiter import MemoryWaiters
 from dagnats.runtime.ports import EventFeed, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from dagnats.runtime.memory.link import Link
     from dagnats.runtime.memory.server import MemoryServer
-    from dagnats.runtime.ports import Clock, Sync
+    from dagnats.runtime.ports import Clock, Sync, TaskDelivery, TaskKeeper
 
 
 class MemoryServerPort:
@@ -77,6 +78,11 @@ class MemoryFeeds:
             self._server, self._link, task_type, ack_wait_s=ack_wait_s, most=most, group=group
         )
 
+    def keeper(
+        self, held: Callable[[], Sequence[TaskDelivery]], *, every_s: float, look: Callable[[], None]
+    ) -> TaskKeeper:
+        return MemoryKeeper(held, every_s)
+
     def cancellations(self, told: Callable[[str, bytes], None]) -> Callable[[], None]:
         hearer = (told, self._link)
         self._server.cancellations.append(hearer)
@@ -110,6 +116,7 @@ class Memory:
             pulses=MemoryPulses(server, link),
             chunks=MemoryChunks(server, link),
             notices=MemoryNotices(server, link),
+            directory=MemoryDirectory(server, link),
             secrets=MemorySecrets(server, link),
             blobs=MemoryBlobs(server, link),
             clock=clock,

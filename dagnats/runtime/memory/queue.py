@@ -238,3 +238,23 @@ class MemoryTaskFeed:
     async def close(self) -> None:
         self._pull.close()
         self.hand_back()
+
+
+class MemoryKeeper:
+    """`ports.TaskKeeper`, on the event loop: where time is virtual, nothing that blocks the loop takes any."""
+
+    def __init__(self, held: Callable[[], Sequence[TaskDelivery]], every_s: float) -> None:
+        self._held = held
+        self._every_s = every_s
+        self._work = asyncio.create_task(self._keep(), name="keeper")
+
+    async def close(self) -> None:
+        self._work.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._work
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            for delivery in self._held():
+                delivery.keep()

@@ -62,6 +62,8 @@ class MemoryServer:
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
         self.claims: dict[str, tuple[str, int]] = {}
         """Who has a name, and until when."""
+        self.directory: dict[str, tuple[bytes, Link]] = {}
+        """Workers, and by which connection they are shown."""
         self.queues: dict[tuple[str, str], Consumer] = {}
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
         self.notices: list[tuple[str, bytes]] = []

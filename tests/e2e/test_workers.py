@@ -1,0 +1,218 @@
+"""Worker processes on real NATS: many handlers at a time, killed, frozen, replaced.
+
+`LOAD_SLEEPERS=1000` makes the first one as large as is promised: 5,000 tasks of one second in less than 7 s, in one
+process of at most 250 MB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dagnats.model.json import encode
+from dagnats.model.task import Task, encode_task
+from tests.e2e import ledger, naps
+from tests.support.processes import Program, until
+from tests.support.system import System, running
+
+if TYPE_CHECKING:
+    from dagnats.runtime.embedded import EmbeddedServer
+
+SLEEPERS = int(os.environ.get("LOAD_SLEEPERS", "200"))
+PROMISED = 1_000
+ACK_WAIT_S = 2.0
+ORDERS = 60
+
+
+def environment(server: EmbeddedServer, **more: str) -> dict[str, str]:
+    return {"DAGNATS_URL": server.url, "DAGNATS_TOKEN": server.token, **more}
+
+
+async def put(system: System, task_type: str, count: int, value: object = None) -> None:
+    tasks = [Task(run_id=f"r{at}", step_id="nap", attempt=1, input=encode(value)) for at in range(count)]
+    queue = system.jetstream.ports.tasks
+    await asyncio.gather(*(queue.put(task_type, task.run_id, encode_task(task), id=task.run_id) for task in tasks))
+
+
+async def opened(system: System, *task_types: str) -> None:
+    """Make queues with a short ack wait: the first to open one decides how long a worker may be silent."""
+    for each in task_types:
+        await (await system.jetstream.feeds.tasks(each, ack_wait_s=ACK_WAIT_S, most=1)).close()
+
+
+async def left(system: System) -> int:
+    """How many tasks are not acknowledged."""
+    count: int = (await system.jetstream.link.api("STREAM.INFO.TASK_QUEUES"))["state"]["messages"]
+    return count
+
+
+async def is_empty(system: System, *, within_s: float) -> None:
+    async def empty() -> bool:
+        return not await left(system)
+
+    await until(empty, within_s=within_s, what="an empty queue")
+
+
+def peak_mb(pid: int) -> float:
+    """The largest resident size of a process so far."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1_024
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(120)
+async def test_one_process_runs_many_sleeping_handlers_at_a_time(nats_server: EmbeddedServer, tmp_path: Path) -> None:
+    env = environment(nats_server, NAP_S="1")
+    worker = Program("worker", "tests.e2e.naps", "--concurrency", str(SLEEPERS), log=tmp_path / "worker.log", env=env)
+    async with running(nats_server, engine=False) as system:
+        with worker:
+            await worker.says("Ctrl-C stops")
+            begun = time.monotonic()
+            await put(system, "naps.quiet", 5 * SLEEPERS)
+            await is_empty(system, within_s=100)
+            took, size = time.monotonic() - begun, peak_mb(worker.pid)
+        events = (await system.jetstream.link.api("STREAM.INFO.WORKFLOW_HISTORY"))["state"]["messages"]
+    assert events == 2 * 5 * SLEEPERS, "each began and completed once"
+    (tmp_path / "figures").write_text(f"{5 * SLEEPERS} tasks in {took:.2f} s, {size:.0f} MB")
+    print((tmp_path / "figures").read_text())  # noqa: T201  # `make load` shows it
+    if SLEEPERS >= PROMISED:
+        assert took < 7
+        assert size <= 250
+    else:
+        assert took < 5 * SLEEPERS / 2, "they sleep at the same time"
+
+
+@pytest.mark.timeout(120)
+async def test_when_one_of_three_workers_is_killed_all_of_its_tasks_are_done_by_the_others(
+    nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    book = tmp_path / "ledger"
+    env = environment(nats_server, LEDGER=str(book))
+    doomed, *others = (
+        Program("worker", "tests.e2e.naps", "--concurrency", "8", log=tmp_path / f"worker-{at}.log", env=env)
+        for at in range(3)
+    )
+    async with running(nats_server, engine=False) as system:
+        await opened(system, "naps.told")
+        with doomed, others[0], others[1]:
+            await asyncio.gather(*(each.says("Ctrl-C stops") for each in (doomed, *others)))
+            await put(system, "naps.told", 300)
+
+            async def under_way() -> bool:
+                return book.exists() and f" {doomed.pid}\n" in book.read_text() and await left(system) < 200
+
+            await until(under_way)
+            doomed.kill()
+            await is_empty(system, within_s=60)
+        done = await system.jetstream.link.api("STREAM.INFO.WORKFLOW_HISTORY", {"subjects_filter": "history.*"})
+        assert len(done["state"]["subjects"]) == 300
+    ended = {line.split()[1] for line in book.read_text().splitlines() if line.startswith("end ")}
+    assert ended == {f"r{at}" for at in range(300)}
+
+
+@pytest.mark.timeout(120)
+async def test_a_worker_that_stood_still_for_longer_than_the_ack_wait_changes_nothing_by_its_late_result(
+    nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    book = tmp_path / "ledger"
+    env = environment(nats_server, LEDGER=str(book), NAP_S="0.5")
+    frozen, other = (Program("worker", "tests.e2e.naps", log=tmp_path / f"worker-{at}.log", env=env) for at in range(2))
+    async with running(nats_server) as system:
+        await system.client.register(naps.wf)
+        await opened(system, "naps.told")
+        with frozen:
+            await frozen.says("Ctrl-C stops")
+            run = await system.client.start("naps", None, run_id="late")
+            await until(lambda: _has(book, f"begin late {frozen.pid}"))
+            frozen.freeze()
+            with other:
+                assert (await run.wait(timeout="60s")).status == "completed"
+                frozen.thaw()
+                await until(lambda: _has(book, f"end late {frozen.pid}"))
+                frozen.terminate()  # when it has ended, it has said what it had to say
+            assert [line.split()[0] for line in book.read_text().splitlines()] == ["begin", "begin", "end", "end"]
+            view = await run.view()
+            results = [event for event in await run.history() if event.type == "step.completed"]
+    assert (view.status, view.steps[0].attempts) == ("completed", 1)
+    assert [event.worker_id for event in results] == [view.output]
+
+
+async def _has(book: Path, line: str) -> bool:
+    return book.exists() and line in book.read_text().splitlines()
+
+
+@pytest.mark.timeout(150)
+async def test_workers_are_replaced_one_by_one_under_load_and_no_effect_happens_twice(
+    nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    """With the ack wait as long as this test may take: nothing may have to wait for it."""
+    book = tmp_path / "ledger"
+    env = environment(nats_server, LEDGER=str(book))
+
+    def program(name: str) -> Program:
+        return Program("worker", "tests.e2e.ledger", "--concurrency", "4", log=tmp_path / f"{name}.log", env=env)
+
+    async with running(nats_server) as system:
+        await system.client.register(ledger.wf)
+        for each in ledger.wf.handlers:
+            await (await system.jetstream.feeds.tasks(each.task, ack_wait_s=120, most=1)).close()
+        workers = [program(f"old-{at}") for at in range(3)]
+        try:
+            for worker in workers:
+                worker.start()
+            await asyncio.gather(*(worker.says("Ctrl-C stops") for worker in workers))
+            orders = [ledger.Order(id=f"order-{at}", kind="good") for at in range(ORDERS)]
+            runs = [await system.client.start("ledger", order, run_id=order.id) for order in orders]
+            for at in range(3):
+                await until(lambda at=at: _lines(book, 20 * (at + 1)))
+                workers.append(program(f"new-{at}"))
+                workers[-1].start()
+                await workers[-1].says("Ctrl-C stops")
+                assert await asyncio.to_thread(workers[at].terminate) == 0
+            views = [await run.wait(timeout=timedelta(seconds=60)) for run in runs]
+        finally:
+            for worker in workers:
+                worker.close()
+        kinds = Counter([event.type for run in runs for event in await run.history()])
+    assert {view.status for view in views} == {"completed"}
+    assert kinds["step.failed"] == 0
+    effects = Counter(line.rpartition(" ")[0] for line in book.read_text().splitlines())
+    wanted = [f"{name} {order.id}" for order in orders for name in ("reserve", "charge", "ship")]
+    assert effects == {f"{when} {what}": 1 for what in wanted for when in ("begin", "end")}
+
+
+async def _lines(book: Path, count: int) -> bool:
+    return book.exists() and len(book.read_text().splitlines()) >= count
+
+
+@pytest.mark.timeout(90)
+async def test_no_process_outlives_a_worker_that_is_killed(nats_server: EmbeddedServer, tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    env = environment(nats_server)
+    worker = Program(
+        "worker", "tests.support.hands", "--processes", "1", "--worker-id", "doomed", log=tmp_path / "w.log", env=env
+    )
+    async with running(nats_server, engine=False) as system:
+        with worker:
+            await worker.says("Ctrl-C stops")
+            await put(system, "hands.stay", 1, str(trace))
+
+            async def written() -> bool:
+                return trace.exists() and bool(trace.read_text())
+
+            await until(written)
+            worker.kill()
+
+        async def gone() -> bool:
+            return not Path(f"/proc/{trace.read_text()}").exists()
+
+        await until(gone, what="the end of its process")
+        assert [each.worker_id for each in await system.client.workers()] == ["doomed"]
