@@ -15,6 +15,7 @@ from dagnats.cli.output import emit, paint, say
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from dagnats.runtime.api.listener import Address
     from dagnats.runtime.serve import Serving
 
 
@@ -45,8 +46,17 @@ def serve(
         envvar="DAGNATS_RETENTION",
         help="How long ended runs are kept, at most a million of them; 'off' keeps all for ever.",
     ),
+    http: str = typer.Option(
+        "",
+        "--http",
+        metavar="HOST:PORT",
+        envvar="DAGNATS_HTTP_ADDR",
+        help="Where HTTP is served; port 0 takes any, 'off' is nowhere. Without it 127.0.0.1:8080, or another port "
+        "where that is busy. A host that others can reach needs DAGNATS_BRIDGE_TOKEN.",
+        show_default=False,
+    ),
 ) -> None:
-    """Start a NATS server of our own and the engine. With --server, only the engine, on that server.
+    """Start a NATS server of our own, the engine, and HTTP. With --server, only engine and HTTP, on that server.
 
     The data is kept in DAGNATS_DATA_DIR, else in $XDG_DATA_HOME/dagnats.
     """
@@ -54,7 +64,7 @@ def serve(
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    run_long(_serve(port, _checked(sync), _age(retention)))
+    run_long(_serve(port, _checked(sync), _age(retention), _address(http)))
 
 
 def _checked(sync: str) -> str:
@@ -82,7 +92,18 @@ def _age(retention: str) -> timedelta | None:
         raise typer.BadParameter(f"{error}; or 'off'", param_hint="--retention") from None
 
 
-async def _serve(port: int | None, sync: str, age: timedelta | None) -> None:
+def _address(http: str) -> Address | None:
+    from dagnats.runtime.api.listener import DEFAULT, parse_address
+
+    if http == "off":
+        return None
+    try:
+        return parse_address(http) if http else DEFAULT
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; or 'off'", param_hint="--http") from None
+
+
+async def _serve(port: int | None, sync: str, age: timedelta | None, http: Address | None) -> None:
     import asyncio
 
     from dagnats.cli.interrupt import interrupts
@@ -100,6 +121,8 @@ async def _serve(port: int | None, sync: str, age: timedelta | None) -> None:
                 token=named_token(),
                 sync=sync,
                 keep=Keep(age=age) if age is not None else None,
+                http=http,
+                http_token=os.environ.get("DAGNATS_BRIDGE_TOKEN", ""),
                 ready=_announce,
                 stop=stop,
             )
@@ -111,7 +134,15 @@ async def _serve(port: int | None, sync: str, age: timedelta | None) -> None:
 async def _announce(serving: Serving) -> None:
     folder = str(serving.folder) if serving.folder is not None else None
     if current().json:
-        emit({"url": serving.url, "data_dir": folder, "sync": serving.sync or None, "pid": os.getpid()})
+        emit(
+            {
+                "url": serving.url,
+                "data_dir": folder,
+                "sync": serving.sync or None,
+                "http": serving.http or None,
+                "pid": os.getpid(),
+            }
+        )
         return
     say(f"{paint('Serving', 'green', 'bold')} on {serving.url}")
     if serving.folder is not None:
@@ -120,4 +151,6 @@ async def _announce(serving: Serving) -> None:
         host = serving.url.removeprefix("nats://")
         say(f"Data:      {folder}")
         say(f'NATS tool: nats --server "nats://{token}@{host}" stream ls')
+    if serving.http:
+        say(f"HTTP:      {serving.http}")
     say("Ctrl-C stops.")

@@ -19,7 +19,6 @@ from dagnats.dsl.duration import duration_text
 from dagnats.errors import (
     ConflictError,
     DagnatsError,
-    DecodeError,
     NotFoundError,
     RefusedError,
     ResultTimeout,
@@ -40,7 +39,6 @@ from dagnats.model.event import (
     TimerFired,
     WorkflowCompleted,
     WorkflowReopened,
-    WorkflowStarted,
     decode_event,
     encode_event,
 )
@@ -51,12 +49,13 @@ from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepStatus
 from dagnats.runtime.approval import KEY as APPROVAL_KEY
 from dagnats.runtime.approval import is_approval_token
 from dagnats.runtime.blob import carried, fill, filled, moved, offloaded, resolved, shown
-from dagnats.runtime.core.advance import advance, fold
+from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.ending import STATUS
-from dagnats.runtime.core.graph import Graph, graph_of
+from dagnats.runtime.core.graph import Graph
 from dagnats.runtime.limit import is_held
-from dagnats.runtime.recall import Recalled, recall
+from dagnats.runtime.recall import recall
 from dagnats.runtime.record import decoded
+from dagnats.runtime.standing import graph_behind, parked, standing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -374,7 +373,7 @@ class RunHandle:
         event_id = f"{self.run_id}.order.{mark['trace_parent']}"
         while True:
             recalled = await recall(self._ports, self.run_id)
-            graph, run = await self._folded(recalled)
+            graph, run = await standing(self._ports, self.run_id, recalled)
             event = msgspec.structs.replace(decide(graph, run), **mark)
             data = encode_event(event)
             try:
@@ -406,38 +405,14 @@ class RunHandle:
             raise NotFoundError("run", self.run_id)
         return records
 
-    async def _graph(self, first: Record) -> Graph:
-        event = first.event
-        if not isinstance(event, WorkflowStarted):
-            raise DecodeError(f"the history of run {self.run_id} does not begin with its start")
-        return await self._definition(event.payload.workflow, event.payload.def_hash)
-
-    async def _graph_of(self, run: Run) -> Graph:
-        return await self._definition(run.workflow_id, run.def_hash)
-
-    async def _definition(self, workflow: str, identity: str) -> Graph:
-        return graph_of(workflow, identity, await self._ports.definitions.version(workflow, identity))
-
     async def _fold(self) -> tuple[Graph, Run]:
         """The run as it is now: its snapshot, and the events after it."""
-        return await self._folded(await recall(self._ports, self.run_id))
-
-    async def _folded(self, recalled: Recalled) -> tuple[Graph, Run]:
-        if recalled.run is None and not recalled.later:
-            raise NotFoundError("run", self.run_id)
-        graph = await (self._graph(recalled.later[0]) if recalled.run is None else self._graph_of(recalled.run))
-        later = [await filled(self._ports, graph, record) for record in recalled.later]
-        try:
-            run = fold(graph, later, recalled.run)
-        except Exception as error:
-            raise _parked(self.run_id, error) from error
-        assert run is not None, "a history that begins with a start gives a run"
-        return graph, run
+        return await standing(self._ports, self.run_id)
 
     async def _follow(self) -> AsyncIterator[tuple[Record, Run]]:
         """Every event with the run as it is after it; ends with the run."""
         records = await self._records()
-        graph = await self._graph(records[0])
+        graph = await graph_behind(self._ports, records[0])
         run: Run | None = None
         reopened = max((record.seq for record in records if isinstance(record.event, WorkflowReopened)), default=0)
         for record in records:
@@ -457,7 +432,7 @@ class RunHandle:
         try:
             run = advance(graph, run, record).run
         except Exception as error:
-            raise _parked(self.run_id, error) from error
+            raise parked(self.run_id, error) from error
         assert run is not None, "a history that begins with a start gives a run"
         return run
 
@@ -488,14 +463,6 @@ class RunHandle:
         except TimeoutError:
             assert limit is not None, "only our own limit ends the wait"
             raise ResultTimeout(self.run_id, limit) from None
-
-
-def _parked(run_id: str, error: Exception) -> DagnatsError:
-    return DagnatsError(
-        f"run {run_id} is parked: DagNats cannot decide one of its events ({type(error).__name__}: {error})",
-        hint="this is a fault of DagNats; the run goes on under a version that has it fixed. `dagnats run events` "
-        "shows its history",
-    )
 
 
 def _proven(answer: AnswerT, key: bytes, token: str | None) -> AnswerT:

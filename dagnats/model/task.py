@@ -56,6 +56,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: int = 0
 
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Task)
 
@@ -72,6 +73,14 @@ def decode_task(data: bytes) -> Task:
         DecodeError: It is no task; the error carries the bytes.
     """
     try:
-        return _decoder.decode(data)
+        try:
+            return _decoder.decode(data)
+        except msgspec.ValidationError:
+            return _decoder.decode(_without_nulls(data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"not a task: {error}", data=data) from None
+
+
+def _without_nulls(data: bytes) -> bytes:
+    """A task of an engine that writes null for what is not there, as Go does for an empty map."""
+    return msgspec.json.encode({name: raw for name, raw in _members.decode(data).items() if bytes(raw) != b"null"})

@@ -24,9 +24,6 @@ START_AFTER_S = 0.05  # attempts that end sooner carry their start in the result
 SHORT_TIMEOUT_MS = 1_000  # attempts with less time than this announce themselves at once
 BEATS = 3  # heartbeats in the time that a handler may be silent
 
-# A worker whose clock is ahead would drop tasks that are in time, and the engine would then fail them for waiting.
-_CLOCKS_DIFFER_MS = 1_000
-
 
 class Attempt:
     """A delivered task, until it is acknowledged or handed back.
@@ -174,11 +171,3 @@ class Attempt:
 def announces_at_once(task: Task) -> bool:
     """Whether an attempt says that it begins before its handler does: where the engine counts from that moment."""
     return task.heartbeat_ms > 0 or 0 < task.timeout_ms < SHORT_TIMEOUT_MS
-
-
-def expired(task: Task, deliveries: int, now_ns: int) -> bool:
-    """Whether a task came so late that the engine has given the attempt up.
-
-    Only a first delivery can be late: of later ones, another worker may have begun in time.
-    """
-    return 0 < task.expires < now_ns // 1_000_000 - _CLOCKS_DIFFER_MS and deliveries == 1

@@ -153,8 +153,11 @@ def _encode(value: Any, codec: Codec, declared: Any, what: str) -> bytes:
 
 async def with_input(ports: Ports, handler: Handler[..., Any], task: Task) -> Task:
     """The task with all of its input, where the handler takes one. Raises AttemptFailed."""
-    if not handler.takes_input:
-        return task
+    return await with_whole_input(ports, task) if handler.takes_input else task
+
+
+async def with_whole_input(ports: Ports, task: Task) -> Task:
+    """The task with all of its input in its place. Raises AttemptFailed."""
     data = bytes(task.input)
     if not has_reference(data):
         return task

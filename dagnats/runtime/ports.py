@@ -195,6 +195,10 @@ class TaskQueue(Protocol):
         """Tell all workers to stop what they do for a run. Sent once, not stored: nothing depends on it."""
         ...
 
+    def held(self, address: str) -> HeldTask:
+        """The task that was handed out under `TaskDelivery.address`, to this connection or another one."""
+        ...
+
 
 class QueueState(NamedTuple):
     """The queue of one task type.
@@ -218,11 +222,27 @@ class QueueState(NamedTuple):
     oldest_ns: int
 
 
-class TaskDelivery(Protocol):
-    """A task handed to this worker, until it is acknowledged or handed back.
+class HeldTask(Protocol):
+    """A task somebody has, until it is acknowledged or handed back.
 
-    What it says to the queue may be lost with a connection: then the task comes again, to this worker or another.
+    What is said to the queue may be lost with a connection: then the task comes again, to this worker or another.
     """
+
+    def acknowledge(self) -> None:
+        """The result is stored: the task is done with."""
+        ...
+
+    def keep(self) -> None:
+        """Still working on it: do not hand it to anybody else yet."""
+        ...
+
+    def hand_back(self, delay_s: float = 0.0) -> None:
+        """Somebody else should do it, `delay_s` from now."""
+        ...
+
+
+class TaskDelivery(HeldTask, Protocol):
+    """A task handed to this worker."""
 
     @property
     def run_id(self) -> str:
@@ -237,16 +257,10 @@ class TaskDelivery(Protocol):
         """How often this task was handed out, this time included."""
         ...
 
-    def acknowledge(self) -> None:
-        """The result is stored: the task is done with."""
-        ...
-
-    def keep(self) -> None:
-        """Still working on it: do not hand it to anybody else yet."""
-        ...
-
-    def hand_back(self, delay_s: float = 0.0) -> None:
-        """Somebody else should do it, `delay_s` from now."""
+    @property
+    def address(self) -> str:
+        """What finds it again from any other connection, for as long as it is held: see `TaskQueue.held`. No two
+        deliveries have the same."""
         ...
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _NONE: Consumed = {}
 
+MOST_DELIVERIES = 4  # from here on the attempt fails unrun: it keeps taking its workers down
+
 
 class Reporter:
     """One worker's voice."""
@@ -131,6 +133,17 @@ class Reporter:
             cut = msgspec.structs.replace(failure, error=f"{failure.error[:1_000]}…")
             await self._failed(task, cut, started_ns)
 
+    async def gave_up(self, task: Task, deliveries: int) -> bool:
+        """Whether an attempt was failed unrun, because it keeps taking its workers down."""
+        if deliveries < MOST_DELIVERIES:
+            return False
+        lost = await self.lost_workers(task)
+        if lost < MOST_DELIVERIES - 1:
+            return False
+        given_up = f"given up: {lost} workers were lost while they ran this attempt"
+        await self.failed(task, Failure(error=given_up, detail="worker_lost"))
+        return True
+
     async def lost_workers(self, task: Task) -> int:
         """How many workers began this attempt and neither answered it nor gave it back."""
         count = 0
@@ -174,5 +187,6 @@ class Reporter:
 
 def _id(task: Task, event_type: str) -> str:
     """The id that Go workers use: one result of each type per attempt."""
-    plain = f"{task.run_id}.{task.step_id}.{event_type}.{task.attempt}"
+    attempt = f".{task.attempt}" if task.attempt else ""
+    plain = f"{task.run_id}.{task.step_id}.{event_type}{attempt}"
     return f"{plain}.{task.epoch}" if task.epoch else plain

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from dagnats.runtime.api.door import Door
+    from dagnats.runtime.api.listener import Address
     from dagnats.runtime.ports import Sync
     from dagnats.runtime.retention import Keep
 
@@ -35,12 +37,14 @@ class Serving:
         token: What lets a client in; "" when the server asks for none.
         folder: The embedded server's data; None with a server of one's own.
         sync: How often its writes are on disk: `always`, or an interval; "" when only its operator knows.
+        http: Where HTTP is listened to; "" when it is not.
     """
 
     url: str
     token: str
     folder: Path | None
     sync: str
+    http: str = ""
 
 
 async def serve(
@@ -51,6 +55,8 @@ async def serve(
     token: str = "",
     sync: str = "",
     keep: Keep | None = KEEP,
+    http: Address | None = None,
+    http_token: str = "",
     ready: Callable[[Serving], Awaitable[None]],
     stop: asyncio.Event,
 ) -> None:
@@ -64,15 +70,18 @@ async def serve(
         sync: `always`, or an interval such as `100ms`: when writes are on disk. Sets the embedded server; of another
             one it says what its operator has set.
         keep: How long ended runs are kept; None for ever.
+        http: Where to listen to HTTP; None for nowhere.
+        http_token: What callers over HTTP have to have; "" lets this machine in.
         ready: Called once everything takes work.
         stop: Set it to end.
 
     Raises:
-        ConflictError: The folder or port is taken, or the server holds streams of another shape.
+        ConflictError: The folder or a port is taken, or the server holds streams of another shape.
         UnavailableError: The server cannot be reached, or has ended by itself.
-        DagnatsError: There is no nats-server to embed.
+        DagnatsError: There is no nats-server to embed; or others could reach `http`, and there is no token.
     """
     async with AsyncExitStack() as stack:
+        door = await stack.enter_async_context(_door(http, http_token)) if http is not None else None
         embedded: EmbeddedServer | None = None
         if not url:
             sync = sync or DEFAULT_SYNC
@@ -90,8 +99,20 @@ async def serve(
         if embedded is not None:
             write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))
             stack.callback(remove_server_file, folder)
-        await ready(Serving(url, token, folder if embedded is not None else None, sync))
+        if door is not None:
+            await door.open(jetstream)
+            stack.push_async_callback(door.close)
+        heard = door.url if door is not None else ""
+        await ready(Serving(url, token, folder if embedded is not None else None, sync, heard))
+        if door is not None:
+            door.welcome()
         await _until(stop, engine, embedded)
+
+
+def _door(http: Address, token: str) -> Door:
+    from dagnats.runtime.api.door import Door  # not at the top: without HTTP, nobody waits for a web framework
+
+    return Door(http, token)
 
 
 def _policy(sync: str) -> Sync | None:

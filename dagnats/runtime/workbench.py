@@ -14,12 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import DecodeError, RefusedError
-from dagnats.model.cancellation import decode_cancellation
 from dagnats.model.duration import format_duration
 from dagnats.model.event import Failure
-from dagnats.model.task import Task, decode_task
-from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once, expired
+from dagnats.model.task import Task
+from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once
 from dagnats.runtime.cancellation import Cancelled
+from dagnats.runtime.intake import expired, received
 from dagnats.runtime.invocation import Again, AttemptFailed, Rest, invoke, said, with_input
 from dagnats.runtime.poison import bury_task
 from dagnats.runtime.report import Reporter
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dagnats.worker")
 
-MOST_DELIVERIES = 4  # from here on the attempt fails unrun: it keeps taking its workers down
 _TROUBLE_S = 5.0  # a task that we could not deal with comes again after this long
 
 
@@ -81,7 +80,7 @@ class Workbench:
 
     def take(self, handler: Handler[..., Any], delivery: TaskDelivery, slots: Slots) -> None:
         """Run a task, as soon as there is a slot for it."""
-        self._begin(Attempt(handler, delivery, _decoded(delivery), slots), self._answer)
+        self._begin(Attempt(handler, delivery, received(delivery), slots), self._answer)
 
     def held(self) -> list[TaskDelivery]:
         """The tasks that are being worked on. May be called from any thread."""
@@ -94,15 +93,7 @@ class Workbench:
 
     def cancel(self, run_id: str, data: bytes) -> None:
         """The engine has given up attempts: stop those that are here, and remember the others."""
-        try:
-            cancellation = decode_cancellation(data)
-            if cancellation.run_id != run_id:
-                raise DecodeError(f"run {cancellation.run_id!r} in a cancellation for run {run_id!r}")
-        except DecodeError as error:
-            log.warning("a cancellation is ignored: %s", error)
-            return
-        for step_id, number in cancellation.steps:
-            self._cancelled.add(run_id, step_id, number)
+        self._cancelled.hear(run_id, data)
         for attempt in list(self._attempts):
             if isinstance(attempt.task, Task) and attempt.task.run_id == run_id and self._cancelled.has(attempt.task):
                 self._give_up(attempt, None)
@@ -166,9 +157,7 @@ class Workbench:
         deliveries = attempt.delivery.deliveries
         if attempt.dropped or self._cancelled.has(task) or expired(task, deliveries, self._clock.now_ns()):
             return
-        if deliveries >= MOST_DELIVERIES and (lost := await self._report.lost_workers(task)) >= MOST_DELIVERIES - 1:
-            given_up = f"given up: {lost} workers were lost while they ran this attempt"
-            await self._report.failed(task, Failure(error=given_up, detail="worker_lost"))
+        if await self._report.gave_up(task, deliveries):
             return
         outcome = await self._handle(attempt, task, at_once=deliveries > 1 or announces_at_once(task))
         if attempt.abandoned or attempt.dropped:
@@ -291,16 +280,6 @@ class Workbench:
             heir.delivery.acknowledge()
         else:
             self._begin(heir, partial(self._say, task=task, outcome=heir.failure))
-
-
-def _decoded(delivery: TaskDelivery) -> Task | DecodeError:
-    try:
-        task = decode_task(delivery.data)
-    except DecodeError as error:
-        return error
-    if task.run_id != delivery.run_id:
-        return DecodeError(f"a task of run {task.run_id!r} in the queue of run {delivery.run_id!r}")
-    return task
 
 
 def _timed_out(task: Task) -> Failure:

@@ -15,7 +15,7 @@ from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
-from dagnats.runtime.workbench import MOST_DELIVERIES
+from dagnats.runtime.report import MOST_DELIVERIES
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import stat
+import urllib.request
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,14 @@ wf = Workflow("slow")
 def nap(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+"""
+
+_CLASH = """
+from dagnats import handler
+
+
+@handler("greet.tpu")
+async def greet() -> None: ...
 """
 
 
@@ -95,8 +104,43 @@ def test_only_the_engine_is_started_on_a_server_that_is_named(project: CommandLi
             assert engine.stop().code == 0
         server.stop()
 
-    assert lines == [f"Serving on {url}", "Ctrl-C stops."]
+    assert lines[0] == f"Serving on {url}"
+    assert lines[1].startswith("HTTP:      http://127.0.0.1:")
+    assert lines[2:] == ["Ctrl-C stops."]
     assert not list(offline.data.iterdir())
+
+
+def test_http_answers_where_the_server_says_and_nowhere_when_it_is_off(project: CommandLine) -> None:
+    with project.start("serve", "--port=0", "--json") as server:
+        url = json.loads("\n".join(server.reads("}")))["http"]
+        with urllib.request.urlopen(f"{url}/ready") as ready:
+            assert json.load(ready) == {"status": "ready"}
+        taken = project.process("serve", "--port=0", "--http", url.removeprefix("http://"))
+        assert server.stop().code == 0
+    with project.start("serve", "--port=0", "--http=off", "--json") as server:
+        assert json.loads("\n".join(server.reads("}")))["http"] is None
+        server.stop()
+
+    assert taken.code == 2
+    sentence, hint = taken.err.splitlines()
+    assert sentence == f"error: {url.removeprefix('http://')} is in use"
+    assert hint == "hint: name another one with --http HOST:PORT, or stop what listens there"
+
+
+def test_http_that_others_can_reach_is_refused_without_a_token(project: CommandLine) -> None:
+    refused = project.process("serve", "--port=0", "--http=0.0.0.0:0")
+
+    assert refused.code == 2
+    assert refused.err.startswith("error: 0.0.0.0:0 can be reached from other machines, and there is no token")
+    assert "DAGNATS_BRIDGE_TOKEN" in refused.err
+
+
+def test_an_http_address_that_is_none_is_told_with_what_would_be_right(project: CommandLine) -> None:
+    refused = project.process("serve", "--http=8080")
+
+    assert refused.code == 2
+    assert "--http" in refused.err
+    assert "127.0.0.1:8080" in refused.err
 
 
 def test_a_worker_says_what_it_serves_and_stops_cleanly(served: CommandLine) -> None:
@@ -164,6 +208,49 @@ def test_a_server_keeps_ended_runs_as_long_as_it_is_told(
     monkeypatch.setattr("dagnats.runtime.serve.serve", served)
     assert offline("serve", f"--retention={said}").code == 0
     assert told == [keep]
+
+
+def test_a_worker_is_listed_with_its_group_and_its_id(served: CommandLine) -> None:
+    options = ("--group", "gpu", "--worker-id", "host-7.gpu", "--limit", "greet=2", "--grace", "1m")
+    with served.start("worker", "workflows/hello.py", "--concurrency", "3", *options) as worker:
+        worker.reads("Ctrl-C stops")
+        found: list[dict[str, Any]] = []
+        while not found:
+            found = [each for each in served("workers", "--json").json() if each["worker_id"] == "host-7.gpu"]
+        line = next(line for line in served("workers", "list", "--wide").lines if line.startswith("host-7.gpu"))
+        worker.stop()
+
+    assert (found[0]["groups"], found[0]["max_tasks"], found[0]["language"]) == (["gpu"], 3, "python")
+    assert line.split()[:5] == ["host-7.gpu", "greet,uppercase,reverse", "python", "3", "gpu"]
+    assert all(each["worker_id"] != "host-7.gpu" for each in served("workers", "list", "--json").json())
+
+
+def test_a_worker_whose_queue_covers_another_ones_is_refused(served: CommandLine) -> None:
+    (served.folder / "clash.py").write_text(_CLASH)
+    with served.start("worker", "clash.py") as worker:
+        worker.reads("Ctrl-C stops")
+        worker.stop()
+
+    refused = served.process("worker", "workflows/hello.py", "--group", "tpu")
+
+    assert refused.code == 2
+    assert refused.err.startswith("error: task type 'greet' in group 'tpu' shares its subjects with another one")
+    assert "Traceback" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--group", "a b"], "error: group 'a b' is not valid"),
+        (["--worker-id", "a b"], "error: worker_id 'a b' is not valid"),
+        (["--limit", "gret=4"], "error: there is a limit for 'gret', which this worker does not serve; did you mean"),
+    ],
+)
+def test_a_worker_says_what_is_wrong_with_its_options(served: CommandLine, options: list[str], said: str) -> None:
+    refused = served.process("worker", "workflows/hello.py", *options)
+
+    assert refused.code == 2
+    assert refused.err.startswith(said)
 
 
 def test_a_worker_without_handlers_is_refused(served: CommandLine) -> None:

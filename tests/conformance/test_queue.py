@@ -94,6 +94,20 @@ async def test_a_task_whose_worker_is_silent_for_the_ack_wait_comes_again(backen
         await emptied(one, "r1")
 
 
+async def test_a_held_task_is_answered_over_any_connection_that_knows_its_address(backend: Backend) -> None:
+    async with backend.connected() as one, pulling(one) as feed, backend.connected() as other:
+        await put(one, 1, 2)
+        first, second = await take(feed, 2)
+        other.ports.tasks.held(first.address).hand_back()
+        (again,) = await take(feed)
+        assert (again.run_id, again.deliveries) == ("r1", 2)
+        assert again.address != first.address
+        other.ports.tasks.held(again.address).acknowledge()
+        other.ports.tasks.held(second.address).keep()
+        await emptied(one, "r1")
+        assert await one.ports.tasks.waiting("a", "r2")
+
+
 async def test_a_task_that_is_kept_does_not_come_again(backend: Backend) -> None:
     async with (
         backend.connected() as connection,

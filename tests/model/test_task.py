@@ -72,3 +72,10 @@ def test_what_is_no_task_is_refused_with_its_bytes(data: bytes) -> None:
     with pytest.raises(DecodeError, match="not a task") as caught:
         decode_task(data)
     assert caught.value.data == data
+
+
+def test_what_another_engine_writes_as_null_is_as_if_it_were_not_there() -> None:
+    task = decode_task(b'{"run_id":"r","step_id":"s","metadata":null,"attempt":null,"input":null}')
+    assert (task.metadata, task.attempt, bytes(task.input)) == ({}, 0, b"")
+    with pytest.raises(DecodeError):
+        decode_task(b'{"run_id":null,"step_id":"s"}')

@@ -219,6 +219,7 @@ class Delivery:
         self.run_id = run_id
         self.data = encode_task(Task(run_id=run_id, step_id="work", attempt=1, **settings))
         self.deliveries = deliveries
+        self.address = ""
         self.said: list[str] = []
 
     def acknowledge(self) -> None:

@@ -23,7 +23,7 @@ class Program:
     def __init__(self, *arguments: str, log: Path, env: dict[str, str] | None = None) -> None:
         self._arguments = arguments
         self._log = log
-        self._env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        self._env = {**os.environ, "PYTHONPATH": str(ROOT), "DAGNATS_HTTP_ADDR": "127.0.0.1:0", **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -116,6 +116,9 @@ class JetStreamTaskQueue:
     def cancel(self, run_id: str, data: bytes) -> None:
         self._link.send(_CANCEL + run_id, data)
 
+    def held(self, address: str) -> JetStreamHeldTask:
+        return JetStreamHeldTask(self._link, address)
+
 
 async def _consumers(link: Link) -> list[dict[str, Any]]:
     """Every queue's consumer, as the server describes it."""
@@ -159,13 +162,37 @@ def hear_cancellations(link: Link, told: Callable[[str, bytes], None]) -> Callab
     return lambda: link.unsubscribe(sid)
 
 
-class JetStreamTaskDelivery:
+class JetStreamHeldTask:
+    """`ports.HeldTask`: whoever knows the subject that takes the acknowledgement can give it.
+
+    Attributes:
+        address: That subject.
+    """
+
+    __slots__ = ("_link", "address")
+
+    def __init__(self, link: Link, address: str) -> None:
+        self._link = link
+        self.address = address
+
+    def acknowledge(self) -> None:
+        self._link.send(self.address, b"+ACK")
+
+    def keep(self, over: Link | None = None) -> None:
+        """`ports.HeldTask.keep`; any connection can say it."""
+        (over or self._link).send(self.address, b"+WPI")
+
+    def hand_back(self, delay_s: float = 0.0) -> None:
+        self._link.send(self.address, b'-NAK {"delay": %d}' % int(delay_s * _SECOND))
+
+
+class JetStreamTaskDelivery(JetStreamHeldTask):
     """`ports.TaskDelivery`."""
 
-    __slots__ = ("_link", "_message", "run_id")
+    __slots__ = ("_message", "run_id")
 
     def __init__(self, link: Link, message: Message, run_id: str = "") -> None:
-        self._link = link
+        super().__init__(link, message.reply)
         self._message = message
         self.run_id = run_id or message.subject.rpartition(".")[2]
 
@@ -176,16 +203,6 @@ class JetStreamTaskDelivery:
     @property
     def deliveries(self) -> int:
         return deliveries_of(self._message)
-
-    def acknowledge(self) -> None:
-        self._link.send(self._message.reply, b"+ACK")
-
-    def keep(self, over: Link | None = None) -> None:
-        """`ports.TaskDelivery.keep`; any connection can say it."""
-        (over or self._link).send(self._message.reply, b"+WPI")
-
-    def hand_back(self, delay_s: float = 0.0) -> None:
-        self._link.send(self._message.reply, b'-NAK {"delay": %d}' % int(delay_s * _SECOND))
 
 
 class JetStreamTaskFeed:

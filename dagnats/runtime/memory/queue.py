@@ -103,6 +103,11 @@ class MemoryTaskQueue:
 
         self._link.send(Call("tasks.cancel", subject, tell))
 
+    def held(self, address: str) -> MemoryHeldTask:
+        pattern, seq, _ = address.rsplit(" ", 2)
+        consumer = next((each for each in self._server.queues.values() if each.pattern == pattern), None)
+        return MemoryHeldTask(self._link, consumer, int(seq))
+
 
 def subject_of(task_type: str, group: str, run_id: str) -> str:
     """Where a task lies."""
@@ -132,6 +137,7 @@ class Pull:
         """Whether who takes has another source too: then a `take` may give nothing, whenever it was woken."""
         self.on_news: Callable[[], None] | None = None
         self._forget = link.on_lost(self.wake)  # who waited is not known there any more
+        self.pattern = consumer.pattern
 
     async def take(self, room: int) -> list[tuple[Message, int]]:
         """Up to `room` messages with their deliveries, at least one; waits for them."""
@@ -195,6 +201,29 @@ class Pull:
         self._link.deliver(message.subject, arrive)
 
 
+class MemoryHeldTask:
+    """`ports.HeldTask`. A queue that is not there any more hears nothing."""
+
+    def __init__(self, link: Link, consumer: Consumer | None, seq: int) -> None:
+        self._link = link
+        self._consumer = consumer
+        self._seq = seq
+
+    def acknowledge(self) -> None:
+        self._say("acknowledge", lambda consumer: consumer.acknowledge(self._seq))
+
+    def keep(self) -> None:
+        self._say("keep", lambda consumer: consumer.keep(self._seq))
+
+    def hand_back(self, delay_s: float = 0.0) -> None:
+        self._say("hand_back", lambda consumer: consumer.hand_back(self._seq, delay_s))
+
+    def _say(self, what: str, perform: Callable[[Consumer], None]) -> None:
+        consumer = self._consumer
+        if consumer is not None:
+            self._link.send(Call(f"tasks.{what}", consumer.pattern, lambda: perform(consumer)))
+
+
 class MemoryTaskDelivery:
     """`ports.TaskDelivery`."""
 
@@ -209,6 +238,10 @@ class MemoryTaskDelivery:
     @property
     def data(self) -> bytes:
         return self._message.data
+
+    @property
+    def address(self) -> str:
+        return f"{self._pull.pattern} {self._message.seq} {self.deliveries}"
 
     def acknowledge(self) -> None:
         self._pull.acknowledge(self._message)

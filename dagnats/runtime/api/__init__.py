@@ -1,0 +1,1 @@
+"""Everything that is said over HTTP: one application, on one listener."""

@@ -1,0 +1,65 @@
+"""HTTP for whoever serves: the address is taken first, so that what cannot be had is known before anything starts."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from dagnats.runtime.api.app import Api
+from dagnats.runtime.api.listener import bound, expect_safe, listening
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from dagnats.runtime.api.listener import Address
+    from dagnats.runtime.ports import Connection
+
+
+class Door:
+    """An address of ours, shut until it is opened.
+
+    Args:
+        address: Where to listen.
+        token: What callers have to have; "" lets this machine in.
+
+    Attributes:
+        url: Where HTTP is, once it is open.
+
+    Raises:
+        ConflictError: The address is in use.
+        DagnatsError: It is none of this machine; or others could reach it, and there is no token.
+    """
+
+    def __init__(self, address: Address, token: str = "") -> None:
+        expect_safe(address, token)
+        self.url = ""
+        self._token = token
+        self._socket = bound(address)
+        self._stack = AsyncExitStack()
+        self._api: Api | None = None
+
+    async def open(self, connection: Connection) -> None:
+        """Answer from now on; `/ready` says no until `welcome`. Raises UnavailableError."""
+        api = self._api = Api(connection)
+        await api.open()
+        self._stack.push_async_callback(api.close)
+        app = api.app(self._token)
+        self.url = await self._stack.enter_async_context(listening(app, self._socket, stopping=api.stop))
+
+    def welcome(self) -> None:
+        """Whoever serves takes work now."""
+        if self._api is not None:
+            self._api.ready = True
+
+    async def __aenter__(self) -> Door:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+        self._socket.close()
+
+    async def close(self) -> None:
+        """Answer no more; who waits for an answer gets one. May be called again."""
+        await self._stack.aclose()

@@ -1,0 +1,120 @@
+"""What went wrong with a request, as `application/problem+json` (RFC 9457): the only place that knows status codes."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from dagnats.errors import (
+    ConflictError,
+    DagnatsError,
+    DefinitionError,
+    InputError,
+    NotFoundError,
+    Problem,
+    RefusedError,
+    ResultTimeout,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.requests import Request
+
+log = logging.getLogger("dagnats.http")
+
+_MEDIA_TYPE = "application/problem+json"
+
+# The first kind that fits counts. What is left is somebody's mistake in what was asked.
+_STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
+    (NotFoundError, 404, "not-found"),
+    (ConflictError, 409, "conflict"),
+    (UnavailableError, 503, "unavailable"),
+    (ResultTimeout, 408, "timeout"),
+    (RefusedError, 400, "refused"),
+    (InputError, 400, "invalid"),
+    (DefinitionError, 400, "invalid"),
+    (DagnatsError, 400, "invalid"),
+)
+
+
+class Fault(DagnatsError):
+    """A request that is not carried out.
+
+    Args:
+        status: The HTTP status.
+        kind: A stable slug: programs compare this, never the text.
+        detail: What is wrong, and what would be right.
+        problems: All that is wrong, one by one.
+        headers: For the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        problems: Sequence[Problem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.problems = tuple(problems)
+        self.headers = dict(headers or {})
+
+
+def invalid(*problems: Problem) -> Fault:
+    """Something in the body is not as it has to be."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return Fault(400, "invalid", f"the body has {count}", problems=problems)
+
+
+async def on_error(_: Request, error: Exception) -> Response:
+    """The response to a request that raised."""
+    return _response(_fault(error))
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    """The response to a request that met a mistake of ours."""
+    log.error("%s %s failed unexpectedly", request.method, request.url.path, exc_info=error)
+    return _response(Fault(500, "internal", "this is a fault of DagNats; its log has the details"))
+
+
+def _fault(error: Exception) -> Fault:
+    match error:
+        case Fault():
+            return error
+        case HTTPException():
+            slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+            return Fault(error.status_code, slug, error.detail, headers=error.headers)
+        case DagnatsError():
+            status, kind = next((status, kind) for known, status, kind in _STATUS if isinstance(error, known))
+            problems: tuple[Problem, ...] = getattr(error, "problems", ())
+            detail = f"{getattr(error, 'title', error)}{f'; {error.hint}' if error.hint else ''}"
+            return Fault(status, kind, detail, problems=problems, headers={"Retry-After": "1"} if status == 503 else {})
+        case _:
+            raise error
+
+
+def _response(fault: Fault) -> Response:
+    document: dict[str, Any] = {
+        "type": f"urn:dagnats:{fault.kind}",
+        "title": HTTPStatus(fault.status).phrase,
+        "status": fault.status,
+        "detail": str(fault),
+        "problems": [_shown(problem) for problem in fault.problems],
+    }
+    return Response(msgspec.json.encode(document), fault.status, fault.headers, _MEDIA_TYPE)
+
+
+def _shown(problem: Problem) -> dict[str, str]:
+    said = {"path": problem.path, "rule": problem.rule, "message": problem.message, "hint": problem.hint}
+    return {name: text for name, text in said.items() if text}
