@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dagnats.errors import UnavailableError
 from dagnats.runtime.memory.consumer import Consumer, Puller
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.ports import QueueState, Receipt
@@ -122,6 +123,12 @@ class Pull:
         self._buffer.clear()
         return left
 
+    async def retire(self) -> None:
+        """Have what was handed out and is on its way arrive, and nothing more."""
+        leave = Call(f"{self._kind}.leave", f"{self._kind}.>", lambda: self._consumer.leave(self._puller))
+        with suppress(UnavailableError):
+            await self._link.request(leave)
+
     def close(self) -> None:
         """Pull no more."""
         self._forget()
@@ -203,6 +210,7 @@ class MemoryTaskFeed:
             self._pull.hand_back(message)
 
     async def close(self) -> None:
+        await self._pull.retire()  # else what is on its way would wait for the ack wait
         self._pull.close()
         self.hand_back()
 
