@@ -68,8 +68,8 @@ chaos: $(DEV) ## Kill every process twenty times under load (half an hour)
 	@$(BIN)/python -m tests.e2e.chaos $(ARGS)
 
 .PHONY: load
-load: $(DEV) ## Run 2,000 orders under two engines, and a map of 10,000 items
-	@LOAD_RUNS=2000 $(BIN)/python -m pytest tests/e2e/test_load.py --durations=0 $(ARGS)
+load: $(DEV) ## Run 2,000 orders under two engines, a map of 10,000 items, 1,000 sleeping handlers
+	@LOAD_RUNS=2000 LOAD_SLEEPERS=1000 $(BIN)/python -m pytest -s tests/e2e/test_load.py tests/e2e/test_workers.py --durations=0 $(ARGS)
 
 .PHONY: simulate
 simulate: $(DEV) ## Run seeds of the simulation: ARGS="--seeds 2000", or ARGS="--seed 7 --trace" for one

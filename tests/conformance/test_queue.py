@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -151,6 +152,26 @@ async def test_what_was_pulled_and_not_taken_goes_back_when_a_feed_closes(backen
         async with pulling(connection) as other:
             rest = await take(other, 8 - len(taken))
         assert sorted(task.run_id for task in [*taken, *rest]) == [f"r{n}" for n in range(8)]
+
+
+@pytest.mark.parametrize("where", ["at the server", "in the socket"])
+async def test_what_is_on_its_way_when_a_feed_closes_goes_back_too(backend: Backend, where: str) -> None:
+    """Else it would wait for the ack wait, which is longer here than `take` has patience."""
+    async with backend.connected() as one, backend.connected() as other:
+        feed = await one.feeds.tasks("a", ack_wait_s=60.0, most=500)
+        waiting = asyncio.create_task(feed.take(500))
+        await put(other, 0)
+        (first,) = await waiting  # the rest of the 500 is asked for
+        first.acknowledge()
+        putting = [other.ports.tasks.put("a", f"r{n}", b"%d" % n, id=str(n)) for n in range(1, 401)]
+        if where == "in the socket":
+            await putting[0]
+            time.sleep(0.1)  # noqa: ASYNC251  # nothing that arrives meanwhile is read
+        await feed.close()
+        await asyncio.gather(*putting[1:])
+        async with pulling(other, most=500) as heir:
+            rest = await take(heir, 400)
+        assert {task.run_id for task in rest} == {f"r{n}" for n in range(1, 401)}
 
 
 async def test_a_runs_tasks_wait_until_they_are_acknowledged(backend: Backend) -> None:

@@ -117,9 +117,10 @@ class OwnPull:
         """The run that a message's subject names."""
         return message.subject[len(self._prefix) :].partition(".")[0]
 
-    def close(self) -> list[Message]:
-        """Stop pulling; gives what has arrived and was not taken."""
+    async def close(self) -> list[Message]:
+        """Stop pulling; gives what has arrived, or was on its way, and was not taken."""
         if self._making is not None:
             self._making.cancel()
+        await self._pull.retire()
         self._pull.close()
         return self._pull.buffered()

@@ -270,7 +270,7 @@ class JetStreamTaskFeed:
 
     async def close(self) -> None:
         await self._pull.retire()  # else what is on its way would wait for the ack wait
-        for message in self._own.close() if self._own is not None else ():
+        for message in await self._own.close() if self._own is not None else ():
             JetStreamTaskDelivery(self._link, message).hand_back()
         self.hand_back()
         self._pull.close()

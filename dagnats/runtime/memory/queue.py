@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dagnats.errors import UnavailableError
 from dagnats.model.identifier import worker_token
 from dagnats.runtime.memory.consumer import Consumer, Puller
 from dagnats.runtime.memory.link import Call
@@ -173,6 +174,12 @@ class Pull:
         self._buffer.clear()
         return left
 
+    async def retire(self) -> None:
+        """Have what was handed out and is on its way arrive, and nothing more."""
+        leave = Call(f"{self._kind}.leave", f"{self._kind}.>", lambda: self._consumer.leave(self._puller))
+        with suppress(UnavailableError):
+            await self._link.request(leave)
+
     def close(self) -> None:
         """Pull no more."""
         self._forget()
@@ -300,7 +307,9 @@ class MemoryTaskFeed:
             self._pull.hand_back(message)
 
     async def close(self) -> None:
+        await self._pull.retire()  # else what is on its way would wait for the ack wait
         if self._own is not None:
+            await self._own.retire()
             self._own.close()
             for message in self._own.buffered():
                 self._own.hand_back(message)
