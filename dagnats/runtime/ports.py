@@ -174,6 +174,10 @@ class TaskQueue(Protocol):
         """Forget a task that is for one worker alone; one that is not there is fine. Whoever has it keeps it."""
         ...
 
+    async def drop_all_own(self, task_type: str, run_id: str) -> None:
+        """Forget all tasks of a type and a run that are for one worker alone. The name is nobody's any more."""
+        ...
+
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
         """A run's tasks of one type and group that are queued, or in the hands of a worker that has not acknowledged
         them. Without a group, those that are for one worker alone are among them."""

@@ -112,6 +112,16 @@ async def test_one_of_a_runs_own_tasks_is_dropped_and_the_others_stay(backend: B
         assert await tasks.waiting("a.b", "r", group="g") == []
 
 
+async def test_all_of_a_runs_own_tasks_are_dropped_and_those_of_others_stay(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        tasks = connection.ports.tasks
+        for worker_id, run_id in (("w1", "r"), ("w2", "r"), ("w2", "other")):
+            await tasks.put_own(OwnTask(worker_id, "a", run_id, "s", 1), b"1", id=f"{worker_id}.{run_id}")
+        await tasks.drop_all_own("a", "r")
+        assert await tasks.waiting("a", "r") == []
+        assert await tasks.waiting("a", "other") == [b"1"]
+
+
 async def test_a_workers_own_tasks_are_there_after_a_restart_of_the_server(backend: Backend) -> None:
     async with backend.connected() as connection, pulling(connection, "w1") as feed:
         await put(connection, 1)

@@ -18,7 +18,7 @@ MINUTE_NS = 60_000_000_000
 ENGINE_CALLS = (
     "log.append", "log.append_after", "tasks.put", "timers.set", "letters.put", "snapshots.save", "engine.position",
     "engine.lease", "engine.correlated", "waiters.put", "waiters.drop", "signals.put", "blobs.put", "tasks.drop",
-    "timers.drop", "wakeups.acknowledge", "tasks.cancel", "tasks.shut", "tasks.put_own", "tasks.drop_own",
+    "timers.drop", "wakeups.acknowledge", "tasks.cancel", "tasks.shut",
 )  # fmt: skip
 WORKER_CALLS = ("log.append", "tasks.acknowledge", "blobs.put")
 UNANSWERED = frozenset({"wakeups.acknowledge", "tasks.acknowledge", "tasks.cancel"})
@@ -52,8 +52,6 @@ RARE = frozenset(
         "signals.put",
         "blobs.put",
         "tasks.shut",
-        "tasks.put_own",
-        "tasks.drop_own",
         "engine.correlated",
     }
 )
@@ -66,7 +64,6 @@ LIKELIER = {
     "signals.put": 3,
     "blobs.put": 2,
     "tasks.shut": 3,
-    "tasks.drop_own": 3,
 }
 """Calls that are made so seldom, or so late, that a process rarely comes to die at them."""
 _WEIGHTS = [LIKELIER.get(call, 1) for _, (call, _) in ALL_BOUNDARIES]

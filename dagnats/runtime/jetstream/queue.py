@@ -70,6 +70,9 @@ class JetStreamTaskQueue:
     async def drop_own(self, task: OwnTask) -> None:
         await self._link.api(f"STREAM.PURGE.{OWN_TASKS}", {"filter": own_subject(task)})
 
+    async def drop_all_own(self, task_type: str, run_id: str) -> None:
+        await self._link.api(f"STREAM.PURGE.{OWN_TASKS}", {"filter": subjects_of_run(task_type, run_id)})
+
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
         messages = await messages_of(self._link, TASKS, _subject(task_type, group, run_id))
         if not group:

@@ -49,7 +49,7 @@ class MemoryTaskQueue:
 
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
         subject = subject_of(task_type, group, run_id)
-        own = f"sticky.{task_type}.*.{run_id}.>"
+        own = _of_run(task_type, run_id)
 
         def find() -> list[Message]:
             return [*self._stream.of(subject), *(() if group else self._server.own_tasks.fitting(own))]
@@ -65,6 +65,10 @@ class MemoryTaskQueue:
     async def drop_own(self, task: OwnTask) -> None:
         subject = _own_subject(task)
         await self._link.request(Call("tasks.drop_own", subject, lambda: self._server.own_tasks.purge(subject)))
+
+    async def drop_all_own(self, task_type: str, run_id: str) -> None:
+        pattern = _of_run(task_type, run_id)
+        await self._link.request(Call("tasks.drop_own", pattern, lambda: self._server.own_tasks.purge(pattern)))
 
     async def last(self) -> int:
         return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))
@@ -118,6 +122,10 @@ def subject_of(task_type: str, group: str, run_id: str) -> str:
 def _own_subject(task: OwnTask) -> str:
     before = _before(task.task_type, task.worker_id)
     return f"{before}{task.run_id}.{task.step_id}.{task.attempt}"
+
+
+def _of_run(task_type: str, run_id: str) -> str:
+    return f"sticky.{task_type}.*.{run_id}.>"
 
 
 def _before(task_type: str, worker_id: str) -> str:
