@@ -12,6 +12,7 @@ import dagnats
 from dagnats.cli import (
     again,
     build,
+    config,
     demo,
     dlq,
     event,
@@ -55,6 +56,9 @@ def everywhere(
     token: str = typer.Option(
         "", "--token", metavar="TOKEN", help="What lets you into that server.", rich_help_panel=_EVERYWHERE
     ),
+    config: str = typer.Option(
+        "", "--config", metavar="PATH", help="The configuration, instead of dagnats.yaml.", rich_help_panel=_EVERYWHERE
+    ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.", rich_help_panel=_EVERYWHERE),
     version: bool = typer.Option(False, "--version", "-v", help="Print the version.", rich_help_panel=_EVERYWHERE),
 ) -> None:
@@ -72,6 +76,7 @@ app.add_typer(workflow.app, name="workflow", rich_help_panel="Workflows and runs
 run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
+app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
 app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
@@ -79,9 +84,20 @@ app.add_typer(event.app, name="event", rich_help_panel="Operate")
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 
-for _group in (app, init.app, workflow.app, run_noun.app, order.app, again.app, queue.app, dlq.app, event.app):
+for _group in (
+    app,
+    init.app,
+    workflow.app,
+    run_noun.app,
+    order.app,
+    again.app,
+    queue.app,
+    dlq.app,
+    event.app,
+    config.app,
+):
     for _command in _group.registered_commands:
-        _command.epilog = "Every command also takes --json, --server URL, --token TOKEN and --debug."
+        _command.epilog = "Every command also takes --json, --server URL, --token TOKEN, --config PATH and --debug."
 
 
 def run(line: Sequence[str]) -> int:

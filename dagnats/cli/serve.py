@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dagnats.cli.connection import named_server, named_token, run_long
+from dagnats.cli.connection import configuration, run_long
 from dagnats.cli.option import current
-from dagnats.cli.output import emit, paint, say
+from dagnats.cli.output import counted, emit, paint, say
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
+    from dagnats.config.load import Configuration
+    from dagnats.config.settings import Settings
+    from dagnats.runtime.embedded import ServerOptions
+    from dagnats.runtime.retention import Keep
     from dagnats.runtime.serve import Serving
 
 
@@ -25,36 +27,34 @@ def serve(
         metavar="N",
         min=0,
         max=65535,
-        envvar="DAGNATS_NATS_PORT",
-        help="The NATS port; 0 takes any. Without it 4222, or another one where that is busy.",
+        help="The NATS port (nats_port); 0 takes any. Without it 4222, or another one where that is busy.",
         show_default=False,
     ),
     sync: str = typer.Option(
         "",
         "--sync",
         metavar="WHEN",
-        envvar="DAGNATS_SYNC",
         help="When writes are on disk: 'always' (each before it is answered) or an interval such as 100ms, the "
         "default: a power cut can cost that much. With --server, what that server is set to.",
         show_default=False,
     ),
     retention: str = typer.Option(
-        "30d",
+        "",
         "--retention",
         metavar="AGE",
-        envvar="DAGNATS_RETENTION",
-        help="How long ended runs are kept, at most a million of them; 'off' keeps all for ever.",
+        help="How long ended runs are kept, at most a million of them; 'off' keeps all for ever. Without it 30d.",
+        show_default=False,
     ),
 ) -> None:
     """Start a NATS server of our own and the engine. With --server, only the engine, on that server.
 
-    The data is kept in DAGNATS_DATA_DIR, else in $XDG_DATA_HOME/dagnats.
+    What the line does not say is taken from DAGNATS_* variables and dagnats.yaml; `dagnats config show` shows it.
     """
     import logging
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    run_long(_serve(port, _checked(sync), _age(retention)))
+    run_long(_serve(configuration(nats_port=port, sync=_checked(sync), retention=_age(retention))))
 
 
 def _checked(sync: str) -> str:
@@ -71,35 +71,38 @@ def _checked(sync: str) -> str:
     return format_duration(interval)
 
 
-def _age(retention: str) -> timedelta | None:
+def _age(retention: str) -> str:
     from dagnats.model.duration import parse_duration
 
-    if retention == "off":
-        return None
-    try:
-        return parse_duration(retention)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; or 'off'", param_hint="--retention") from None
+    if retention not in ("", "off"):
+        try:
+            parse_duration(retention)
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}; or 'off'", param_hint="--retention") from None
+    return retention
 
 
-async def _serve(port: int | None, sync: str, age: timedelta | None) -> None:
+async def _serve(found: Configuration) -> None:
     import asyncio
+    from pathlib import Path
 
     from dagnats.cli.interrupt import interrupts
-    from dagnats.runtime.local import data_dir
-    from dagnats.runtime.retention import Keep
+    from dagnats.runtime.foreign.handler import foreign_handlers
     from dagnats.runtime.serve import serve as serve_until
 
+    settings = found.settings
     stop = asyncio.Event()
     with interrupts(stop.set) as taken:
         try:
             await serve_until(
-                folder=data_dir(),
-                port=port,
-                url=named_server(),
-                token=named_token(),
-                sync=sync,
-                keep=Keep(age=age) if age is not None else None,
+                folder=Path(settings.data_dir),
+                port=settings.nats_port,
+                url=settings.url,
+                token=found.token,
+                sync=settings.sync,
+                keep=_keep(settings),
+                options=_options(settings),
+                handlers=foreign_handlers(settings.worker, found.worker_origin),
                 ready=_announce,
                 stop=stop,
             )
@@ -108,10 +111,29 @@ async def _serve(port: int | None, sync: str, age: timedelta | None) -> None:
                 raise
 
 
+def _keep(settings: Settings) -> Keep | None:
+    from dagnats.runtime.retention import Keep
+
+    kept = Keep(settings.retention, settings.retention_runs)
+    return None if kept == Keep(None, None) else kept
+
+
+def _options(settings: Settings) -> ServerOptions:
+    from dagnats.runtime.embedded import ServerOptions
+
+    return ServerOptions(
+        monitor_port=settings.monitor_port,
+        max_store_bytes=settings.max_store_bytes,
+        leaf_remotes=settings.leaf_remotes,
+        leaf_credentials=settings.leaf_credentials,
+    )
+
+
 async def _announce(serving: Serving) -> None:
     folder = str(serving.folder) if serving.folder is not None else None
     if current().json:
-        emit({"url": serving.url, "data_dir": folder, "sync": serving.sync or None, "pid": os.getpid()})
+        document = {"url": serving.url, "data_dir": folder, "sync": serving.sync or None, "pid": os.getpid()}
+        emit({**document, "task_types": list(serving.task_types)} if serving.task_types else document)
         return
     say(f"{paint('Serving', 'green', 'bold')} on {serving.url}")
     if serving.folder is not None:
@@ -120,4 +142,6 @@ async def _announce(serving: Serving) -> None:
         host = serving.url.removeprefix("nats://")
         say(f"Data:      {folder}")
         say(f'NATS tool: nats --server "nats://{token}@{host}" stream ls')
+    if serving.task_types:
+        say(f"Working:   {counted(len(serving.task_types), 'task type')}: {', '.join(sorted(serving.task_types))}")
     say("Ctrl-C stops.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import open_client, run_long
+from dagnats.cli.connection import configuration, open_client, run_long
 from dagnats.cli.definition import TARGETS_HELP
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, say
@@ -28,22 +29,32 @@ def worker(
     targets: list[str] | None = typer.Argument(None, metavar="TARGETS", help=TARGETS_HELP, show_default=False),
     concurrency: int = typer.Option(_CONCURRENCY, "--concurrency", metavar="N", min=1, help="Tasks at a time."),
 ) -> None:
-    """Serve the handlers of workflows.
+    """Serve the handlers of workflows, and the commands and URLs that dagnats.yaml configures for task types.
 
     The first Ctrl-C or SIGTERM lets running tasks finish; the second one stops at once, and their tasks go back.
     """
     import logging
 
-    from dagnats.dsl.discover import discover
-
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    handlers = list(discover(targets or []).handlers.values())
+    handlers = _handlers(targets or [])
     if not handlers:
         where = ", ".join(targets or []) or "workflows/"
         raise DagnatsError(f"there is no handler in {where}", hint="a handler is a function with @handler or @wf.step")
     run_long(_work(handlers, concurrency))
     _leave_threads_behind()
+
+
+def _handlers(targets: list[str]) -> list[Handler[..., Any]]:
+    """What the targets hold, and what is configured; without targets and `workflows/`, only that."""
+    from dagnats.dsl.discover import DEFAULT_TARGET, discover
+    from dagnats.runtime.foreign.handler import foreign_handlers
+
+    found = configuration()
+    configured = foreign_handlers(found.settings.worker, found.worker_origin)
+    if configured and not targets and not Path(DEFAULT_TARGET).is_dir():
+        return configured
+    return [*discover(targets).handlers.values(), *configured]
 
 
 async def _work(handlers: Sequence[Handler[..., Any]], concurrency: int) -> None:

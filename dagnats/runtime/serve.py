@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagnats.errors import UnavailableError
-from dagnats.runtime.embedded import DEFAULT_SYNC, EmbeddedServer
+from dagnats.runtime.embedded import DEFAULT_OPTIONS, DEFAULT_SYNC, EmbeddedServer
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
 from dagnats.runtime.retention import KEEP
+from dagnats.runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
+    from typing import Any
 
-    from dagnats.runtime.ports import Sync
+    from dagnats.handling.handler import Handler
+    from dagnats.runtime.embedded import ServerOptions
+    from dagnats.runtime.ports import Connection, Sync
     from dagnats.runtime.retention import Keep
 
 
@@ -32,12 +36,21 @@ class Serving:
         token: What lets a client in; "" when the server asks for none.
         folder: The embedded server's data; None with a server of one's own.
         sync: How often its writes are on disk: `always`, or an interval; "" when only its operator knows.
+        task_types: What its own worker serves.
     """
 
     url: str
     token: str
     folder: Path | None
     sync: str
+    task_types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Our own connection, as a worker takes a client's."""
+
+    connection: Connection
 
 
 async def serve(
@@ -48,6 +61,8 @@ async def serve(
     token: str = "",
     sync: str = "",
     keep: Keep | None = KEEP,
+    options: ServerOptions = DEFAULT_OPTIONS,
+    handlers: Sequence[Handler[..., Any]] = (),
     ready: Callable[[Serving], Awaitable[None]],
     stop: asyncio.Event,
 ) -> None:
@@ -61,6 +76,8 @@ async def serve(
         sync: `always`, or an interval such as `100ms`: when writes are on disk. Sets the embedded server; of another
             one it says what its operator has set.
         keep: How long ended runs are kept; None for ever.
+        options: What else is set of the embedded server.
+        handlers: What we serve ourselves, in a worker beside the engine.
         ready: Called once everything takes work.
         stop: Set it to end.
 
@@ -73,7 +90,9 @@ async def serve(
         embedded: EmbeddedServer | None = None
         if not url:
             sync = sync or DEFAULT_SYNC
-            embedded = await stack.enter_async_context(EmbeddedServer(folder, port=port, sync_interval=sync))
+            embedded = await stack.enter_async_context(
+                EmbeddedServer(folder, port=port, sync_interval=sync, options=options)
+            )
             url, token = embedded.url, embedded.token
         jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
         await jetstream.ports.server.prepare(sync=_policy(sync))
@@ -81,11 +100,16 @@ async def serve(
             Engine(jetstream.ports, jetstream.feeds, keep=keep).run(alone=embedded is not None), name="engine"
         )
         stack.push_async_callback(_end, engine)
+        worker = Worker(_Shared(jetstream), handlers) if handlers else None
+        working = asyncio.create_task(worker.run(), name="worker") if worker is not None else None
+        if worker is not None and working is not None:
+            stack.push_async_callback(_drain, worker, working)
         if embedded is not None:
             write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))
             stack.callback(remove_server_file, folder)
-        await ready(Serving(url, token, folder if embedded is not None else None, sync))
-        await _until(stop, engine, embedded)
+        task_types = worker.task_types if worker is not None else ()
+        await ready(Serving(url, token, folder if embedded is not None else None, sync, task_types))
+        await _until(stop, [engine, *([working] if working is not None else [])], embedded)
 
 
 def _policy(sync: str) -> Sync | None:
@@ -94,20 +118,29 @@ def _policy(sync: str) -> Sync | None:
     return "always" if sync == "always" else "interval"
 
 
-async def _until(stop: asyncio.Event, engine: asyncio.Task[None], embedded: EmbeddedServer | None) -> None:
+async def _until(stop: asyncio.Event, ours: list[asyncio.Task[None]], embedded: EmbeddedServer | None) -> None:
     stopping = asyncio.create_task(stop.wait())
     watching = asyncio.create_task(embedded.wait()) if embedded is not None else None
-    tasks: set[asyncio.Task[object]] = {stopping, engine, *([watching] if watching is not None else [])}
+    tasks: set[asyncio.Task[object]] = {stopping, *ours, *([watching] if watching is not None else [])}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if engine in done:
-            engine.result()
+        for task in [task for task in ours if task in done]:
+            task.result()
         if embedded is not None and watching in done:
             raise UnavailableError(f"nats-server has ended by itself:\n{embedded.last_words()}")
     finally:
         stopping.cancel()
         if watching is not None:
             watching.cancel()
+
+
+async def _drain(worker: Worker, working: asyncio.Task[None]) -> None:
+    """Let what runs finish, as far as the worker's patience goes; the engine still decides what comes of it."""
+    worker.stop()
+    try:
+        await asyncio.wait([working])
+    finally:  # somebody lost patience first
+        await _end(working)
 
 
 async def _end(task: asyncio.Task[None]) -> None:
