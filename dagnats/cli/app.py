@@ -97,7 +97,7 @@ for _group in (
     config.app,
 ):
     for _command in _group.registered_commands:
-        _command.epilog = "Every command also takes --json, --server URL, --token TOKEN, --config PATH and --debug."
+        _command.epilog = "Every command also takes --json, --server URL, --token TOKEN and --debug."
 
 
 def run(line: Sequence[str]) -> int:

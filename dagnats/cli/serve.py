@@ -38,8 +38,8 @@ def serve(
         "default: a power cut can cost that much. With --server, what that server is set to.",
         show_default=False,
     ),
-    retention: str = typer.Option(
-        "",
+    retention: str | None = typer.Option(
+        None,
         "--retention",
         metavar="AGE",
         help="How long ended runs are kept, at most a million of them; 'off' keeps all for ever. Without it 30d.",
@@ -71,10 +71,10 @@ def _checked(sync: str) -> str:
     return format_duration(interval)
 
 
-def _age(retention: str) -> str:
+def _age(retention: str | None) -> str | None:
     from dagnats.model.duration import parse_duration
 
-    if retention not in ("", "off"):
+    if retention not in (None, "off"):
         try:
             parse_duration(retention)
         except ValueError as error:
@@ -114,8 +114,9 @@ async def _serve(found: Configuration) -> None:
 def _keep(settings: Settings) -> Keep | None:
     from dagnats.runtime.retention import Keep
 
-    kept = Keep(settings.retention, settings.retention_runs)
-    return None if kept == Keep(None, None) else kept
+    if settings.retention is None and "retention_runs" not in settings.model_fields_set:
+        return None  # who keeps runs for ever has no number in mind
+    return Keep(settings.retention, settings.retention_runs)
 
 
 def _options(settings: Settings) -> ServerOptions:

@@ -115,7 +115,8 @@ class Settings(BaseSettings):
     )
     retention: Age = Field(default=timedelta(days=30), description="How long ended runs are kept, or `off`.")
     retention_runs: Annotated[Count, Field(ge=1)] = Field(
-        default=1_000_000, description="How many ended runs are kept, or `off`."
+        default=1_000_000,
+        description="How many ended runs are kept, or `off`. Where `retention` is off, it counts only when it is set.",
     )
     worker: dict[_TaskType, WorkerSettings] = Field(
         default={},
