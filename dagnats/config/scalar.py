@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from dagnats.model.duration import format_duration, parse_duration
 
@@ -25,7 +25,7 @@ def _period(value: Any) -> Any:
 
 
 def _unless_off(value: Any) -> Any:
-    return None if value in (OFF, False) else value
+    return None if value == OFF else value
 
 
 def _sync(value: Any) -> Any:
@@ -67,5 +67,5 @@ Period = Annotated[timedelta, BeforeValidator(_period)]
 Sync = Annotated[str, BeforeValidator(_sync)]
 Age = Annotated[Period | None, BeforeValidator(_unless_off)]
 Whole = Annotated[int, BeforeValidator(_no_truth)]
-Count = Annotated[Whole | None, BeforeValidator(_unless_off)]
-"""A number, or `off`."""
+Count = Annotated[Annotated[Whole, Field(ge=1)] | None, BeforeValidator(_unless_off)]
+"""A number above zero, or `off`."""

@@ -98,13 +98,17 @@ class Settings(BaseSettings):
         NoDecode,
         BeforeValidator(listed),
         Field(max_length=10),
-    ] = Field(default=(), description="The servers that it joins as a leaf node: `nats-leaf://host:7422`, at most 10.")
+    ] = Field(
+        default=(),
+        repr=False,
+        description="The servers that it joins as a leaf node: `nats-leaf://host:7422`, at most 10.",
+    )
     leaf_credentials: _Place = Field(default="", description="The credentials file that lets it in there.")
     max_store_bytes: Annotated[Whole, Field(ge=1024 * 1024)] | None = Field(
         default=None, description="The most that it stores on disk. Without it, what the disk has."
     )
     url: Annotated[str, AfterValidator(server_url)] = Field(
-        default="", description="A NATS server of one's own, instead of the one that `serve` starts."
+        default="", repr=False, description="A NATS server of one's own, instead of the one that `serve` starts."
     )
     token: SecretStr = Field(default=SecretStr(""), description="What lets us into that server.")
     token_file: _Place = Field(default="", description="The file that holds the token.")
@@ -114,7 +118,7 @@ class Settings(BaseSettings):
         "server is set to.",
     )
     retention: Age = Field(default=timedelta(days=30), description="How long ended runs are kept, or `off`.")
-    retention_runs: Annotated[Count, Field(ge=1)] = Field(
+    retention_runs: Count = Field(
         default=1_000_000,
         description="How many ended runs are kept, or `off`. Where `retention` is off, it counts only when it is set.",
     )

@@ -127,10 +127,6 @@ def _age(value: timedelta | None) -> str:
 
 
 def _text(value: Any) -> str:
-    match value:
-        case None | [] | {}:
-            return "(none)"
-        case dict() | list():
-            return ", ".join(map(str, cast("list[Any]", value)))
-        case _:
-            return str(value)
+    if value in (None, [], {}):
+        return "(none)"
+    return ", ".join(map(str, cast("list[Any]", value))) if isinstance(value, dict | list) else str(value)
