@@ -44,13 +44,15 @@ def configuration(**flags: Any) -> Configuration:
     """
     from dagnats.config.load import load
     from dagnats.config.settings import server_url
+    from dagnats.model.address import without_secrets
 
     options = current()
     try:
         server_url(options.server)
     except ValueError:
         raise UsageError(
-            f"{options.server!r} is not the address of a NATS server", hint="such an address is nats://host:4222"
+            f"{without_secrets(options.server)!r} is not the address of a NATS server",
+            hint="such an address is nats://host:4222",
         ) from None
     return load(options.config, url=options.server, token=options.token, **flags)
 

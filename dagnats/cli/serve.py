@@ -131,12 +131,15 @@ def _options(settings: Settings) -> ServerOptions:
 
 
 async def _announce(serving: Serving) -> None:
+    from dagnats.model.address import without_secrets
+
     folder = str(serving.folder) if serving.folder is not None else None
+    url = without_secrets(serving.url)
     if current().json:
-        document = {"url": serving.url, "data_dir": folder, "sync": serving.sync or None, "pid": os.getpid()}
+        document = {"url": url, "data_dir": folder, "sync": serving.sync or None, "pid": os.getpid()}
         emit({**document, "task_types": list(serving.task_types)} if serving.task_types else document)
         return
-    say(f"{paint('Serving', 'green', 'bold')} on {serving.url}")
+    say(f"{paint('Serving', 'green', 'bold')} on {url}")
     if serving.folder is not None:
         # The command reads the token's file: terminals and logs need not show it.
         token = f"$(cat {shlex.quote(str(serving.folder / 'token'))})"

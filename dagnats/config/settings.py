@@ -30,13 +30,17 @@ LAYERS: ContextVar[tuple[PydanticBaseSettingsSource, ...]] = ContextVar("layers"
 
 
 def server_url(text: str) -> str:
-    """The URL of a NATS server, its scheme added where it lacks; "" stays. Raises ValueError, without the text."""
+    """The URL of a NATS server, or of several with commas between, its scheme added where it lacks; "" stays.
+
+    Raises:
+        ValueError: It is none; the message does not repeat it.
+    """
     if not text:
         return ""
-    url = text if "://" in text else f"nats://{text}"
-    if not _has_host(url, _SCHEMES):
+    urls = [part if "://" in part else f"nats://{part}" for part in text.split(",")]
+    if not all(_has_host(url, _SCHEMES) for url in urls):
         raise ValueError("it is not the address of a NATS server; such an address is nats://host:4222")
-    return url
+    return ",".join(urls)
 
 
 def _leaf_url(text: str) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from dagnats.config.document import path_text
 from dagnats.config.scalar import OFF
+from dagnats.model.address import HIDDEN, without_secrets
 from dagnats.model.duration import format_duration
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from dagnats.config.settings import Settings
     from dagnats.config.worker import WorkerSettings
 
-HIDDEN = "***"
 _DEFAULT_PORT = 4222
 _DEFAULT_SYNC = "100ms"
 
@@ -107,19 +107,8 @@ def shown_worker(worker: WorkerSettings) -> dict[str, Any]:
 def hidden_url(url: str) -> str:
     """A URL's scheme, host and port; whatever follows may be a secret."""
     parts = urlsplit(url)
-    host = _host(parts.netloc)
+    host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}/{HIDDEN}" if parts.path.strip("/") or parts.query else f"{parts.scheme}://{host}"
-
-
-def without_secrets(url: str) -> str:
-    """A server's URL without its user and password."""
-    parts = urlsplit(url)
-    host = _host(parts.netloc)
-    return parts._replace(netloc=f"{HIDDEN}@{host}" if "@" in parts.netloc else host).geturl()
-
-
-def _host(netloc: str) -> str:
-    return netloc.rpartition("@")[2]
 
 
 def _age(value: timedelta | None) -> str:

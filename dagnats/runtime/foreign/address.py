@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Address = IPv4Address | IPv6Address
 
 _MOST_TRIED = 4
+# Kept for protocols, and where one cloud has its metadata; Python takes it for the internet before 3.13.
+_ASSIGNED = ip_network("192.0.0.0/24")
 _NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 
 
@@ -48,7 +50,9 @@ def _is_admitted(host: str, address: Address, allow: Sequence[str]) -> bool:
 
 def is_public(address: Address) -> bool:
     """Whether an address is on the internet, in whatever other address it is wrapped."""
-    return all(part.is_global and not part.is_multicast for part in (address, *_wrapped(address)))
+    return all(
+        part.is_global and not part.is_multicast and part not in _ASSIGNED for part in (address, *_wrapped(address))
+    )
 
 
 def _wrapped(address: Address) -> list[IPv4Address]:
@@ -68,7 +72,7 @@ def _is_in(address: Address, pattern: str) -> bool:
     except ValueError:  # a host
         return False
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address) in network
+    return address in network or (mapped is not None and mapped in network)
 
 
 def _names(pattern: str, host: str) -> bool:
