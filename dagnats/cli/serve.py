@@ -122,12 +122,7 @@ def _keep(settings: Settings) -> Keep | None:
 def _options(settings: Settings) -> ServerOptions:
     from dagnats.runtime.embedded import ServerOptions
 
-    return ServerOptions(
-        monitor_port=settings.monitor_port,
-        max_store_bytes=settings.max_store_bytes,
-        leaf_remotes=settings.leaf_remotes,
-        leaf_credentials=settings.leaf_credentials,
-    )
+    return ServerOptions(monitor_port=settings.monitor_port, max_store_bytes=settings.max_store_bytes)
 
 
 async def _announce(serving: Serving) -> None:

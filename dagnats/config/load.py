@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 
     from dagnats.config.layer import Layer
 
-_SECRET = {"token", "url", "leaf_remotes", "exec", "http", "headers"}  # their values are in no message
+_SECRET = {"token", "url", "exec", "http", "headers"}  # their values are in no message
 _MOST_SHOWN = 80
-# Names that other programs and earlier versions know.
+_NO_LEAF = "a leaf node would store what others on its hub publish, so that `serve` makes none"
+_HINTS = {
+    "leaf_remotes": _NO_LEAF,
+    "leaf_credentials": _NO_LEAF,
+}
+# Names that other programs know.
 _OTHER_NAMES = {
     "runs_max_age": "retention",
     "port": "nats_port",
@@ -200,6 +205,8 @@ def _at(path: Path, origins: Mapping[Path, str], rule: str, message: str, hint: 
 def _meant(path: Path) -> str:
     """The key that was probably meant."""
     key = str(path[-1])
+    if len(path) == 1 and key in _HINTS:
+        return _HINTS[key]
     if len(path) == 1 and key in _OTHER_NAMES:
         return f"here it is called {_OTHER_NAMES[key]!r}"
     known = _keys(path[:-1])

@@ -58,11 +58,6 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host or "127.0.0.1", int(port)
 
 
-def listed(value: Any) -> Any:
-    """A list, or in one line with commas between."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 Period = Annotated[timedelta, BeforeValidator(_period)]
 Sync = Annotated[str, BeforeValidator(_sync)]
 Age = Annotated[Period | None, BeforeValidator(_unless_off)]

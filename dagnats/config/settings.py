@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dagnats.config.policy import Policy
-from dagnats.config.scalar import Age, Count, Sync, Whole, host_and_port, listed
+from dagnats.config.scalar import Age, Count, Sync, Whole, host_and_port
 from dagnats.config.worker import MOST_WORKERS, WorkerSettings
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _TaskType = Annotated[str, Field(pattern=TASK_TYPE, max_length=TASK_TYPE_LENGTH)]
 _Port = Annotated[Whole, Field(ge=0, le=65535)]
 _SCHEMES = ("nats", "tls", "ws", "wss")
-_LEAF_SCHEMES = ("nats", "nats-leaf", "tls", "ws", "wss")
 
 LAYERS: ContextVar[tuple[PydanticBaseSettingsSource, ...]] = ContextVar("layers", default=())
 """Where values come from, the strongest first; `load` sets it."""
@@ -38,21 +37,15 @@ def server_url(text: str) -> str:
     if not text:
         return ""
     urls = [part if "://" in part else f"nats://{part}" for part in text.split(",")]
-    if not all(_has_host(url, _SCHEMES) for url in urls):
+    if not all(_has_host(url) for url in urls):
         raise ValueError("it is not the address of a NATS server; such an address is nats://host:4222")
     return ",".join(urls)
 
 
-def _leaf_url(text: str) -> str:
-    if not _has_host(text, _LEAF_SCHEMES) or '"' in text or not text.isprintable():
-        raise ValueError("it is not the address of a leaf node port; such an address is nats-leaf://host:7422")
-    return text
-
-
-def _has_host(url: str, schemes: tuple[str, ...]) -> bool:
+def _has_host(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no port
         return False
 
@@ -97,17 +90,6 @@ class Settings(BaseSettings):
     monitor_port: Annotated[Whole, Field(ge=1, le=65535)] | None = Field(
         default=None, description="The port of that server's own monitoring pages, on this machine alone."
     )
-    leaf_remotes: Annotated[
-        tuple[Annotated[str, AfterValidator(_leaf_url)], ...],
-        NoDecode,
-        BeforeValidator(listed),
-        Field(max_length=10),
-    ] = Field(
-        default=(),
-        repr=False,
-        description="The servers that it joins as a leaf node: `nats-leaf://host:7422`, at most 10.",
-    )
-    leaf_credentials: _Place = Field(default="", description="The credentials file that lets it in there.")
     max_store_bytes: Annotated[Whole, Field(ge=1024 * 1024)] | None = Field(
         default=None, description="The most that it stores on disk. Without it, what the disk has."
     )

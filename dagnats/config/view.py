@@ -78,8 +78,8 @@ def _flat(settings: Settings) -> dict[str, Any]:
         "http_addr": settings.http_addr,
         "nats_port": _DEFAULT_PORT if settings.nats_port is None else settings.nats_port,
         "monitor_port": settings.monitor_port,
-        "leaf_remotes": [without_secrets(url) for url in settings.leaf_remotes],
-        "leaf_credentials": settings.leaf_credentials or None,
+        "leaf_remotes": [],  # there are none; the CLI reference lists both
+        "leaf_credentials": None,
         "max_store_bytes": settings.max_store_bytes,
         "url": without_secrets(settings.url) or None,
         "token": HIDDEN if settings.token.get_secret_value() else None,

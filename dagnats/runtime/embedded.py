@@ -46,14 +46,10 @@ class ServerOptions:
     Attributes:
         monitor_port: The port of its monitoring pages, on this machine alone; None for none.
         max_store_bytes: The most it stores; None for what the disk has.
-        leaf_remotes: The servers it joins as a leaf node.
-        leaf_credentials: The credentials file that lets it in there; "" for none.
     """
 
     monitor_port: int | None = None
     max_store_bytes: int | None = None
-    leaf_remotes: tuple[str, ...] = ()
-    leaf_credentials: str = ""
 
 
 DEFAULT_OPTIONS = ServerOptions()
@@ -220,7 +216,7 @@ jetstream {{
   store_dir: {msgspec.json.encode(str(self.folder / "jetstream")).decode()}
   sync_interval: {self._sync_interval}
 {_store_limit(self._options)}}}
-{_monitoring(self._options)}{_leaf(self._options)}"""
+{_monitoring(self._options)}"""
         write_secret(self.folder / "nats.conf", text.encode())
 
     # -- the child -------------------------------------------------------------------------------------------
@@ -261,15 +257,6 @@ def _store_limit(options: ServerOptions) -> str:
 
 def _monitoring(options: ServerOptions) -> str:
     return "" if options.monitor_port is None else f'http: "{HOST}:{options.monitor_port}"\n'
-
-
-def _leaf(options: ServerOptions) -> str:
-    """JSON is what the server's configuration reads, too."""
-    if not options.leaf_remotes:
-        return ""
-    credentials = {"credentials": options.leaf_credentials} if options.leaf_credentials else {}
-    remotes = [{"urls": [url], **credentials} for url in options.leaf_remotes]
-    return f"leafnodes: {msgspec.json.encode({'remotes': remotes}).decode()}\n"
 
 
 def find_binary() -> Path:
