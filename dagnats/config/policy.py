@@ -14,49 +14,36 @@ _CONFIG = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Quotas(BaseModel):
-    """What everything below one root run may have.
-
-    Attributes:
-        max_active_runs: Runs at a time.
-        max_registered_defs: Workflows registered by them.
-        max_depth: How deep such workflows may register and start further ones.
-        registers_per_minute: Registrations.
-    """
+    """What everything below one root run may have."""
 
     model_config = _CONFIG
 
-    max_active_runs: Whole = Field(default=100, ge=1, le=100_000)
-    max_registered_defs: Whole = Field(default=500, ge=1, le=100_000)
-    max_depth: Whole = Field(default=3, ge=1, le=8)
-    registers_per_minute: Whole = Field(default=60, ge=1, le=100_000)
+    max_active_runs: Whole = Field(default=100, ge=1, le=100_000, description="Runs at a time.")
+    max_registered_defs: Whole = Field(default=500, ge=1, le=100_000, description="Workflows that they register.")
+    max_depth: Whole = Field(default=3, ge=1, le=8, description="How deep such workflows may start further ones.")
+    registers_per_minute: Whole = Field(default=60, ge=1, le=100_000, description="Registrations.")
 
 
 class ControlPlane(BaseModel):
-    """Nobody is granted anything that is not named here.
-
-    Attributes:
-        grant: The workflows whose steps may use the control plane.
-        promote: Those of them whose workflows outlive their run.
-        quotas: How much of it.
-    """
+    """Nobody is granted anything that is not named here."""
 
     model_config = _CONFIG
 
-    grant: tuple[_Workflow, ...] = Field(default=(), max_length=500)
-    promote: tuple[_Workflow, ...] = Field(default=(), max_length=500)
-    quotas: Quotas = Quotas()
+    grant: tuple[_Workflow, ...] = Field(
+        default=(), max_length=500, description="The workflows whose steps may register and start others."
+    )
+    promote: tuple[_Workflow, ...] = Field(
+        default=(), max_length=500, description="Those of them whose workflows outlive their run."
+    )
+    quotas: Quotas = Field(default=Quotas(), description="How much of it, below one root run.")
 
 
 class Policy(BaseModel):
-    """What workflows may do beyond their own run.
-
-    Attributes:
-        control_plane: Register and start other workflows.
-    """
+    """What workflows may do beyond their own run."""
 
     model_config = _CONFIG
 
-    control_plane: ControlPlane = ControlPlane()
+    control_plane: ControlPlane = Field(default=ControlPlane(), description="Register and start other workflows.")
 
 
 def policy_faults(control_plane: Any) -> list[tuple[int, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -12,8 +13,6 @@ from dagnats.model.address import HIDDEN, without_secrets
 from dagnats.model.duration import format_duration
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from dagnats.config.document import Path
     from dagnats.config.load import Configuration
     from dagnats.config.settings import Settings
@@ -112,7 +111,9 @@ def hidden_url(url: str) -> str:
 
 
 def _age(value: timedelta | None) -> str:
-    return OFF if value is None else format_duration(value)
+    if value is None:
+        return OFF
+    return f"{value.days}d" if value == timedelta(days=value.days) else format_duration(value)
 
 
 def _text(value: Any) -> str:

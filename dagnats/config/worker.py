@@ -99,35 +99,35 @@ def _upper(value: Any) -> Any:
 
 
 class WorkerSettings(BaseModel):
-    """What serves one task type: `exec` or `http`.
-
-    Attributes:
-        exec: The command and its arguments; a string is split as a shell splits it. No shell runs it.
-        cwd: The folder it runs in; without one, the worker's own.
-        env: Further variables of the worker's environment that it gets.
-        http: The URL that gets the input.
-        http_method: How.
-        headers: What goes along.
-        allow: The hosts and networks it may reach. Without one, every public address.
-        timeout: The longest an attempt may take: 5 m for a command, 60 s for a URL.
-        max_output_bytes: The longest output.
-    """
+    """What serves one task type: `exec` or `http`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     exec: (
         Annotated[tuple[str, ...], BeforeValidator(_words), AfterValidator(_program), Field(max_length=1_000)] | None
-    ) = None
-    cwd: str = ""
-    env: tuple[Annotated[str, Field(pattern=_VARIABLE)], ...] = Field(default=(), max_length=100)
-    http: Annotated[SecretStr, AfterValidator(_is_url)] | None = None
-    http_method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], BeforeValidator(_upper)] = "POST"
-    headers: dict[Annotated[str, AfterValidator(_header_name)], Annotated[SecretStr, AfterValidator(_header_value)]] = (
-        Field(default={}, max_length=50)
+    ) = Field(default=None, description="The command and its arguments: a list, or one line as a shell splits it.")
+    cwd: str = Field(default="", description="The folder that the command runs in; without it, the worker's own.")
+    env: tuple[Annotated[str, Field(pattern=_VARIABLE)], ...] = Field(
+        default=(), max_length=100, description="The names of further variables of the worker that the command gets."
     )
-    allow: tuple[Annotated[str, AfterValidator(_pattern)], ...] = Field(default=(), max_length=100)
-    timeout: Annotated[Period, Field(le=_MOST_TIMEOUT)] | None = None
-    max_output_bytes: Whole = Field(default=MAX_OUTPUT_BYTES, ge=1, le=MAX_OUTPUT_BYTES)
+    http: Annotated[SecretStr, AfterValidator(_is_url)] | None = Field(
+        default=None, description="The URL that gets the input."
+    )
+    http_method: Annotated[Literal["GET", "POST", "PUT", "PATCH", "DELETE"], BeforeValidator(_upper)] = Field(
+        default="POST", description="How it gets it. `GET` and `DELETE` send no input."
+    )
+    headers: dict[Annotated[str, AfterValidator(_header_name)], Annotated[SecretStr, AfterValidator(_header_value)]] = (
+        Field(default={}, max_length=50, description="What goes along.")
+    )
+    allow: tuple[Annotated[str, AfterValidator(_pattern)], ...] = Field(
+        default=(), max_length=100, description="The hosts and networks that it may reach; see below."
+    )
+    timeout: Annotated[Period, Field(le=_MOST_TIMEOUT)] | None = Field(
+        default=None, description="The longest an attempt may take: `5m` for a command, `60s` for a URL."
+    )
+    max_output_bytes: Whole = Field(
+        default=MAX_OUTPUT_BYTES, ge=1, le=MAX_OUTPUT_BYTES, description="The longest output."
+    )
 
     @property
     def limit(self) -> timedelta:
