@@ -3,6 +3,7 @@
     DagnatsError
     ├── DefinitionError    the author must change the workflow; carries every Problem
     ├── InputError         the value breaks the workflow's schema; carries every Problem
+    │   └── ConfigurationError   the same of dagnats.yaml, the environment and flags
     ├── NotFoundError      kind and name
     ├── ConflictError      someone was first: reload and try again
     ├── DecodeError        bytes or facts that are not ours
@@ -91,6 +92,10 @@ class InputError(DagnatsError):
         self.title = title
         self.problems = tuple(problems)
         super().__init__("\n".join([f"{title}:", *(f"  {problem}" for problem in self.problems)]), hint=hint)
+
+
+class ConfigurationError(InputError):
+    """What `dagnats.yaml`, the environment and flags say together cannot be. Its problems name file and line."""
 
 
 class NotFoundError(DagnatsError):

@@ -18,10 +18,19 @@ ALLOWED: dict[str, set[str]] = {
     "dagnats.model": {"dagnats.errors"},
     "dagnats.handling": {"dagnats.errors", "dagnats.model"},
     "dagnats.dsl": {"dagnats.errors", "dagnats.model", "dagnats.handling"},
+    "dagnats.config": {"dagnats.errors", "dagnats.model"},
     "dagnats.runtime.core": {"dagnats.errors", "dagnats.model"},
     "dagnats.runtime.ports": {"dagnats.errors", "dagnats.model", "dagnats.runtime.core"},
     "dagnats.runtime.jetstream": {"dagnats.errors", "dagnats.model", "dagnats.handling", "dagnats.runtime"},
     "dagnats.runtime.memory": {"dagnats.errors", "dagnats.model", "dagnats.runtime"},
+    "dagnats.runtime.foreign": {
+        "dagnats.errors",
+        "dagnats.model",
+        "dagnats.handling",
+        "dagnats.config",
+        "dagnats.runtime.clock",
+        "dagnats.runtime.embedded",
+    },
 }
 FORBIDDEN: dict[str, set[str]] = {
     "dagnats.runtime.core": {"time", "random", "uuid", "secrets", "asyncio", "os", "socket", "threading"},
@@ -96,6 +105,8 @@ def test_a_module_imports_only_what_its_layer_may(file: Path) -> None:
         ("dagnats.runtime.core.turn", "def now():\n    import time"),
         ("dagnats.runtime.core.turn", "from datetime import datetime\nnow = datetime.now()"),
         ("dagnats.runtime.core.turn", "from random import random"),
+        ("dagnats.config.load", "from dagnats.runtime.local import data_dir"),
+        ("dagnats.runtime.foreign.request", "from dagnats.runtime.worker import Worker"),
         ("dagnats.runtime.ports", "from dagnats.runtime.engine import Engine"),
         ("dagnats.runtime.engine", "import nats.aio.client"),
         ("dagnats.runtime.worker", "from dagnats.runtime.memory.server import MemoryServer"),

@@ -12,6 +12,7 @@ import dagnats
 from dagnats.cli import (
     again,
     build,
+    config,
     demo,
     diagnose,
     dlq,
@@ -57,6 +58,9 @@ def everywhere(
     token: str = typer.Option(
         "", "--token", metavar="TOKEN", help="What lets you into that server.", rich_help_panel=_EVERYWHERE
     ),
+    config: str = typer.Option(
+        "", "--config", metavar="PATH", help="The configuration, instead of dagnats.yaml.", rich_help_panel=_EVERYWHERE
+    ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.", rich_help_panel=_EVERYWHERE),
     version: bool = typer.Option(False, "--version", "-v", help="Print the version.", rich_help_panel=_EVERYWHERE),
 ) -> None:
@@ -75,6 +79,7 @@ run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
 run_noun.app.add_typer(diagnose.app)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
+app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
 app.add_typer(workers.app, name="workers", rich_help_panel="Operate")
 app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
@@ -94,6 +99,7 @@ for _group in (
     queue.app,
     dlq.app,
     event.app,
+    config.app,
 ):
     for _command in _group.registered_commands:
         _command.epilog = "Every command also takes --json, --server URL, --token TOKEN and --debug."

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from dagnats.cli.option import UsageError, current
 
@@ -13,10 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
 
     from dagnats.client import AsyncClient
+    from dagnats.config.load import Configuration
 
 T = TypeVar("T")
-
-_SCHEMES = ("nats", "tls", "ws", "wss")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -35,38 +32,37 @@ def run_long(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
 
 
-def named_server() -> str:
-    """The server that `--server` or DAGNATS_URL names, or "".
+def configuration(**flags: Any) -> Configuration:
+    """What holds for this command: the file, the environment, and what the line says.
+
+    Args:
+        flags: What options of this command alone say, by key.
 
     Raises:
-        UsageError: It is not an address of NATS.
+        UsageError: `--server` is no address of NATS.
+        ConfigurationError: Something of it cannot be.
     """
-    named = current().server or os.environ.get("DAGNATS_URL", "")
-    if not named:
-        return ""
-    url = named if "://" in named else f"nats://{named}"
-    if not _is_address(url):
-        raise UsageError(f"{named!r} is not the address of a NATS server", hint="such an address is nats://host:4222")
-    return url
+    from dagnats.config.load import load
+    from dagnats.config.settings import server_url
+    from dagnats.model.address import without_secrets
 
-
-def _is_address(url: str) -> bool:
+    options = current()
     try:
-        parts = urlsplit(url)
-        return parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no port
-        return False
-
-
-def named_token() -> str:
-    """The token that `--token` or DAGNATS_TOKEN gives, or ""."""
-    return current().token or os.environ.get("DAGNATS_TOKEN", "")
+        server_url(options.server)
+    except ValueError:
+        raise UsageError(
+            f"{without_secrets(options.server)!r} is not the address of a NATS server",
+            hint="such an address is nats://host:4222",
+        ) from None
+    return load(options.config, url=options.server, token=options.token, **flags)
 
 
 @asynccontextmanager
 async def open_client(name: str = "dagnats cli") -> AsyncGenerator[AsyncClient, None]:
-    """A client on the server that the line, the environment or the local `serve` names. Raises UnavailableError."""
+    """A client on the server that the configuration names, else on the local `serve`. Raises UnavailableError."""
     from dagnats.client import connect
 
-    async with connect(named_server(), token=named_token(), name=name) as client:
+    found = configuration()
+    folder = found.settings.data_dir
+    async with connect(found.settings.url, token=found.token, name=name, data_dir=folder) as client:
         yield client

@@ -10,6 +10,7 @@ import typer
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import emit, one_line, paint, paint_err, say
 from dagnats.errors import (
+    ConfigurationError,
     ConflictError,
     DagnatsError,
     DecodeError,
@@ -35,6 +36,7 @@ UNREACHABLE = 3
 
 _KINDS: tuple[tuple[type[Exception], str, int], ...] = (
     (DefinitionError, "invalid-definition", NOT_DONE),
+    (ConfigurationError, "invalid-configuration", NOT_DONE),
     (InputError, "invalid-input", NOT_DONE),
     (NotFoundError, "not-found", NOT_DONE),
     (ConflictError, "conflict", NOT_DONE),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FLAGS = {"--json": "json", "--debug": "debug", "--version": "version", "-v": "version"}
-_VALUES = {"--server": "server", "--token": "token"}
+_VALUES = {"--server": "server", "--token": "token", "--config": "config"}
 _NEGATIVE_NUMBER = re.compile(r"-(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -31,6 +31,7 @@ class Options:
         version: Only print the version.
         server: Which server to talk to; "" finds one (see `dagnats.client.connect`).
         token: For that server.
+        config: The configuration file; "" looks for one (see `dagnats.config`).
     """
 
     json: bool = False
@@ -38,6 +39,7 @@ class Options:
     version: bool = False
     server: str = ""
     token: str = ""
+    config: str = ""
 
 
 _current: ContextVar[Options] = ContextVar("options", default=Options())  # noqa: B039  # frozen

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dagnats.cli.connection import named_server, named_token, run_long
+from dagnats.cli.connection import configuration, run_long
 from dagnats.cli.option import current
-from dagnats.cli.output import emit, paint, say
+from dagnats.cli.output import counted, emit, paint, say
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
+    from dagnats.config.load import Configuration
+    from dagnats.config.settings import Settings
     from dagnats.runtime.api.listener import Address
+    from dagnats.runtime.embedded import ServerOptions
+    from dagnats.runtime.retention import Keep
     from dagnats.runtime.serve import Serving
 
 
@@ -26,31 +28,28 @@ def serve(
         metavar="N",
         min=0,
         max=65535,
-        envvar="DAGNATS_NATS_PORT",
-        help="The NATS port; 0 takes any. Without it 4222, or another one where that is busy.",
+        help="The NATS port (nats_port); 0 takes any. Without it 4222, or another one where that is busy.",
         show_default=False,
     ),
     sync: str = typer.Option(
         "",
         "--sync",
         metavar="WHEN",
-        envvar="DAGNATS_SYNC",
         help="When writes are on disk: 'always' (each before it is answered) or an interval such as 100ms, the "
         "default: a power cut can cost that much. With --server, what that server is set to.",
         show_default=False,
     ),
-    retention: str = typer.Option(
-        "30d",
+    retention: str | None = typer.Option(
+        None,
         "--retention",
         metavar="AGE",
-        envvar="DAGNATS_RETENTION",
-        help="How long ended runs are kept, at most a million of them; 'off' keeps all for ever.",
+        help="How long ended runs are kept, at most a million of them; 'off' keeps all for ever. Without it 30d.",
+        show_default=False,
     ),
-    http: str = typer.Option(
-        "",
+    http: str | None = typer.Option(
+        None,
         "--http",
         metavar="HOST:PORT",
-        envvar="DAGNATS_HTTP_ADDR",
         help="Where HTTP is served; port 0 takes any, 'off' is nowhere. Without it 127.0.0.1:8080, or another port "
         "where that is busy. A host that others can reach needs DAGNATS_BRIDGE_TOKEN.",
         show_default=False,
@@ -58,13 +57,15 @@ def serve(
 ) -> None:
     """Start a NATS server of our own, the engine, and HTTP. With --server, only engine and HTTP, on that server.
 
-    The data is kept in DAGNATS_DATA_DIR, else in $XDG_DATA_HOME/dagnats.
+    What the line does not say is taken from DAGNATS_* variables and dagnats.yaml; `dagnats config show` shows it.
     """
     import logging
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    run_long(_serve(port, _checked(sync), _age(retention), _address(http)))
+    run_long(
+        _serve(configuration(nats_port=port, sync=_checked(sync), retention=_age(retention), http_addr=_address(http)))
+    )
 
 
 def _checked(sync: str) -> str:
@@ -81,48 +82,51 @@ def _checked(sync: str) -> str:
     return format_duration(interval)
 
 
-def _age(retention: str) -> timedelta | None:
+def _age(retention: str | None) -> str | None:
     from dagnats.model.duration import parse_duration
 
-    if retention == "off":
-        return None
-    try:
-        return parse_duration(retention)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; or 'off'", param_hint="--retention") from None
+    if retention not in (None, "off"):
+        try:
+            parse_duration(retention)
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}; or 'off'", param_hint="--retention") from None
+    return retention
 
 
-def _address(http: str) -> Address | None:
-    from dagnats.runtime.api.listener import DEFAULT, parse_address
+def _address(http: str | None) -> str | None:
+    from dagnats.runtime.api.listener import parse_address
 
-    if http == "off":
-        return None
-    try:
-        return parse_address(http) if http else DEFAULT
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; or 'off'", param_hint="--http") from None
+    if http not in (None, "off"):
+        try:
+            parse_address(http)
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}; or 'off'", param_hint="--http") from None
+    return http
 
 
-async def _serve(port: int | None, sync: str, age: timedelta | None, http: Address | None) -> None:
+async def _serve(found: Configuration) -> None:
     import asyncio
+    from pathlib import Path
 
     from dagnats.cli.interrupt import interrupts
-    from dagnats.runtime.local import data_dir
-    from dagnats.runtime.retention import Keep
+    from dagnats.runtime.foreign.handler import foreign_handlers
     from dagnats.runtime.serve import serve as serve_until
 
+    settings = found.settings
     stop = asyncio.Event()
     with interrupts(stop.set) as taken:
         try:
             await serve_until(
-                folder=data_dir(),
-                port=port,
-                url=named_server(),
-                token=named_token(),
-                sync=sync,
-                keep=Keep(age=age) if age is not None else None,
-                http=http,
+                folder=Path(settings.data_dir),
+                port=settings.nats_port,
+                url=settings.url,
+                token=found.token,
+                sync=settings.sync,
+                keep=_keep(settings),
+                http=_listener(settings),
                 http_token=os.environ.get("DAGNATS_BRIDGE_TOKEN", ""),
+                options=_options(settings),
+                handlers=foreign_handlers(settings.worker, found.worker_origin),
                 ready=_announce,
                 stop=stop,
             )
@@ -131,20 +135,44 @@ async def _serve(port: int | None, sync: str, age: timedelta | None, http: Addre
                 raise
 
 
+def _keep(settings: Settings) -> Keep | None:
+    from dagnats.runtime.retention import Keep
+
+    if settings.retention is None and "retention_runs" not in settings.model_fields_set:
+        return None  # who keeps runs for ever has no number in mind
+    return Keep(settings.retention, settings.retention_runs)
+
+
+def _listener(settings: Settings) -> Address | None:
+    from dagnats.runtime.api.listener import DEFAULT, parse_address
+
+    if settings.http_addr == "off":
+        return None
+    return parse_address(settings.http_addr) if "http_addr" in settings.model_fields_set else DEFAULT
+
+
+def _options(settings: Settings) -> ServerOptions:
+    from dagnats.runtime.embedded import ServerOptions
+
+    return ServerOptions(monitor_port=settings.monitor_port, max_store_bytes=settings.max_store_bytes)
+
+
 async def _announce(serving: Serving) -> None:
+    from dagnats.model.address import without_secrets
+
     folder = str(serving.folder) if serving.folder is not None else None
+    url = without_secrets(serving.url)
     if current().json:
-        emit(
-            {
-                "url": serving.url,
-                "data_dir": folder,
-                "sync": serving.sync or None,
-                "http": serving.http or None,
-                "pid": os.getpid(),
-            }
-        )
+        document = {
+            "url": url,
+            "data_dir": folder,
+            "sync": serving.sync or None,
+            "http": serving.http or None,
+            "pid": os.getpid(),
+        }
+        emit({**document, "task_types": list(serving.task_types)} if serving.task_types else document)
         return
-    say(f"{paint('Serving', 'green', 'bold')} on {serving.url}")
+    say(f"{paint('Serving', 'green', 'bold')} on {url}")
     if serving.folder is not None:
         # The command reads the token's file: terminals and logs need not show it.
         token = f"$(cat {shlex.quote(str(serving.folder / 'token'))})"
@@ -153,4 +181,6 @@ async def _announce(serving: Serving) -> None:
         say(f'NATS tool: nats --server "nats://{token}@{host}" stream ls')
     if serving.http:
         say(f"HTTP:      {serving.http}")
+    if serving.task_types:
+        say(f"Working:   {counted(len(serving.task_types), 'task type')}: {', '.join(sorted(serving.task_types))}")
     say("Ctrl-C stops.")

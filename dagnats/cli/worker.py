@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import open_client, run_long
+from dagnats.cli.connection import configuration, open_client, run_long
 from dagnats.cli.definition import TARGETS_HELP
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, paint, say
 from dagnats.errors import DagnatsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from dagnats.handling.handler import Handler
@@ -42,14 +43,12 @@ def worker(
         "30s", "--grace", metavar="DURATION", help="How long running tasks may go on after the first signal."
     ),
 ) -> None:
-    """Serve the handlers of workflows.
+    """Serve the handlers of workflows, and the commands and URLs that dagnats.yaml configures for task types.
 
     What a module calls lifespan, a context manager without parameters, gives ctx.resources.
     The first Ctrl-C or SIGTERM lets running tasks finish; the second one stops at once, and their tasks go back.
     """
     import logging
-
-    from dagnats.dsl.discover import discover
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
@@ -61,9 +60,7 @@ def worker(
         "worker_id": worker_id,
         "grace": _grace(grace),
     }
-    found = discover(targets or [])
-    handlers = list(found.handlers.values())
-    settings["lifespan"] = found.lifespan
+    handlers, settings["lifespan"] = _served(targets or [])
     if not handlers:
         where = ", ".join(targets or []) or "workflows/"
         raise DagnatsError(f"there is no handler in {where}", hint="a handler is a function with @handler or @wf.step")
@@ -88,6 +85,19 @@ def _grace(given: str) -> timedelta:
         return parse_duration(given)
     except ValueError as error:
         raise UsageError(f"--grace {given!r}: {error}", hint="write it as --grace 30s") from None
+
+
+def _served(targets: list[str]) -> tuple[list[Handler[..., Any]], Callable[[], Any] | None]:
+    """What the targets hold, and what is configured; without targets and `workflows/`, only that. Then the lifespan."""
+    from dagnats.dsl.discover import DEFAULT_TARGET, discover
+    from dagnats.runtime.foreign.handler import foreign_handlers
+
+    found = configuration()
+    configured = foreign_handlers(found.settings.worker, found.worker_origin)
+    if configured and not targets and not Path(DEFAULT_TARGET).is_dir():
+        return configured, None
+    discovered = discover(targets)
+    return [*discovered.handlers.values(), *configured], discovered.lifespan
 
 
 async def _work(handlers: Sequence[Handler[..., Any]], settings: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagnats.client.client import AsyncClient
@@ -23,15 +24,17 @@ class connect:  # noqa: N801  # used as a function: `async with dagnats.connect(
         url: `nats://host:port`; when left out, `DAGNATS_URL`, then the local `dagnats serve`.
         token: For that server; when left out, `DAGNATS_TOKEN`, then the local server's own.
         name: How the connection shows up in NATS.
+        data_dir: Where the local `dagnats serve` keeps its data; when left out, `DAGNATS_DATA_DIR`, then its default.
 
     Raises:
         UnavailableError: No server answers there.
     """
 
-    def __init__(self, url: str = "", *, token: str = "", name: str = "dagnats") -> None:
+    def __init__(self, url: str = "", *, token: str = "", name: str = "dagnats", data_dir: Path | str = "") -> None:
         self._url = url
         self._token = token
         self._name = name
+        self._data_dir = Path(data_dir) if data_dir else None
         self._client: AsyncClient | None = None
 
     def __await__(self) -> Generator[Any, None, AsyncClient]:
@@ -54,7 +57,7 @@ class connect:  # noqa: N801  # used as a function: `async with dagnats.connect(
         url = self._url or os.environ.get("DAGNATS_URL", "")
         token = self._token or os.environ.get("DAGNATS_TOKEN", "")
         if not url:
-            local = find_local_server()
+            local = find_local_server(self._data_dir)
             if local is None:
                 raise UnavailableError("no server is named, and no local one is running", hint=_HINT)
             url, token = local.url, token or local.token

@@ -1,7 +1,7 @@
 """How payloads become Python values and back: one codec per type.
 
 Types made of msgspec Structs go through msgspec, everything else through pydantic (models, dataclasses,
-TypedDicts, builtins). Top-level `bytes` is base64.
+TypedDicts, builtins). Top-level `bytes` is base64, and top-level `msgspec.Raw` the JSON itself.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def codec_for(declared: Any) -> Codec:
 def _codec(declared: Any) -> Codec:
     if declared is bytes:
         return _Bytes()
+    if declared is msgspec.Raw:
+        return _Raw()
     classes = set(_classes(declared))
     structs = {found for found in classes if issubclass(found, msgspec.Struct)}
     if structs:
@@ -239,3 +241,21 @@ class _Bytes:
 
     def schema(self, direction: Direction) -> Schema:
         return BASE64
+
+
+class _Raw:
+    """JSON as it is, for those who hand it on: nothing reads it, so nothing changes it."""
+
+    def decode(self, data: bytes) -> msgspec.Raw:
+        return msgspec.Raw(data or b"null")
+
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, msgspec.Raw):
+            raise CodecError(f"got {type_name(cast('type[object]', type(value)))}, which is not msgspec.Raw")
+        return bytes(value)
+
+    def schema(self, direction: Direction) -> Schema:
+        return _ANY
+
+
+_ANY: Schema = {}

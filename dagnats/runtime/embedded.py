@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,22 @@ _STOP_S = 15.0
 _PR_SET_PDEATHSIG = 1
 
 
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What an operator may set of the server.
+
+    Attributes:
+        monitor_port: The port of its monitoring pages, on this machine alone; None for none.
+        max_store_bytes: The most it stores; None for what the disk has.
+    """
+
+    monitor_port: int | None = None
+    max_store_bytes: int | None = None
+
+
+DEFAULT_OPTIONS = ServerOptions()
+
+
 class EmbeddedServer:
     """A nats-server with JetStream on `folder`.
 
@@ -45,6 +62,7 @@ class EmbeddedServer:
         folder: Holds its store, token, log and lock; made when missing.
         port: The client port. None takes 4222 when it is free, else the port it had last time, else any.
         sync_interval: How often writes are flushed to disk; `always` for every write.
+        options: What else an operator has set.
 
     Raises (from `start`):
         ConflictError: Another server runs on the folder, or the port is busy.
@@ -52,12 +70,20 @@ class EmbeddedServer:
         UnavailableError: It did not get ready; the message has its last words.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None, sync_interval: str = DEFAULT_SYNC) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        sync_interval: str = DEFAULT_SYNC,
+        options: ServerOptions = DEFAULT_OPTIONS,
+    ) -> None:
         self.folder = folder.absolute()
         self.url = ""
         self.token = ""
         self._port = port
         self._sync_interval = sync_interval
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +93,7 @@ class EmbeddedServer:
         return self._process.pid if self._process is not None else 0
 
     async def start(self) -> None:
-        """Start the server and return when it takes connections. Call it from the main thread (see `_die_with_us`)."""
+        """Start the server and return when it takes connections. Call it from the main thread (see `die_with_us`)."""
         binary = find_binary()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = self._lock()
@@ -189,8 +215,8 @@ authorization {{ token: "{self.token}" }}
 jetstream {{
   store_dir: {msgspec.json.encode(str(self.folder / "jetstream")).decode()}
   sync_interval: {self._sync_interval}
-}}
-"""
+{_store_limit(self._options)}}}
+{_monitoring(self._options)}"""
         write_secret(self.folder / "nats.conf", text.encode())
 
     # -- the child -------------------------------------------------------------------------------------------
@@ -205,7 +231,7 @@ jetstream {{
             pass_fds=(lock,),
             # A ctrl-C in the terminal is for us: the engine and the workers finish first, the server goes last.
             start_new_session=True,
-            preexec_fn=_die_with_us(os.getpid()) if linux else None,
+            preexec_fn=die_with_us(os.getpid()) if linux else None,
         )
         if not linux:
             self._guard = _guard(self._process.pid)
@@ -223,6 +249,14 @@ jetstream {{
                 return ports["nats"][0]
             await asyncio.sleep(0.005)
         raise UnavailableError(f"nats-server was not ready after {_READY_S:g} s:\n{self.last_words()}")
+
+
+def _store_limit(options: ServerOptions) -> str:
+    return "" if options.max_store_bytes is None else f"  max_file_store: {options.max_store_bytes}\n"
+
+
+def _monitoring(options: ServerOptions) -> str:
+    return "" if options.monitor_port is None else f'http: "{HOST}:{options.monitor_port}"\n'
 
 
 def find_binary() -> Path:
@@ -260,7 +294,7 @@ if sys.platform == "linux":
     _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def _die_with_us(parent: int) -> Callable[[], None]:
+def die_with_us(parent: int) -> Callable[[], None]:
     """Make the kernel stop the child when the thread that forked it ends, for the main thread: our process."""
 
     def in_child() -> None:

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dagnats.client.client import AsyncClient
 from dagnats.errors import UnavailableError
-from dagnats.runtime.embedded import DEFAULT_SYNC, EmbeddedServer
+from dagnats.runtime.embedded import DEFAULT_OPTIONS, DEFAULT_SYNC, EmbeddedServer
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.index.file import index_file
 from dagnats.runtime.index.indexer import Indexer
@@ -17,13 +18,17 @@ from dagnats.runtime.index.inquiry import open_inquiries
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
 from dagnats.runtime.retention import KEEP
+from dagnats.runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
+    from typing import Any
 
+    from dagnats.handling.handler import Handler
     from dagnats.runtime.api.door import Door
     from dagnats.runtime.api.listener import Address
+    from dagnats.runtime.embedded import ServerOptions
     from dagnats.runtime.ports import Sync
     from dagnats.runtime.retention import Keep
 
@@ -38,6 +43,7 @@ class Serving:
         folder: The embedded server's data; None with a server of one's own.
         sync: How often its writes are on disk: `always`, or an interval; "" when only its operator knows.
         http: Where HTTP is listened to; "" when it is not.
+        task_types: What its own worker serves.
     """
 
     url: str
@@ -45,6 +51,7 @@ class Serving:
     folder: Path | None
     sync: str
     http: str = ""
+    task_types: tuple[str, ...] = ()
 
 
 async def serve(
@@ -57,6 +64,8 @@ async def serve(
     keep: Keep | None = KEEP,
     http: Address | None = None,
     http_token: str = "",
+    options: ServerOptions = DEFAULT_OPTIONS,
+    handlers: Sequence[Handler[..., Any]] = (),
     ready: Callable[[Serving], Awaitable[None]],
     stop: asyncio.Event,
 ) -> None:
@@ -72,6 +81,8 @@ async def serve(
         keep: How long ended runs are kept; None for ever.
         http: Where to listen to HTTP; None for nowhere.
         http_token: What callers over HTTP have to have; "" lets this machine in.
+        options: What else is set of the embedded server.
+        handlers: What we serve ourselves, in a worker beside the engine.
         ready: Called once everything takes work.
         stop: Set it to end.
 
@@ -85,7 +96,9 @@ async def serve(
         embedded: EmbeddedServer | None = None
         if not url:
             sync = sync or DEFAULT_SYNC
-            embedded = await stack.enter_async_context(EmbeddedServer(folder, port=port, sync_interval=sync))
+            embedded = await stack.enter_async_context(
+                EmbeddedServer(folder, port=port, sync_interval=sync, options=options)
+            )
             url, token = embedded.url, embedded.token
         jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
         await jetstream.ports.server.prepare(sync=_policy(sync))
@@ -96,17 +109,29 @@ async def serve(
         index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)))
         stack.push_async_callback(_end, asyncio.create_task(index.run(), name="index"))
         stack.callback(open_inquiries(jetstream.ports.inquiries, index))
+        worker = Worker(AsyncClient(jetstream), handlers) if handlers else None
+        working = asyncio.create_task(worker.run(), name="worker") if worker is not None else None
+        if worker is not None and working is not None:
+            stack.push_async_callback(_drain, worker, working)
         if embedded is not None:
             write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))
             stack.callback(remove_server_file, folder)
         if door is not None:
             await door.open(jetstream)
             stack.push_async_callback(door.close)
-        heard = door.url if door is not None else ""
-        await ready(Serving(url, token, folder if embedded is not None else None, sync, heard))
+        await ready(
+            Serving(
+                url=url,
+                token=token,
+                folder=folder if embedded is not None else None,
+                sync=sync,
+                http=door.url if door is not None else "",
+                task_types=worker.task_types if worker is not None else (),
+            )
+        )
         if door is not None:
             door.welcome()
-        await _until(stop, engine, embedded)
+        await _until(stop, [engine, *([working] if working is not None else [])], embedded)
 
 
 def _door(http: Address, token: str) -> Door:
@@ -121,20 +146,29 @@ def _policy(sync: str) -> Sync | None:
     return "always" if sync == "always" else "interval"
 
 
-async def _until(stop: asyncio.Event, engine: asyncio.Task[None], embedded: EmbeddedServer | None) -> None:
+async def _until(stop: asyncio.Event, ours: list[asyncio.Task[None]], embedded: EmbeddedServer | None) -> None:
     stopping = asyncio.create_task(stop.wait())
     watching = asyncio.create_task(embedded.wait()) if embedded is not None else None
-    tasks: set[asyncio.Task[object]] = {stopping, engine, *([watching] if watching is not None else [])}
+    tasks: set[asyncio.Task[object]] = {stopping, *ours, *([watching] if watching is not None else [])}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if engine in done:
-            engine.result()
+        for task in [task for task in ours if task in done]:
+            task.result()
         if embedded is not None and watching in done:
             raise UnavailableError(f"nats-server has ended by itself:\n{embedded.last_words()}")
     finally:
         stopping.cancel()
         if watching is not None:
             watching.cancel()
+
+
+async def _drain(worker: Worker, working: asyncio.Task[None]) -> None:
+    """Let what runs finish, as far as the worker's patience goes; the engine still decides what comes of it."""
+    worker.stop()
+    try:
+        await asyncio.wait([working])
+    finally:  # somebody lost patience first
+        await _end(working)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

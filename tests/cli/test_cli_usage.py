@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _COMMANDS = (
     "build",
+    "config",
+    "config check",
+    "config show",
     "demo",
     "dlq",
     "dlq discard",

@@ -320,3 +320,13 @@ def test_a_local_class_is_named_without_its_surroundings() -> None:
         pass
 
     assert type_name(Inner) == "Inner"
+
+
+def test_raw_json_is_handed_on_as_it_is() -> None:
+    codec = codec_for(msgspec.Raw)
+    data = b'{"a": 1.50, "a": 2}'
+    assert bytes(codec.decode(data)) == codec.encode(msgspec.Raw(data)) == data
+    assert bytes(codec.decode(b"")) == b"null"
+    assert codec.schema("reading") == {}
+    with pytest.raises(CodecError, match=r"got dict, which is not msgspec\.Raw"):
+        codec.encode({"a": 1})

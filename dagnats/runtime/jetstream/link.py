@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dagnats.errors import DagnatsError, RefusedError, UnavailableError
+from dagnats.model.address import without_secrets
 from dagnats.runtime.jetstream.natspy import NatsPy, reason
 from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, error_of, header_block, receipt_of
 from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
@@ -275,7 +276,9 @@ def _check_address(url: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise DagnatsError(f"{url!r} is not the address of a NATS server", hint="write it as nats://host:4222")
+        raise DagnatsError(
+            f"{without_secrets(url)!r} is not the address of a NATS server", hint="write it as nats://host:4222"
+        )
 
 
 async def _open(url: str, token: str, name: str) -> Channel:
@@ -290,4 +293,4 @@ async def _open(url: str, token: str, name: str) -> Channel:
     except (OSError, TimeoutError, Refused, UnavailableError) as error:
         said = reason(error)
         hint = _TOKEN_HINT if "authorization" in said.lower() else ""
-        raise UnavailableError(f"cannot connect to NATS at {url}: {said}", hint=hint) from None
+        raise UnavailableError(f"cannot connect to NATS at {without_secrets(url)}: {said}", hint=hint) from None

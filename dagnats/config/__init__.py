@@ -1,0 +1,1 @@
+"""Configuration: `dagnats.yaml`, the environment and flags, each value with where it is from."""
