@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from dagnats.client import bulk, letter, queue
 from dagnats.client.bulk import Done, Live, Mode
+from dagnats.client.mend import mend
 from dagnats.client.moment import Moment, instant_of
 from dagnats.client.payload import accepted
 from dagnats.client.run import json_bytes
 from dagnats.client.scan import Window
-from dagnats.client.verify import mend, verify
+from dagnats.client.verify import verify
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import DagnatsError, NotFoundError
 from dagnats.model.duration import duration_nanos, parse_duration
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
+    from dagnats.client.difference import Difference
     from dagnats.client.letter import DeadLetter
     from dagnats.client.queue import QueueView
-    from dagnats.client.verify import Difference, Verified
+    from dagnats.client.verify import Verified
     from dagnats.client.view import RunView
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
@@ -364,8 +366,11 @@ class Operator(ABC):
         return await verify(self._ports, told=told)
 
     async def repair(self, differences: Sequence[Difference]) -> list[Difference]:
-        """Put right, from the log, what `verify` found; gives what had to be left."""
-        return [each for each in differences if not await mend(self._ports, each)]
+        """Put right, from the log, what `verify` found; gives what had to be left.
+
+        What is missing is made by the engine, which folds everything anew for that.
+        """
+        return await mend(self._ports, differences)
 
 
 def _period_ns(period: timedelta | str) -> int:

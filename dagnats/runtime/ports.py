@@ -155,6 +155,14 @@ class TaskQueue(Protocol):
         them."""
         ...
 
+    async def page(self, *, after: int, count: int) -> list[Queued]:
+        """Up to `count` tasks of all types behind sequence `after`, in order, whether a worker has them or not."""
+        ...
+
+    async def remove(self, seq: int) -> None:
+        """Forget one task; one that is not there is fine."""
+        ...
+
     async def shut(self, task_types: Sequence[str]) -> None:
         """Hand out no tasks of these types until further notice, and those of all other types again."""
         ...
@@ -170,6 +178,20 @@ class TaskQueue(Protocol):
     def cancel(self, run_id: str, data: bytes) -> None:
         """Tell all workers to stop what they do for a run. Sent once, not stored: nothing depends on it."""
         ...
+
+
+class Queued(NamedTuple):
+    """A task as it lies in its queue.
+
+    Attributes:
+        seq: Its place.
+        run_id: Whose it is, as the subject says.
+        data: Its bytes.
+    """
+
+    seq: int
+    run_id: str
+    data: bytes
 
 
 class QueueState(NamedTuple):
@@ -343,6 +365,24 @@ class Timers(Protocol):
     async def drop(self, run_id: str, seq: int) -> None:
         """Forget the wake-up that event `seq` asked for, if it has not come yet."""
         ...
+
+    async def all(self) -> list[Outstanding]:
+        """All of them, in no order, those included that came due and that no engine has acknowledged."""
+        ...
+
+
+class Outstanding(NamedTuple):
+    """A wake-up that is stored, due or not.
+
+    Attributes:
+        run_id: Whom it wakes.
+        seq: The event that asked for it.
+        due_ns: When.
+    """
+
+    run_id: str
+    seq: int
+    due_ns: int
 
 
 class WakeupFeed(Protocol):

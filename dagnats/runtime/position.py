@@ -85,6 +85,11 @@ def decode_position(data: bytes) -> Position | None:
         return None
 
 
+def encode_position(position: Position) -> bytes:
+    """`position` as it is stored."""
+    return _encode(position)
+
+
 class PositionKeeper:
     """The stored position, as one engine sees it."""
 

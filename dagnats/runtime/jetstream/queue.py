@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 from dagnats.errors import ConflictError, RefusedError
 from dagnats.runtime.jetstream.publish import id_block
 from dagnats.runtime.jetstream.pull import Pull, deliveries_of
-from dagnats.runtime.jetstream.read import messages_of, page_of, state_of, subjects_of, time_ns_of
+from dagnats.runtime.jetstream.read import (
+    delete,
+    messages_of,
+    page_of,
+    seq_of,
+    state_of,
+    subject_of,
+    subjects_of,
+    time_ns_of,
+)
 from dagnats.runtime.jetstream.resources import TASKS
-from dagnats.runtime.ports import QueueState
+from dagnats.runtime.ports import Queued, QueueState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -64,6 +73,13 @@ class JetStreamTaskQueue:
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
         messages = await messages_of(self._link, TASKS, _subject(task_type, group, run_id))
         return [message.data for message in messages]
+
+    async def page(self, *, after: int, count: int) -> list[Queued]:
+        found, _ = await page_of(self._link, TASKS, {"seq": after + 1, "next_by_subj": f"{_PREFIX}>", "batch": count})
+        return [Queued(seq_of(each), subject_of(each).rpartition(".")[2], each.data) for each in found]
+
+    async def remove(self, seq: int) -> None:
+        await delete(self._link, TASKS, seq)
 
     async def shut(self, task_types: Sequence[str]) -> None:
         """Pause the types' consumers, those of worker groups too: what they have in hand goes on."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dagnats.runtime.memory.consumer import Consumer, Puller
 from dagnats.runtime.memory.link import Call
-from dagnats.runtime.ports import QueueState, Receipt
+from dagnats.runtime.ports import Queued, QueueState, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -49,6 +49,13 @@ class MemoryTaskQueue:
         subject = subject_of(task_type, group, run_id)
         found = await self._link.request(Call("tasks.waiting", subject, lambda: self._stream.of(subject)))
         return [message.data for message in found]
+
+    async def page(self, *, after: int, count: int) -> list[Queued]:
+        found = await self._link.request(Call("tasks.page", "task.>", lambda: self._stream.behind(after, count)))
+        return [Queued(message.seq, message.subject.rpartition(".")[2], message.data) for message in found]
+
+    async def remove(self, seq: int) -> None:
+        await self._link.request(Call("tasks.remove", "task.>", lambda: self._stream.remove(seq)))
 
     async def last(self) -> int:
         return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))
