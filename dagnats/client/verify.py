@@ -19,6 +19,7 @@ from dagnats.client.fold import Fold
 from dagnats.client.stock import Stock
 from dagnats.errors import DecodeError
 from dagnats.model.event import Record, WorkflowStarted, decode_event
+from dagnats.model.identifier import is_run_id
 from dagnats.model.ops import OPS, TaskLimited, WorkflowLimited, decode_fact, task_history, workflow_history
 from dagnats.model.run import Run, decode_run
 from dagnats.runtime.blob import filled
@@ -110,6 +111,8 @@ class _Check:
 
     async def _run(self, run_id: str) -> list[Difference]:
         """What is wrong with a run. Looked at again when it has moved meanwhile: then nothing was compared with it."""
+        if not is_run_id(run_id):  # nothing else can be stored for it
+            return [Difference(run_id, "unreadable", "this cannot name a run")]
         while True:
             # The snapshot first: the history is then at least as far.
             stored = await self._ports.snapshots.load(run_id)

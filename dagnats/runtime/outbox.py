@@ -120,6 +120,11 @@ class Outbox:
         """The queue's sequence of the newest task that is known to be stored."""
         self._flights: deque[Flight] = deque()  # launched and not landed
 
+    def like(self, other: Outbox) -> Outbox:
+        """This one, for what goes out beside another one's."""
+        self.epoch, self.newest_task = other.epoch, other.newest_task
+        return self
+
     async def act(self, actions: Sequence[AnyAction]) -> None:
         """Return when everything is stored: `launch` and `land` in one."""
         await self.land(self.launch(actions))

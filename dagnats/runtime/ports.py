@@ -613,6 +613,10 @@ class Server(Protocol):
 
     async def overview(self) -> Overview: ...
 
+    async def start(self) -> str:
+        """Which start of the server this is: another word after each; "" when it does not say."""
+        ...
+
     async def prepare(self, *, sync: Sync | None = None) -> None:
         """Create what is missing, and note how the server stores, when it is known.
 
