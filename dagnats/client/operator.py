@@ -13,7 +13,7 @@ from dagnats.client.mend import mend
 from dagnats.client.moment import Moment, instant_of
 from dagnats.client.payload import accepted
 from dagnats.client.run import json_bytes
-from dagnats.client.scan import Window
+from dagnats.client.scan import Window, pages
 from dagnats.client.verify import verify
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import DagnatsError, NotFoundError
@@ -102,6 +102,9 @@ class Operator(ABC):
             by: Who does it.
             reason: Why.
             told: Called now and then with how many are done.
+
+        Raises:
+            NotFoundError: No such workflow is registered, nor has any runs.
         """
         fits = bulk.is_live(status)
         window = self._window(workflow, after, before)
@@ -126,6 +129,7 @@ class Operator(ABC):
 
         Raises:
             DagnatsError: There is neither a workflow nor a time: nobody retries everything by accident.
+            NotFoundError: See `cancel_all`.
         """
         if not workflow and after is None and before is None:
             raise DagnatsError("which runs?", hint="name a workflow, or say when they were started")
@@ -147,6 +151,7 @@ class Operator(ABC):
         work: Callable[[str], Any],
     ) -> list[Done]:
         done: dict[str, Done] = {}
+        await self._expect_known(window.workflow)
         async for views in bulk.found(self._ports, window, fits):
             run_ids = [view.run_id for view in views if view.run_id not in done]
             if dry_run:
@@ -156,6 +161,15 @@ class Operator(ABC):
             if told is not None:
                 told(len(done))
         return list(done.values())
+
+    async def _expect_known(self, workflow: str) -> None:
+        """Raise NotFoundError for a workflow that is not registered and has no runs: nobody can have meant that."""
+        if workflow and workflow not in (names := await self._ports.definitions.names()):
+            async for _ in pages(self._ports, Window(workflow)):
+                return
+            raise NotFoundError(
+                "workflow", workflow, near=near(workflow, names), hint="" if names else "none is registered"
+            )
 
     async def start_all(
         self, workflow: str, inputs: Sequence[Any], *, batch: str | None = None, by: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dagnats.model.scalar import StepType
+    from dagnats.runtime.core.gate.view import GateView, TaskGateView, TaskPlace
     from dagnats.runtime.core.graph import Graph
 
 
@@ -47,6 +48,7 @@ class StepView:
         failed_items: Of a map: how many failed.
         child_run_id: Of a child step: the run that runs for it.
         awaits: The event that it waits for.
+        gate: What it waits for before it is handed out, when that was asked for: "" for nothing.
     """
 
     id: str
@@ -73,6 +75,7 @@ class StepView:
     failed_items: int = 0
     child_run_id: str = ""
     awaits: str = ""
+    gate: str = ""
 
     @property
     def in_flight(self) -> bool:
@@ -191,6 +194,24 @@ def run_view(graph: Graph, run: Run) -> RunView:
         forked_from=run.forked_from,
         events=run.events,
     )
+
+
+def at_gates(view: RunView, gates: GateView) -> RunView:
+    """`view` with what its steps wait for at the gates."""
+    told = {(place.step_id, place.attempt): _held(gate, place) for gate, place in gates.steps(view.run_id)}
+    steps = (replace(step, gate=told.get((step.id, step.attempts), "")) for step in view.steps)
+    return replace(view, steps=tuple(steps))
+
+
+def _held(gate: TaskGateView, place: TaskPlace) -> str:
+    """Why an attempt waits at a gate, and in which place."""
+    if gate.said is not None and gate.said.paused:
+        why = f"queue {gate.task} is paused"
+    elif gate.concurrency and len(gate.out) >= gate.concurrency:
+        why = f"a slot of {gate.task} ({len(gate.out)} of {gate.concurrency} in flight)"
+    else:
+        why = f"the rate of {gate.task}"
+    return f"{why}, place {place.place} in line"
 
 
 def _step_view(graph: Graph, run: Run, step_id: str, state: StepState) -> StepView:
