@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,7 +29,7 @@ from dagnats.runtime.ports import LogCut
 from dagnats.runtime.roster import Roster
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dagnats.model.run import Run
     from dagnats.runtime.core.action import AnyAction
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from dagnats.runtime.outbox import Outbox
     from dagnats.runtime.ports import Ports
     from dagnats.runtime.position import PositionKeeper
-
-T = TypeVar("T")
 
 log = logging.getLogger("dagnats.engine")
 
@@ -81,21 +79,18 @@ class Mender:
     async def _mend(self) -> None:
         upto = self._keeper.stored_seq  # what was decided up to here was stored
         run_ids = [run_id for run_id in await persist(self._ports.log.run_ids) if is_run_id(run_id)]
-        live = [run_id async for run_id in self._each(run_ids, self._live)]
+        live: list[str] = []
+        for some in _chunks(run_ids):
+            live += [run_id for run_id in await asyncio.gather(*map(self._live, some)) if run_id is not None]
+            await asyncio.sleep(_REST_S)
         wakeups = {(each.run_id, each.seq) for each in await persist(self._ports.timers.all)}
         await self._send(self._gates.outstanding())
-        async for actions in self._each(live, lambda run_id: self._owed(run_id, upto)):
-            await self._send(each for each in actions if not _is_there(each, wakeups))
-        self._decider.tidy()
-
-    async def _each(self, run_ids: Sequence[str], look: Callable[[str], Awaitable[T | None]]) -> AsyncIterator[T]:
-        """What is found of runs, several at a time."""
-        for at in range(0, len(run_ids), _AT_ONCE):
-            for found in await asyncio.gather(*map(look, run_ids[at : at + _AT_ONCE])):
-                if found:
-                    yield found
+        for some in _chunks(live):
+            for actions in await asyncio.gather(*(self._owed(run_id, upto) for run_id in some)):
+                await self._send(each for each in actions if not _is_there(each, wakeups))
             self._roster.clear()
             self._decider.clear()
+            self._decider.tidy()
             await asyncio.sleep(_REST_S)
 
     async def _live(self, run_id: str) -> str | None:
@@ -145,6 +140,10 @@ class Mender:
             except LogCut:  # as the leader does: see there
                 await self._keeper.begin(msgspec.structs.replace(self._keeper.now, anew=True))
                 raise
+
+
+def _chunks(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (run_ids[at : at + _AT_ONCE] for at in range(0, len(run_ids), _AT_ONCE))
 
 
 def _relatives(run: Run) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
@@ -45,6 +45,7 @@ class Graph:
         drains: Whether independent branches go on when a step has failed.
         compensate_on: What makes completed steps be undone.
         labels: Copied to each run.
+        output_schema: What a run's output has to fit, or None.
         unusable: Why no run of it can work; "" for a proper one.
     """
 
@@ -62,6 +63,7 @@ class Graph:
         self.drains = definition.failure_mode == "drain"
         self.compensate_on: frozenset[str] = frozenset(definition.compensate_on)
         self.labels: dict[str, str] = definition.labels
+        self.output_schema: Any = definition.output_schema
         auxiliary = definition.auxiliary
         self._default_retry = definition.default_retry
         self.nodes = {
@@ -157,6 +159,7 @@ class UnusableGraph(Graph):
         self.drains = False
         self.compensate_on = frozenset()
         self.labels = {}
+        self.output_schema = None
         self.nodes = {}
         self.roots = self.leaves = ()
         self._shared = frozenset[str]()
