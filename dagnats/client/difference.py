@@ -87,6 +87,8 @@ def _tasks(graph: Graph, run: Run, goods: Goods) -> Iterator[Difference]:
         detail = f"step {step_id!r} is {status}, and attempt {attempt} is in no queue"
         yield Difference(run.run_id, "task", detail, "queued, or with a worker", "rebuild", step_id)
     for attempt in sorted(set(goods.tasks) - wanted):
+        if _goes_by_itself(run, *attempt):
+            continue
         for seq in goods.tasks[attempt]:
             yield _left_task(run.run_id, attempt, seq)
 
@@ -96,6 +98,15 @@ def _is_handed_out(graph: Graph, run: Run, step_id: str) -> bool:
     if run.ended or node is None or not node.task or state.status not in IN_FLIGHT:
         return False
     return not (state.retry_at_ns or state.held or state.left or state.items)
+
+
+def _goes_by_itself(run: Run, step_id: str, attempt: int) -> bool:
+    """Whether an attempt of a run that goes on was handed out, and is over or given up: the next worker drops its task.
+
+    Taking it out at once would cost a look through all the run's tasks of the type for every attempt that times out.
+    """
+    state = run.steps.get(step_id)
+    return not run.ended and state is not None and attempt <= state.attempt
 
 
 def _left_task(run_id: str, attempt: Attempt, seq: int) -> Difference:

@@ -222,3 +222,15 @@ def test_a_paused_gate_is_no_difference() -> None:
         assert await plant.differences() == ()
 
     run(story())
+
+
+def test_the_task_of_an_attempt_that_was_given_up_is_no_difference_until_its_run_ends() -> None:
+    async def story() -> None:
+        plant = Plant()
+        engine = await plant.begin()
+        await plant.client.handle("out").skip("work")
+        await asyncio.sleep(1)
+        assert await plant.differences() == ()
+        engine.kill()
+
+    run(story())
