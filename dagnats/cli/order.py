@@ -85,12 +85,17 @@ def approve(
     last: bool = LAST,
     answer: str = _ANSWER,
     token: str = _TOKEN,
+    reason: str = REASON,
     by: str = BY,
 ) -> None:
     """Answer an approval with yes. Without a step: the one that waits."""
     run_id, step = shifted(last, run_id, step)
     answered = run(
-        _answer(run_id, last, lambda handle: handle.approve(step, _value(answer), token=token or None, by=by))
+        _answer(
+            run_id,
+            last,
+            lambda handle: handle.approve(step, _value(answer), token=token or None, by=by, reason=reason),
+        )
     )
     _say({**answered, "approved": True}, f"{paint('Approved:', 'green')} {answered['step_id']}")
 
@@ -102,12 +107,17 @@ def reject(
     last: bool = LAST,
     answer: str = _ANSWER,
     token: str = _TOKEN,
+    reason: str = REASON,
     by: str = BY,
 ) -> None:
     """Answer an approval with no, which fails its step. Without a step: the one that waits."""
     run_id, step = shifted(last, run_id, step)
     answered = run(
-        _answer(run_id, last, lambda handle: handle.reject(step, _value(answer), token=token or None, by=by))
+        _answer(
+            run_id,
+            last,
+            lambda handle: handle.reject(step, _value(answer), token=token or None, by=by, reason=reason),
+        )
     )
     _say({**answered, "approved": False}, f"{paint('Rejected:', 'yellow')} {answered['step_id']}")
 

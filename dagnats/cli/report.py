@@ -104,6 +104,8 @@ def _step_lines(steps: Sequence[StepView], width: int | None, paint: Paint) -> l
 def detail(step: StepView, *, now_ns: int = 0) -> str:
     """What a step has to say: its output, its error, what it waits for, or when its next attempt is due."""
     error = one_line(step.error)
+    if step.gate:
+        return f"waits: {step.gate}"
     if step.in_flight and (told := _progress(step)):
         return told
     if step.retry_at_ns:
@@ -197,6 +199,7 @@ def _step_document(step: StepView) -> dict[str, Any]:
         "progress": step.progress,
         "message": step.message,
         "details": step.details,
+        "gate": step.gate,
     }
 
 
@@ -263,9 +266,9 @@ def leaf_outputs(view: RunView) -> dict[str, Any]:
 
 
 def output_text(view: RunView) -> str:
-    """The output of the one leaf, or of several as an object."""
+    """The output of the one leaf, or of several as an object; one that was skipped is null."""
     outputs = leaf_outputs(view)
-    return json_text(outputs[view.leaves[0]] if len(view.leaves) == 1 and outputs else outputs)
+    return json_text(outputs.get(view.leaves[0]) if len(view.leaves) == 1 else dict.fromkeys(view.leaves) | outputs)
 
 
 def output_document(view: RunView) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def status(run_id: str = RUN_ID, last: bool = LAST, wide: bool = _WIDE) -> None:
     """Show a run and its steps."""
     from dagnats.cli.report import run_document, status_lines
 
-    view = run(_view(run_id, last))
+    view = run(_view(run_id, last, gates=True))
     if current().json:
         emit(run_document(view))
         return
@@ -291,9 +291,9 @@ async def _counts(**which: Unpack[Filter]) -> list[Tally]:
         return await client.count(**which)
 
 
-async def _view(run_id: str, last: bool) -> RunView:
+async def _view(run_id: str, last: bool, *, gates: bool = False) -> RunView:
     async with open_client() as client:
-        return await (await find(client, run_id, last)).view()
+        return await (await find(client, run_id, last)).view(gates=gates)
 
 
 async def _events(run_id: str, last: bool, type: str, step: str) -> list[EventView]:

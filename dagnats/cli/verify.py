@@ -27,12 +27,15 @@ def verify() -> None:
                 "verified": not found.differences,
                 "runs": found.runs,
                 "events": found.events,
+                "moving": found.moving,
                 "differences": [difference_document(each) for each in found.differences],
             }
         )
     else:
         for line in difference_lines(found.differences):
             say(line)
+        if found.moving:
+            say(f"Moving: {counted(found.moving, 'run')} that the engine had more to do for: only snapshots compared")
         what = f"{counted(found.runs, 'run')}, {counted(found.events, 'event')}"
         if found.differences:
             say(f"{paint('Differs:', 'red')} {what}, {counted(len(found.differences), 'difference')}")
@@ -51,7 +54,12 @@ async def checked() -> Verified:
 
 def difference_lines(differences: Iterable[Difference]) -> list[str]:
     """Differences as people read them."""
-    return [f"{each.run_id}  {paint(each.kind, 'yellow')}: {one_line(each.detail)}" for each in differences]
+    return [f"{each.run_id}  {paint(each.kind, 'yellow')}: {_said(each)}" for each in differences]
+
+
+def _said(difference: Difference) -> str:
+    should = f"; should be: {difference.expected}" if difference.expected else ""
+    return one_line(difference.detail + should)
 
 
 def difference_document(difference: Difference) -> dict[str, Any]:
@@ -60,5 +68,6 @@ def difference_document(difference: Difference) -> dict[str, Any]:
         "run_id": difference.run_id,
         "kind": difference.kind,
         "detail": difference.detail,
+        "expected": difference.expected,
         "mendable": difference.mendable,
     }

@@ -5,10 +5,10 @@ from dagnats.client.client import AsyncClient as AsyncClient
 from dagnats.client.client import Registration as Registration
 from dagnats.client.client import Version as Version
 from dagnats.client.connect import connect as connect
+from dagnats.client.difference import Difference as Difference
 from dagnats.client.letter import DeadLetter as DeadLetter
 from dagnats.client.queue import QueueView as QueueView
 from dagnats.client.run import RunHandle as RunHandle
-from dagnats.client.verify import Difference as Difference
 from dagnats.client.verify import Verified as Verified
 from dagnats.client.view import EventView as EventView
 from dagnats.client.view import RunView as RunView

@@ -12,11 +12,12 @@ import msgspec
 
 from dagnats.client import bulk, letter, listing, queue
 from dagnats.client.bulk import Done, Live, Mode
+from dagnats.client.mend import mend
 from dagnats.client.moment import Moment, instant_of
 from dagnats.client.payload import accepted
 from dagnats.client.run import json_bytes
-from dagnats.client.scan import Window
-from dagnats.client.verify import mend, verify
+from dagnats.client.scan import Window, pages
+from dagnats.client.verify import verify
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import DagnatsError, DecodeError, NotFoundError
 from dagnats.model.duration import duration_nanos, parse_duration
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import timedelta
 
+    from dagnats.client.difference import Difference
     from dagnats.client.letter import DeadLetter
     from dagnats.client.queue import QueueView
-    from dagnats.client.verify import Difference, Verified
+    from dagnats.client.verify import Verified
     from dagnats.client.view import RunView
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
@@ -159,6 +161,9 @@ class Operator(ABC):
             by: Who does it.
             reason: Why.
             told: Called now and then with how many are done.
+
+        Raises:
+            NotFoundError: No such workflow is registered, nor has any runs.
         """
         fits = bulk.is_live(status)
         window = self._window(workflow, after, before)
@@ -183,6 +188,7 @@ class Operator(ABC):
 
         Raises:
             DagnatsError: There is neither a workflow nor a time: nobody retries everything by accident.
+            NotFoundError: See `cancel_all`.
         """
         if not workflow and after is None and before is None:
             raise DagnatsError("which runs?", hint="name a workflow, or say when they were started")
@@ -204,6 +210,7 @@ class Operator(ABC):
         work: Callable[[str], Any],
     ) -> list[Done]:
         done: dict[str, Done] = {}
+        await self._expect_known(window.workflow)
         async for views in bulk.found(self._ports, window, fits):
             run_ids = [view.run_id for view in views if view.run_id not in done]
             if dry_run:
@@ -213,6 +220,15 @@ class Operator(ABC):
             if told is not None:
                 told(len(done))
         return list(done.values())
+
+    async def _expect_known(self, workflow: str) -> None:
+        """Raise NotFoundError for a workflow that is not registered and has no runs: nobody can have meant that."""
+        if workflow and workflow not in (names := await self._ports.definitions.names()):
+            async for _ in pages(self._ports, Window(workflow)):
+                return
+            raise NotFoundError(
+                "workflow", workflow, near=near(workflow, names), hint="" if names else "none is registered"
+            )
 
     async def start_all(
         self, workflow: str, inputs: Sequence[Any], *, batch: str | None = None, by: str = ""
@@ -433,8 +449,11 @@ class Operator(ABC):
         return await verify(self._ports, told=told)
 
     async def repair(self, differences: Sequence[Difference]) -> list[Difference]:
-        """Put right, from the log, what `verify` found; gives what had to be left."""
-        return [each for each in differences if not await mend(self._ports, each)]
+        """Put right, from the log, what `verify` found; gives what had to be left.
+
+        What is missing is made by the engine, which folds everything anew for that.
+        """
+        return await mend(self._ports, differences)
 
 
 def _period_ns(period: timedelta | str) -> int:

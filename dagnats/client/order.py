@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dagnats.client.repeat import listed
 from dagnats.errors import ConflictError, DagnatsError, InputError, NotFoundError
 from dagnats.model.config import ApprovalConfig
 from dagnats.model.event import (
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 _SIGNAL = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")  # a key of the bucket where Go workers look for it
 _SIGNAL_LENGTH = 128
-_MOST_NAMED = 10
 _UNTOUCHED = StepState()
 
 
@@ -137,7 +137,7 @@ def fail(graph: Graph, run: Run, step_id: str, *, by: str = "", reason: str = ""
     return StepFailed(run_id=run.run_id, step_id=step_id, attempt_number=state.attempt, payload=encode(failure))
 
 
-def approve(graph: Graph, run: Run, step_id: str, answer: bytes, *, by: str = "") -> ApprovalGranted:
+def approve(graph: Graph, run: Run, step_id: str, answer: bytes, *, by: str = "", reason: str = "") -> ApprovalGranted:
     """Answer an approval with yes."""
     node, state = _waiting(graph, run, step_id, "approval")
     if isinstance(node.config, ApprovalConfig) and node.config.form is not None:
@@ -150,10 +150,11 @@ def approve(graph: Graph, run: Run, step_id: str, answer: bytes, *, by: str = ""
         attempt_number=state.attempt,
         payload=_payload(answer),
         by=by,
+        reason=reason,
     )
 
 
-def reject(graph: Graph, run: Run, step_id: str, answer: bytes, *, by: str = "") -> ApprovalRejected:
+def reject(graph: Graph, run: Run, step_id: str, answer: bytes, *, by: str = "", reason: str = "") -> ApprovalRejected:
     """Answer an approval with no."""
     _, state = _waiting(graph, run, step_id, "approval")
     return ApprovalRejected(
@@ -162,6 +163,7 @@ def reject(graph: Graph, run: Run, step_id: str, answer: bytes, *, by: str = "")
         attempt_number=state.attempt,
         payload=_payload(answer),
         by=by,
+        reason=reason,
     )
 
 
@@ -210,8 +212,7 @@ def _step(graph: Graph, run: Run, step_id: str) -> tuple[Node, StepState]:
     node = graph.node(step_id, run) if step_id in known else None
     if node is None:
         close = near(step_id, known)
-        listed = ", ".join(known[:_MOST_NAMED]) + (", …" if len(known) > _MOST_NAMED else "")
-        raise NotFoundError("step", step_id, near=close, hint="" if close else f"run {run.run_id} has {listed}")
+        raise NotFoundError("step", step_id, near=close, hint="" if close else f"run {run.run_id} has {listed(known)}")
     return node, run.steps.get(step_id, _UNTOUCHED)
 
 

@@ -10,9 +10,13 @@ from dagnats.model.identifier import near
 from dagnats.model.json import NULL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.run import Run
     from dagnats.runtime.core.graph import Graph
+
+_MOST_NAMED = 10
 
 
 def rerun(definition: WorkflowDef, old: Graph, run: Run, *, by: str = "") -> Start:
@@ -46,7 +50,10 @@ def fork(graph: Graph, old: Graph, run: Run, from_step: str, *, by: str = "") ->
     """
     node = graph.nodes.get(from_step)
     if node is None:
-        raise NotFoundError("step", from_step, near=near(from_step, graph.nodes))
+        close = near(from_step, graph.nodes)
+        raise NotFoundError(
+            "step", from_step, near=close, hint="" if close else f"the workflow has {listed(graph.nodes)}"
+        )
     if node.auxiliary:
         raise ConflictError(f"step {from_step!r} only runs for another step: a run cannot begin there")
     again = _downstream(graph, from_step)
@@ -64,6 +71,12 @@ def fork(graph: Graph, old: Graph, run: Run, from_step: str, *, by: str = "") ->
         outputs=outputs,
         by=by,
     )
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first of some names, as a hint shows them."""
+    names = list(names)
+    return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
 
 
 def _downstream(graph: Graph, step_id: str) -> set[str]:

@@ -14,7 +14,7 @@ from dagnats.client.payload import accepted
 from dagnats.client.stamp import stamp
 from dagnats.client.start import begin, check_input, new_id
 from dagnats.client.stream import streamed
-from dagnats.client.view import EventView, RunView, event_view, run_view
+from dagnats.client.view import EventView, RunView, at_gates, event_view, run_view
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import (
     ConflictError,
@@ -52,7 +52,7 @@ from dagnats.runtime.blob import carried, fill, filled, moved, offloaded, resolv
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph
-from dagnats.runtime.limit import is_held
+from dagnats.runtime.limit import gate_view, is_held
 from dagnats.runtime.recall import recall
 from dagnats.runtime.record import decoded
 from dagnats.runtime.standing import graph_behind, parked, standing
@@ -96,15 +96,21 @@ class RunHandle:
     def __repr__(self) -> str:
         return f"<run {self.run_id}>"
 
-    async def view(self) -> RunView:
+    async def view(self, *, gates: bool = False) -> RunView:
         """The run as it is now, folded from its history: never stale.
+
+        Args:
+            gates: Say of queued steps what holds them, too: as of the engine's stored position.
 
         Raises:
             NotFoundError: There is no such run.
         """
         graph, run = await self._fold()
         await fill(self._ports, run)
-        return run_view(graph, run, await self._pulses(run))
+        view = run_view(graph, run, await self._pulses(run))
+        if gates and any(step.status == "queued" for step in view.steps):
+            return at_gates(view, await gate_view(self._ports))
+        return view
 
     async def _pulses(self, run: Run) -> dict[str, Pulse]:
         """What the run's running steps say of themselves."""
@@ -230,7 +236,9 @@ class RunHandle:
         data = accepted(payload, what="the signal's value")
         await self._tell(lambda _, run: order.signal(run, name, data))
 
-    async def approve(self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "") -> str:
+    async def approve(
+        self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "", reason: str = ""
+    ) -> str:
         """Answer an approval with yes, and give the step it was.
 
         Args:
@@ -238,6 +246,7 @@ class RunHandle:
             answer: The answer's members: they become part of the step's output.
             token: What the people who were asked were told; it has to be right when it is given.
             by: Who answers.
+            reason: Why.
 
         Raises:
             ConflictError: The step does not wait for an approval, or not any more.
@@ -248,18 +257,20 @@ class RunHandle:
         data = accepted(json_bytes(answer), what="the answer") if answer is not None else b""
         event = await self._tell(
             lambda graph, run: _proven(
-                order.approve(graph, run, step or order.asked(graph, run), data, by=by), key, token
+                order.approve(graph, run, step or order.asked(graph, run), data, by=by, reason=reason), key, token
             )
         )
         return event.step_id
 
-    async def reject(self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "") -> str:
+    async def reject(
+        self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "", reason: str = ""
+    ) -> str:
         """Answer an approval with no, which fails its step, and give the step. Raises like `approve`."""
         key = await self._approval_key(token)
         data = accepted(json_bytes(answer), what="the answer") if answer is not None else b""
         event = await self._tell(
             lambda graph, run: _proven(
-                order.reject(graph, run, step or order.asked(graph, run), data, by=by), key, token
+                order.reject(graph, run, step or order.asked(graph, run), data, by=by, reason=reason), key, token
             )
         )
         return event.step_id

@@ -1,53 +1,42 @@
 """Does everything say what the log says? Every run is folded from its first event, and what was made of it compared.
 
+Compared are snapshots, tasks, wake-ups, waiters, places at gates and operators' limits. Not compared is what the log
+does not tell whole: how full the buckets of rates are and who is before whom in a line, because runs that were removed
+count there as well; dead letters, because people discard them; blobs and signals, which go with their run.
+
 Only reads, except for `mend`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from dagnats.errors import ConflictError, DecodeError
+from dagnats.client.difference import Difference, of_gone, of_live
+from dagnats.client.fold import Fold
+from dagnats.client.stock import Stock
+from dagnats.errors import DecodeError
 from dagnats.model.event import Record, WorkflowStarted, decode_event
-from dagnats.model.run import Run, decode_run, encode_run
-from dagnats.model.task import decode_task
+from dagnats.model.identifier import is_run_id
+from dagnats.model.ops import OPS, TaskLimited, WorkflowLimited, decode_fact, task_history, workflow_history
+from dagnats.model.run import Run, decode_run
 from dagnats.runtime.blob import filled
-from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.graph import Graph, graph_of
-from dagnats.runtime.limit import gate_view
-from dagnats.runtime.position import decode_position
-from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from dagnats.model.run import StepState
+    from dagnats.model.ops import Fact
     from dagnats.runtime.ports import Entry, Ports, Stored
 
 _AT_ONCE = 16
+_LOOKS = 3
+_REST_S = 1.0
+"""Between two looks: long enough for an acknowledgement, and for what the engine clears up aside."""
 
-Kind = Literal["unreadable", "start", "definition", "fold", "snapshot", "task"]
-
-
-class Difference(NamedTuple):
-    """Something that is not as the log says.
-
-    Attributes:
-        run_id: Which run.
-        kind: `unreadable` event, missing `start`, missing `definition`, `fold` that raises, `snapshot`, `task`.
-        detail: What it is.
-        mendable: Whether `mend` can put it right.
-        step_id: Which step, or "".
-    """
-
-    run_id: str
-    kind: Kind
-    detail: str
-    mendable: bool = False
-    step_id: str = ""
+_SURE = frozenset({"unreadable", "start", "definition", "fold", "snapshot"})
 
 
 class Verified(NamedTuple):
@@ -57,11 +46,14 @@ class Verified(NamedTuple):
         runs: How many were folded.
         events: How many events they have.
         differences: What is not as it should be.
+        moving: Runs that the engine had more to do for whenever they were looked at: only their snapshots were
+            compared.
     """
 
     runs: int
     events: int
     differences: tuple[Difference, ...]
+    moving: int = 0
 
 
 async def verify(ports: Ports, *, told: Callable[[int, int], None] | None = None) -> Verified:
@@ -70,41 +62,63 @@ async def verify(ports: Ports, *, told: Callable[[int, int], None] | None = None
     Args:
         told: Called now and then with how many runs are done, and how many there are.
     """
-    run_ids = sorted(await ports.log.run_ids())
-    stored = await ports.position.read()
-    position = decode_position(stored.data) if stored is not None else None
-    check = _Check(ports, position.seq if position is not None else 0)
-    found: list[Difference] = []
-    for at in range(0, len(run_ids), _AT_ONCE):
-        for differences in await asyncio.gather(*map(check.run, run_ids[at : at + _AT_ONCE])):
-            found += differences
-        if told is not None:
-            told(min(at + _AT_ONCE, len(run_ids)), len(run_ids))
-    return Verified(check.runs, check.events, tuple(found))
+    check = _Check(ports, await Stock.read(ports))
+    run_ids = sorted({*(await ports.log.run_ids()), *check.stock.run_ids})
+    found = await check.all(run_ids, told)
+    runs, events, moving = check.runs, check.events, check.moving
+    for _ in range(_LOOKS - 1):
+        again = {each.run_id for each in found if each.kind not in _SURE} | moving
+        if not again:
+            break
+        await asyncio.sleep(_REST_S)
+        check.look_at(await Stock.read(ports))
+        later = await check.all(sorted(again), None)
+        found = [each for each in found if each.kind in _SURE or each in later]
+        found += [each for each in later if each.run_id in moving]
+        moving = moving & check.moving
+    return Verified(runs, events, (*found, *await check.limits()), len(moving))
 
 
 class _Check:
     """Checks runs; definitions are read once.
 
-    Args:
-        acted: Everything up to this event was acted on.
+    Attributes:
+        stock: What there is.
+        moving: Runs that the engine had not dealt with when that was read.
     """
 
-    def __init__(self, ports: Ports, acted: int) -> None:
+    def __init__(self, ports: Ports, stock: Stock) -> None:
         self._ports = ports
-        self._acted = acted
         self._graphs: dict[str, Graph] = {}
+        self.look_at(stock)
+
+    def look_at(self, stock: Stock) -> None:
+        """Compare with this from now on."""
+        self.stock = stock
         self.runs = 0
         self.events = 0
+        self.moving: set[str] = set()
 
-    async def run(self, run_id: str) -> list[Difference]:
+    async def all(self, run_ids: list[str], told: Callable[[int, int], None] | None) -> list[Difference]:
+        """What differs in these runs."""
+        found: list[Difference] = []
+        for at in range(0, len(run_ids), _AT_ONCE):
+            for differences in await asyncio.gather(*map(self._run, run_ids[at : at + _AT_ONCE])):
+                found += differences
+            if told is not None:
+                told(min(at + _AT_ONCE, len(run_ids)), len(run_ids))
+        return found
+
+    async def _run(self, run_id: str) -> list[Difference]:
         """What is wrong with a run. Looked at again when it has moved meanwhile: then nothing was compared with it."""
+        if not is_run_id(run_id):  # nothing else can be stored for it
+            return [Difference(run_id, "unreadable", "this cannot name a run")]
         while True:
             # The snapshot first: the history is then at least as far.
             stored = await self._ports.snapshots.load(run_id)
             entries = await self._ports.log.read(run_id)
-            if not entries:
-                return []  # removed meanwhile
+            if not entries:  # removed
+                return of_gone(run_id, self.stock.of(run_id), self._ports.clock.now_ns())
             found = await self._differences(run_id, entries, stored)
             if not found or not await self._ports.log.read(run_id, after=entries[-1].seq):
                 self.runs += 1
@@ -128,12 +142,15 @@ class _Check:
         snapshot = _readable(stored)
         records = [await filled(self._ports, graph, record) for record in records]
         try:
-            run, before = _folded(graph, records, snapshot.seq if snapshot is not None else 0)
+            fold = Fold(graph, records, snapshot.seq if snapshot is not None else 0)
         except Exception as error:  # noqa: BLE001  # a mistake of the core's is what is looked for
             return [*found, Difference(run_id, "fold", f"{type(error).__name__}: {error}")]
         if stored is not None:
-            found += _compared(run_id, snapshot, before)
-        return found + await self._missing_tasks(graph, run)
+            found += _compared(run_id, snapshot, fold.then)
+        if entries[-1].seq > self.stock.acted:
+            self.moving.add(run_id)
+            return found
+        return found + of_live(graph, fold, self.stock.of(run_id), self._ports.clock.now_ns())
 
     async def _graph(self, start: WorkflowStarted) -> Graph:
         name, identity = start.payload.workflow, start.payload.def_hash
@@ -142,28 +159,38 @@ class _Check:
             self._graphs[identity] = graph_of(name, identity, data)
         return self._graphs[identity]
 
-    async def _missing_tasks(self, graph: Graph, run: Run) -> list[Difference]:
-        """Steps that workers should have, and that no queue has."""
-        if run.ended or run.seq > self._acted:
+    # -- what operators said -----------------------------------------------------------------------------------
+
+    async def limits(self) -> list[Difference]:
+        """Where the gates go by something else than what operators said last."""
+        stock = self.stock
+        if stock.acted < 0:
             return []
+        known: dict[str, Fact | None] = {task_history(task): said for task, said in stock.page.task_limits.items()}
+        known |= {workflow_history(name): said for name, said in stock.page.workflow_limits.items()}
+        tasks = {node.task for graph in self._graphs.values() for node in graph.nodes.values() if node.task}
+        names = {*map(task_history, tasks), *map(workflow_history, await self._ports.definitions.names())}
         found: list[Difference] = []
-        for step_id, state in run.steps.items():
-            node = graph.node(step_id, run)
-            if node is None or not node.task or not _is_handed_out(state):
-                continue
-            data = await self._ports.tasks.waiting(node.task, run.run_id, group=node.extra.get("group", ""))
-            if (step_id, state.attempt) not in [(task.step_id, task.attempt) for task in map(decode_task, data)]:
-                detail = f"step {step_id!r} is {state.status}, and attempt {state.attempt} is in no queue"
-                found.append(Difference(run.run_id, "task", detail, step_id=step_id))
-        if not found:
-            return []
-        gates = await gate_view(self._ports)
-        held = {place.step_id for _, place in gates.steps(run.run_id)}
-        return [difference for difference in found if difference.step_id not in held]
+        for name in sorted({*known, *names}):
+            said = _newest(entry for entry in await self._ports.log.read(name) if entry.seq <= stock.acted)
+            if known.get(name) != said:
+                detail = f"the gates go by {_words(known.get(name))}"
+                found.append(Difference(name.removeprefix(OPS), "limit", detail, _words(said), "rebuild"))
+        return found
 
 
-def _is_handed_out(state: StepState) -> bool:
-    return state.status in ("queued", "running") and not (state.retry_at_ns or state.held or state.left or state.items)
+def _newest(entries: Iterable[Entry]) -> Fact | None:
+    said: Fact | None = None
+    for entry in entries:
+        try:
+            said = decode_fact(entry.data)
+        except DecodeError:
+            continue
+    return said if isinstance(said, TaskLimited | WorkflowLimited) and not said.is_idle else None
+
+
+def _words(said: Fact | None) -> str:
+    return msgspec.json.encode(said).decode() if said is not None else "no limit"
 
 
 def _readable(stored: Stored | None) -> Run | None:
@@ -173,46 +200,16 @@ def _readable(stored: Stored | None) -> Run | None:
         return None
 
 
-def _folded(graph: Graph, records: list[Record], upto: int) -> tuple[Run, bytes]:
-    """The run after all records, and its snapshot as it was after event `upto`."""
-    run: Run | None = None
-    then = b""
-    for record in records:
-        run = advance(graph, run, record).run
-        if run is not None and record.seq == upto:
-            then = encode_run(run)
-    assert run is not None, "a history that begins with a start gives a run"
-    return run, then
-
-
 def _compared(run_id: str, snapshot: Run | None, then: bytes) -> list[Difference]:
+    expected = "as its history gives it"
     if snapshot is None:
-        return [Difference(run_id, "snapshot", "it cannot be read", mendable=True)]
+        return [Difference(run_id, "snapshot", "it cannot be read", expected, "snapshot")]
     if not then:
         detail = f"it was made at event {snapshot.seq}, which the history does not have"
-        return [Difference(run_id, "snapshot", detail, mendable=True)]
+        return [Difference(run_id, "snapshot", detail, expected, "snapshot")]
     folded = decode_run(then)
     names = [name for name in Run.__struct_fields__ if getattr(folded, name) != getattr(snapshot, name)]
     if not names:
         return []
-    return [Difference(run_id, "snapshot", f"at event {snapshot.seq} it differs in {', '.join(names)}", mendable=True)]
-
-
-async def mend(ports: Ports, difference: Difference) -> bool:
-    """Put a difference right, from the log; False when that has to be left to people."""
-    if difference.kind != "snapshot":
-        return False
-    run_id = difference.run_id
-    while True:
-        stored = await ports.snapshots.load(run_id)
-        records = decoded(await ports.log.read(run_id))
-        start = records[0].event
-        assert isinstance(start, WorkflowStarted), "only runs that can be folded have a snapshot to mend"
-        name, identity = start.payload.workflow, start.payload.def_hash
-        graph = graph_of(name, identity, await ports.definitions.version(name, identity))
-        run, _ = _folded(graph, [await filled(ports, graph, record) for record in records], 0)
-        try:
-            await ports.snapshots.save(run_id, encode_run(run), revision=stored.revision if stored is not None else 0)
-        except ConflictError:
-            continue  # the engine has made a new one meanwhile
-        return True
+    detail = f"at event {snapshot.seq} it differs in {', '.join(names)}"
+    return [Difference(run_id, "snapshot", detail, expected, "snapshot")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dagnats.model.scalar import StepType
+    from dagnats.runtime.core.gate.view import GateView, TaskGateView, TaskPlace
     from dagnats.runtime.core.graph import Graph
 
 _SILENT = Pulse()
@@ -54,6 +55,7 @@ class StepView:
         progress: How much the running attempt says is done, from 0 to 1; None when it does not say.
         message: What it says that it is doing.
         details: What its handler gave to `heartbeat` last, or the last attempt's did: a JSON value, or None.
+        gate: What it waits for before it is handed out, when that was asked for: "" for nothing.
     """
 
     id: str
@@ -83,6 +85,7 @@ class StepView:
     progress: float | None = None
     message: str = ""
     details: Any = None
+    gate: str = ""
 
     @property
     def in_flight(self) -> bool:
@@ -207,6 +210,24 @@ def run_view(graph: Graph, run: Run, pulses: Mapping[str, Pulse] | None = None) 
         forked_from=run.forked_from,
         events=run.events,
     )
+
+
+def at_gates(view: RunView, gates: GateView) -> RunView:
+    """`view` with what its steps wait for at the gates."""
+    told = {(place.step_id, place.attempt): _held(gate, place) for gate, place in gates.steps(view.run_id)}
+    steps = (replace(step, gate=told.get((step.id, step.attempts), "")) for step in view.steps)
+    return replace(view, steps=tuple(steps))
+
+
+def _held(gate: TaskGateView, place: TaskPlace) -> str:
+    """Why an attempt waits at a gate, and in which place."""
+    if gate.said is not None and gate.said.paused:
+        why = f"queue {gate.task} is paused"
+    elif gate.concurrency and len(gate.out) >= gate.concurrency:
+        why = f"a slot of {gate.task} ({len(gate.out)} of {gate.concurrency} in flight)"
+    else:
+        why = f"the rate of {gate.task}"
+    return f"{why}, place {place.place} in line"
 
 
 def _step_view(graph: Graph, run: Run, step_id: str, state: StepState, pulse: Pulse) -> StepView:

@@ -297,6 +297,7 @@ class ApprovalGranted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, 
 
     payload: msgspec.Raw = NOTHING
     by: str = ""
+    reason: str = ""
 
 
 class ApprovalRejected(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="approval.rejected"):
@@ -304,6 +305,7 @@ class ApprovalRejected(StepEvent, frozen=True, kw_only=True, omit_defaults=True,
 
     payload: msgspec.Raw = NOTHING
     by: str = ""
+    reason: str = ""
 
 
 class ApprovalExpired(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="approval.expired"):

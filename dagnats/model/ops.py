@@ -81,6 +81,10 @@ class WorkflowLimited(OperatorEvent, frozen=True, kw_only=True, omit_defaults=Tr
         return not (self.max_runs or self.paused)
 
 
+class RepairAsked(OperatorEvent, frozen=True, kw_only=True, omit_defaults=True, tag="repair.asked"):
+    """Somebody had the engine make everything anew from the log."""
+
+
 class GateTicked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="gate.ticked"):
     """A wake-up of the gates came due: time has passed, though nothing else may have happened.
 
@@ -117,6 +121,9 @@ def workflow_history(workflow: str) -> str:
     return f"{OPS}workflow.{workflow}"
 
 
+REPAIR = f"{OPS}repair"
+"""The history of repairs."""
+
 TICKS = f"{GATES}.rate"
 """The history of the gates' wake-ups."""
 
@@ -129,6 +136,11 @@ def is_fact(history: str) -> bool:
 def encode_fact(fact: Fact) -> bytes:
     """`fact` as it is written to the log."""
     return _encoder.encode(fact)
+
+
+def encode_repair(asked: RepairAsked) -> bytes:
+    """`asked` as it is written to the log."""
+    return _encoder.encode(asked)
 
 
 def decode_fact(data: bytes) -> Fact:

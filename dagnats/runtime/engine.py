@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagnats.runtime.archive import SAVE_AFTER_S
@@ -17,6 +18,7 @@ from dagnats.runtime.follower import Follower
 from dagnats.runtime.leader import LOOK_S, Leader
 from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.ledger import Ledger
+from dagnats.runtime.mender import Mender
 from dagnats.runtime.outbox import Outbox
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
@@ -164,15 +166,16 @@ class _Term:
         correlator = Correlator(
             self._ports, self._feeds, self._errands, holder=self._holder, check=self._leadership.check
         )
-        outbox = Outbox(
+        way_out = partial(
+            Outbox,
             self._ports,
-            doubt,
             aside=aside,
             errands=self._errands,
             correlator=correlator,
             check=self._leadership.check,
             window_s=window_s,
         )
+        outbox = way_out(doubt)
         takeover = Takeover(
             self._ports,
             keeper=self._keeper,
@@ -206,7 +209,16 @@ class _Term:
             save_after_s=self._save_after_s,
             look_s=LOOK_S * self._pace,
         )
-        await together(leader.lead(doubtful, takeover.unsettled), correlator.keep(), *self._housekeeping())
+        mender = Mender(
+            self._ports,
+            self._keeper,
+            takeover.gates,
+            lambda doubt: way_out(doubt).like(outbox),
+            look_s=LOOK_S * self._pace,
+        )
+        await together(
+            leader.lead(doubtful, takeover.unsettled), correlator.keep(), mender.keep(), *self._housekeeping()
+        )
 
     def _housekeeping(self) -> Iterator[Coroutine[Any, Any, None]]:
         if self._keep is not None:

@@ -245,6 +245,7 @@ class Leader:
                 active=active,
                 tasks=self._outbox.newest_task,
                 epoch=self._outbox.epoch,
+                server=self._keeper.now.server,
                 gates=self._ledger.mark(),
             )
         )
@@ -400,7 +401,7 @@ class Leader:
         if seat is not None:
             return seat.run.wake_seq == wakeup.seq or seat.run.seq < wakeup.seq
         stored = await persist(lambda: self._ports.snapshots.load(wakeup.run_id))
-        return stored is None or _awaits(stored.data, wakeup.seq)
+        return stored is None or _awaits(stored.data, wakeup.seq, self._launched)
 
     async def _tick(self, run_id: str, seq: int, due_ns: int) -> int:
         """Put a due wake-up into the run's history, and give its place: both timers of one write the same message."""
@@ -423,10 +424,14 @@ class _Glance(msgspec.Struct):
 _glance = msgspec.json.Decoder(_Glance)
 
 
-def _awaits(snapshot: bytes, seq: int) -> bool:
-    """Whether a run still waits for the wake-up that event `seq` asked for; in doubt, yes."""
+def _awaits(snapshot: bytes, seq: int, last: int) -> bool:
+    """Whether a run still waits for the wake-up that event `seq` asked for; in doubt, yes.
+
+    Args:
+        last: The last event that was decided. A snapshot that is ahead of it is of a log that has lost its tail.
+    """
     try:
         run = _glance.decode(snapshot)
     except msgspec.DecodeError:
         return True
-    return run.status not in ENDED and (run.wake_seq == seq or run.seq < seq)
+    return run.seq > last or (run.status not in ENDED and (run.wake_seq == seq or run.seq < seq))

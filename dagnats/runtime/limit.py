@@ -19,7 +19,7 @@ from dagnats.model.ops import TaskLimited, WorkflowLimited, decode_fact, encode_
 from dagnats.runtime.core.gate.book import Page
 from dagnats.runtime.core.gate.view import GateView, view_of
 from dagnats.runtime.ledger import read_page
-from dagnats.runtime.position import decode_position
+from dagnats.runtime.position import Position, decode_position
 
 if TYPE_CHECKING:
     from dagnats.runtime.ports import Log, Ports
@@ -106,10 +106,11 @@ async def _newest(log: Log, history: str, nothing: _Said) -> tuple[_Said, int]:
 
 async def gate_view(ports: Ports) -> GateView:
     """Who has a slot at which gate, who waits, and in which place: as of the engine's stored position."""
-    return view_of(await _page(ports))
+    return view_of((await gate_page(ports))[1])
 
 
-async def _page(ports: Ports) -> Page:
+async def gate_page(ports: Ports) -> tuple[Position, Page]:
+    """The engine's stored position, and the gates' entries as of it; the beginning of the log when there is none."""
     for _ in range(_LOOKS):
         stored = await ports.position.read()
         position = decode_position(stored.data) if stored is not None else None
@@ -117,5 +118,5 @@ async def _page(ports: Ports) -> Page:
             break
         page = await read_page(ports.snapshots, position.gates)
         if page is not None:
-            return page
-    return Page()
+            return position, page
+    return Position(), Page()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, assert_never, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never, cast
 
 import msgspec
 
@@ -28,9 +28,10 @@ from dagnats.model.event import (
     encode_event,
 )
 from dagnats.model.json import NULL, encode
+from dagnats.model.payload import payload_problems
 from dagnats.model.task import Task, encode_task
 from dagnats.runtime.approval import KEY, approval_notice
-from dagnats.runtime.blob import INLINE_BYTES, BlobLost, moved, offloaded
+from dagnats.runtime.blob import INLINE_BYTES, BlobLost, moved, offloaded, resolved
 from dagnats.runtime.burial import bury
 from dagnats.runtime.child import Children
 from dagnats.runtime.core.action import (
@@ -121,6 +122,11 @@ class Outbox:
         """The queue's sequence of the newest task that is known to be stored."""
         self._flights: deque[Flight] = deque()  # launched and not landed
 
+    def like(self, other: Outbox) -> Outbox:
+        """This one, for what goes out beside another one's."""
+        self.epoch, self.newest_task = other.epoch, other.newest_task
+        return self
+
     async def act(self, actions: Sequence[AnyAction]) -> None:
         """Return when everything is stored: `launch` and `land` in one."""
         await self.land(self.launch(actions))
@@ -192,6 +198,8 @@ class Outbox:
     def _message(self, action: AnyAction, id: str) -> Awaitable[object] | None:
         ports, within_s = self._ports, self._within_s
         match action:
+            case EndRun() if action.schema is not None:
+                return self._errands.begin(self._checked(action, id))
             case EnqueueTask() | EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
                 return self._errands.begin(self._lightened(action, id))
             case EnqueueTask():
@@ -237,6 +245,22 @@ class Outbox:
         payload = bytes(payload_of(action))
         lighter = with_payload(action, msgspec.Raw(await offloaded(self._ports, action.run_id, payload, what=what)))
         sent = self._message(lighter, id)
+        assert sent is not None, "it is one that is waited for"
+        return await sent
+
+    async def _checked(self, action: EndRun, id: str) -> object:
+        """End a run as completed if its output fits, and as failed if it does not."""
+        try:
+            output = await persist(lambda: resolved(self._ports, bytes(payload_of(action)), what="the run's output"))
+            why = _misfit(action.schema, output)
+        except BlobLost as lost:
+            why = str(lost)
+        action = msgspec.structs.replace(action, schema=None)
+        if why:
+            outcome = Outcome(error=why)
+            event = WorkflowFailed(run_id=action.run_id, timestamp=action.event.timestamp, payload=outcome)
+            action = msgspec.structs.replace(action, event=event)
+        sent = self._message(action, id)
         assert sent is not None, "it is one that is waited for"
         return await sent
 
@@ -414,6 +438,15 @@ async def _tidy(what: str, drop: Callable[[], Awaitable[None]]) -> None:
         await persist(drop)
     except DagnatsError as error:
         log.warning("%s that nobody waits for could not be removed: %s", what, error)
+
+
+def _misfit(schema: Any, output: bytes) -> str:
+    """Why an output does not fit; "" when it does."""
+    problems = list(payload_problems(schema, output or b"null"))
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if not problems:
+        return ""
+    return f"the output does not fit the workflow's output_schema: {problems[0].path}: {problems[0].message}{more}"
 
 
 def _dispatch_refused(action: EnqueueTask, error: RefusedError) -> StepFailed:

@@ -183,6 +183,14 @@ class TaskQueue(Protocol):
         them. Without a group, those that are for one worker alone are among them."""
         ...
 
+    async def page(self, *, after: int, count: int) -> list[Queued]:
+        """Up to `count` tasks of all types behind sequence `after`, in order, whether a worker has them or not."""
+        ...
+
+    async def remove(self, seq: int) -> None:
+        """Forget one task; one that is not there is fine."""
+        ...
+
     async def shut(self, task_types: Sequence[str]) -> None:
         """Hand out no tasks of these types until further notice, and those of all other types again."""
         ...
@@ -202,6 +210,20 @@ class TaskQueue(Protocol):
     def held(self, address: str) -> HeldTask:
         """The task that was handed out under `TaskDelivery.address`, to this connection or another one."""
         ...
+
+
+class Queued(NamedTuple):
+    """A task as it lies in its queue.
+
+    Attributes:
+        seq: Its place.
+        run_id: Whose it is, as the subject says.
+        data: Its bytes.
+    """
+
+    seq: int
+    run_id: str
+    data: bytes
 
 
 class QueueState(NamedTuple):
@@ -401,6 +423,24 @@ class Timers(Protocol):
     async def drop(self, run_id: str, seq: int) -> None:
         """Forget the wake-up that event `seq` asked for, if it has not come yet."""
         ...
+
+    async def all(self) -> list[Outstanding]:
+        """All of them, in no order, those included that came due and that no engine has acknowledged."""
+        ...
+
+
+class Outstanding(NamedTuple):
+    """A wake-up that is stored, due or not.
+
+    Attributes:
+        run_id: Whom it wakes.
+        seq: The event that asked for it.
+        due_ns: When.
+    """
+
+    run_id: str
+    seq: int
+    due_ns: int
 
 
 class WakeupFeed(Protocol):
@@ -773,6 +813,10 @@ class Server(Protocol):
     """The NATS server itself."""
 
     async def overview(self) -> Overview: ...
+
+    async def start(self) -> str:
+        """Which start of the server this is: another word after each; "" when it does not say."""
+        ...
 
     async def prepare(self, *, sync: Sync | None = None) -> None:
         """Create what is missing, and note how the server stores, when it is known.

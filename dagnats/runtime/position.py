@@ -56,6 +56,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         tasks: The newest task known to be stored. A queue that ends before it has lost its tail.
         epoch: Part of all ids once the log has lost its tail: sequences come again then, and the server remembers what
             was sent under them. 0 before.
+        server: The start of the server since which nothing it had acknowledged can be missing; "" for none.
         anew: Whether the log is being folded from its beginning: whoever comes now has to do that again.
         gates: What crosses runs, as it was after that event.
         by: The engine that wrote it: nobody takes another's record for their own.
@@ -67,6 +68,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     active: int = 0
     tasks: int = 0
     epoch: int = 0
+    server: str = ""
     anew: bool = False
     gates: GateMark = GateMark()
     by: str = ""
@@ -83,6 +85,11 @@ def decode_position(data: bytes) -> Position | None:
     except msgspec.DecodeError as error:
         log.error("the engine's position cannot be read, everything is folded again: %s", error)
         return None
+
+
+def encode_position(position: Position) -> bytes:
+    """`position` as it is stored."""
+    return _encode(position)
 
 
 class PositionKeeper:

@@ -13,23 +13,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.model.event import WorkflowStarted
-from dagnats.runtime.blob import filled
-from dagnats.runtime.core.action import (
-    AddWaiter,
-    AppendEvent,
-    AskAdmission,
-    AskApproval,
-    EndRun,
-    EnqueueTask,
-    KeepSignal,
-    SendDeadLetter,
-    SetTimer,
-    StartChild,
-)
-from dagnats.runtime.core.advance import advance
+from dagnats.runtime.arrears import decided, is_own
+from dagnats.runtime.core.action import AskAdmission
 from dagnats.runtime.core.gate.fold import Gates
 from dagnats.runtime.debt import TAIL_NS, Debts
-from dagnats.runtime.doubt import decided_by, decided_for
+from dagnats.runtime.doubt import decided_by
 from dagnats.runtime.follower import Unsettled
 from dagnats.runtime.letter import PARKED
 from dagnats.runtime.patience import persist
@@ -40,7 +28,6 @@ from dagnats.runtime.record import decoded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from dagnats.model.run import Run
     from dagnats.runtime.core.action import AnyAction
     from dagnats.runtime.decider import Decider
     from dagnats.runtime.doubt import Doubt
@@ -53,28 +40,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dagnats.engine")
 
-# What remains when it is done.
-_MADE_GOOD = (
-    EnqueueTask,
-    SetTimer,
-    AppendEvent,
-    EndRun,
-    SendDeadLetter,
-    StartChild,
-    AddWaiter,
-    AskApproval,  # who was asked already is asked again, rather than nobody
-    KeepSignal,
-)
 _SLICE = 20_000
 _DOUBTFUL = 20 * REACH  # further than a leader acts: a power cut may have set the position back
 _RUNS_AT_ONCE = 256
-
-
-def _is_own(action: AnyAction) -> bool:
-    """Whether an action serves only the run that has decided it."""
-    if isinstance(action, AppendEvent):
-        return action.run_id == decided_for(action)
-    return not (isinstance(action, SendDeadLetter) or (isinstance(action, StartChild) and action.detached))
 
 
 class Takeover:
@@ -211,44 +179,12 @@ class Takeover:
         actions: list[AnyAction] = []
         for run_id in run_ids:
             is_over = self._roster.seat(run_id) is None
-            for action in await self._decided(run_id, upto):
+            for action in await decided(self._ports, self._decider, self.gates, run_id, upto):
                 if isinstance(action, AskAdmission):  # the gates have heard
                     continue
-                if debts.is_owed(action) and not (is_over and _is_own(action)):
+                if debts.is_owed(action) and not (is_over and is_own(action)):
                     actions.append(action)
         await self._outbox.act(await self._doubt.left(actions))
-
-    async def _decided(self, run_id: str, upto: int) -> list[AnyAction]:
-        """All that a run's history has decided, from its first event on."""
-        actions: list[AnyAction] = []
-        records = decoded(await persist(lambda: self._ports.log.read(run_id)))
-        run: Run | None = None
-        if not records or not isinstance(records[0].event, WorkflowStarted):
-            return actions
-        graph = await self._decider.graph_for(records[0].event.payload)
-        for record in records:
-            if record.seq > upto:
-                break
-            try:
-                decision = advance(graph, run, await persist(lambda record=record: filled(self._ports, graph, record)))
-            except Exception:  # noqa: BLE001  # it is parked, or will be
-                break
-            run = decision.run
-            actions += [action for action in decision.actions if isinstance(action, (*_MADE_GOOD, AskAdmission))]
-        return self._let_through(actions)
-
-    def _let_through(self, actions: list[AnyAction]) -> list[AnyAction]:
-        """Without tasks that a gate holds; of an attempt that a gate held, the task that it let go."""
-        newest = {(action.step_id, action.attempt): action for action in actions if isinstance(action, EnqueueTask)}
-        return [
-            action
-            for action in actions
-            if not isinstance(action, EnqueueTask)
-            or (
-                newest[action.step_id, action.attempt] is action
-                and not self.gates.waits(action.run_id, action.step_id, action.attempt)
-            )
-        ]
 
     async def _unpark(self, position: Position) -> None:
         """Go on with runs that an engine before us could not decide and we can."""
@@ -269,12 +205,12 @@ class Takeover:
             seat = self._roster.seat(run_id)
             if seat is not None:
                 log.warning("run %s was parked and goes on", run_id)
-                decided = [
+                wanted = [
                     action
-                    for action in await self._decided(run_id, upto)
-                    if _is_own(action) or decided_by(action) >= broke_at[run_id]  # the others were done
+                    for action in await decided(self._ports, self._decider, self.gates, run_id, upto)
+                    if is_own(action) or decided_by(action) >= broke_at[run_id]  # the others were done
                 ]
-                await self._outbox.act(await self._doubt.left(self.gates.adopt(upto, seat.run, decided)))
+                await self._outbox.act(await self._doubt.left(self.gates.adopt(upto, seat.run, wanted)))
                 self._ledger.commit(self.gates.taken())
                 await self._keeper.begin(msgspec.structs.replace(position, gates=self._ledger.mark()))
             for seq in seqs:

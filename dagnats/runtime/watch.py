@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 
+from dagnats.errors import RefusedError
+from dagnats.runtime.blob import refuse
 from dagnats.runtime.core.condition import matches
 from dagnats.runtime.core.path import Missing, decoded, value_at
 
@@ -58,7 +60,13 @@ class Watch:
 
 
 def body_of(event: Happening) -> Any:
-    """What an event's body says. Raises Missing when it is no JSON."""
+    """What an event's body says. Raises Missing when no run can take it: it is no JSON, too large, nested too deep, or
+    has the key of references: whoever publishes past our clients could have a run take another's payloads for its own.
+    """
+    try:
+        refuse(event.data, what="its body")
+    except RefusedError as error:
+        raise Missing(str(error)) from None
     try:
         event.data.decode()  # a run takes it over unread: this is where bad UTF-8 is found
     except UnicodeDecodeError as error:

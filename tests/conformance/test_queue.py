@@ -292,3 +292,18 @@ async def test_queues_tell_what_waits_who_has_what_and_which_nobody_serves(backe
         assert (served.name, served.waiting, served.in_flight, served.ack_wait_s) == ("served.type", 2, 1, 30.0)
         assert 0 < served.oldest_ns < lonely.oldest_ns + 1_000_000_000
         delivery.acknowledge()
+
+
+async def test_tasks_are_listed_with_their_places_and_removed_by_them(backend: Backend) -> None:
+    async with backend.connected() as connection, pulling(connection) as feed:
+        tasks = connection.ports.tasks
+        await put(connection, 1, 2)
+        third = await tasks.put("b", "r3", b"3", id="3", group="g")
+        await take(feed, 1)  # one that a worker has is there as well
+        first = await tasks.page(after=0, count=2)
+        assert [(each.run_id, each.data) for each in first] == [("r1", b"1"), ("r2", b"2")]
+        assert await tasks.page(after=first[-1].seq, count=2) == [(third.seq, "r3", b"3")]
+        await tasks.remove(first[1].seq)
+        await tasks.remove(first[1].seq)  # one that is not there is fine
+        assert [each.seq for each in await tasks.page(after=0, count=9)] == [first[0].seq, third.seq]
+        assert await tasks.page(after=third.seq, count=9) == []

@@ -137,3 +137,19 @@ async def test_a_wake_up_survives_a_restart_of_the_server(backend: Backend) -> N
         await connection.ports.timers.set("r1", due_ns=due_ns, seq=1, replaces=0, id="r1.1")
         await backend.restart()
         await heard.have("r1", 1)
+
+
+async def test_wake_ups_are_listed_until_they_are_acknowledged(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        timers, now_ns = connection.ports.timers, backend.now_ns()
+        far_ns = now_ns + FAR_MS * MS
+        await timers.set("r1", due_ns=far_ns, seq=1, replaces=0, id="r1.1")
+        await timers.set("r2", due_ns=now_ns, seq=2, replaces=0, id="r2.2")
+        assert set(await timers.all()) == {("r1", 1, far_ns), ("r2", 2, now_ns)}
+        async with listening(backend, connection) as heard:
+            await heard.have("r2", 2)
+
+            async def only_the_far_one() -> bool:
+                return await timers.all() == [("r1", 1, far_ns)]
+
+            await until(only_the_far_one)

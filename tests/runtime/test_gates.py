@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagnats import TaskContext, Workflow, handler
-from dagnats.runtime import decider, ledger, takeover
+from dagnats.runtime import arrears, decider, ledger
 from dagnats.runtime.core import advance as core
 from dagnats.runtime.core.child import child_id
 from dagnats.runtime.limit import gate_view, limit_task, limit_workflow, task_limit, workflow_limit
@@ -247,7 +247,7 @@ async def test_a_run_whose_start_could_not_be_decided_asks_the_gates_later(
         await system.client.register(workflow)
         system.start_worker([workflow])
         with monkeypatch.context() as broken:
-            for module in (core, decider, takeover):
+            for module in (arrears, core, decider):
                 broken.setattr(module, "advance", breaks)
             async with engine(system, Fate()):
                 await system.client.start(workflow, 0, run_id="r0")

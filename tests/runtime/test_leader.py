@@ -14,7 +14,7 @@ import pytest
 from dagnats import TaskContext, Workflow, handler
 from dagnats.errors import RunFailed
 from dagnats.model.event import CORE_VERSION, Start, StepCompleted, WorkflowReopened, WorkflowStarted, encode_event
-from dagnats.runtime import decider, takeover
+from dagnats.runtime import arrears, decider
 from dagnats.runtime.core import advance as core
 from dagnats.runtime.embedded import EmbeddedServer
 from dagnats.runtime.engine import Engine
@@ -245,7 +245,7 @@ async def test_a_run_that_cannot_be_loaded_is_parked_with_a_letter_and_goes_on_l
             await until(lambda: covered(system, run))
         await system.jetstream.link.api("STREAM.PURGE.KV_workflow_runs")
         with monkeypatch.context() as broken:
-            for module in (core, decider, takeover):
+            for module in (arrears, core, decider):
                 broken.setattr(module, "advance", breaks)
             async with engine(system, Fate()):
                 _gates["wait"].set()

@@ -14,7 +14,7 @@ from dagnats import TaskContext, Workflow, handler
 from dagnats.client.run import RunHandle
 from dagnats.errors import DagnatsError
 from dagnats.model.event import StepCompleted
-from dagnats.runtime import decider, takeover
+from dagnats.runtime import arrears, decider
 from dagnats.runtime.core import advance as core
 from dagnats.runtime.embedded import EmbeddedServer
 from dagnats.runtime.jetstream.resources import prepare
@@ -267,7 +267,7 @@ async def test_an_event_the_core_cannot_decide_parks_its_run_until_an_engine_can
         await system.client.register(workflow)
         system.start_worker([workflow])
         with monkeypatch.context() as broken:
-            for module in (core, decider, takeover):
+            for module in (arrears, core, decider):
                 broken.setattr(module, "advance", breaks_on_unlucky)
             system.start_engine()
             unlucky = await system.client.start(workflow, "x", run_id="unlucky")
@@ -302,7 +302,7 @@ async def test_an_engine_that_fails_at_run_after_run_gives_up(
         await system.client.register(workflow)
         for _ in range(150):
             await system.client.start(workflow, "x")
-        for module in (core, decider, takeover):
+        for module in (arrears, core, decider):
             monkeypatch.setattr(module, "advance", breaks)
         system.start_engine()
         with pytest.raises(DagnatsError, match="100 runs could not be decided within a minute"):

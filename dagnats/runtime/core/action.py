@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -224,9 +224,15 @@ class DropDeadLetters(Action, frozen=True, kw_only=True):
 
 
 class EndRun(Action, frozen=True, kw_only=True):
-    """Append the run's terminal event, after all other actions of the decision are acknowledged."""
+    """Append the run's terminal event, after all other actions of the decision are acknowledged.
+
+    Attributes:
+        event: It.
+        schema: What the output has to fit, or null: whoever appends the event looks, and fails the run instead.
+    """
 
     event: TerminalEvent
+    schema: Any = None
 
 
 AnyAction = (

@@ -71,8 +71,9 @@ def _members(payload: msgspec.Raw) -> dict[str, msgspec.Raw]:
 def rejected(turn: Turn, event: ApprovalRejected) -> None:
     """No: the step fails."""
     who = f" by {event.by}" if event.by else ""
-    said = f": {bytes(event.payload)[:_LONGEST_SAID].decode(errors='replace')}" if event.payload else ""
-    why = f"approval rejected{who}{said}"
+    answer = bytes(event.payload)[:_LONGEST_SAID].decode(errors="replace") if event.payload else ""
+    said = "; ".join(filter(None, (event.reason, answer)))
+    why = f"approval rejected{who}: {said}" if said else f"approval rejected{who}"
     failure = Failure(error=why, failure_type="non_retriable", detail="approval")
     turn.fail(event.step_id, failure)
 

@@ -37,8 +37,8 @@ STATUS: dict[type[TerminalEvent], RunStatus] = {
 def complete(turn: Turn) -> None:
     """Every step is done."""
     output = run_output(turn.graph, turn.run)
-    outcome = Outcome(output=output)
-    turn.end("completed", WorkflowCompleted(run_id=turn.run.run_id, timestamp=turn.now, payload=outcome))
+    event = WorkflowCompleted(run_id=turn.run.run_id, timestamp=turn.now, payload=Outcome(output=output))
+    turn.end("completed", event, schema=turn.graph.output_schema)
 
 
 def fail(turn: Turn, step_id: str, error: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
@@ -46,6 +46,7 @@ class Graph:
         compensate_on: What makes completed steps be undone.
         labels: Copied to each run.
         sticky: `soft` or `hard` when its runs prefer, or need, one worker.
+        output_schema: What a run's output has to fit, or None.
         unusable: Why no run of it can work; "" for a proper one.
     """
 
@@ -64,6 +65,7 @@ class Graph:
         self.compensate_on: frozenset[str] = frozenset(definition.compensate_on)
         self.labels: dict[str, str] = definition.labels
         self.sticky: str = definition.sticky
+        self.output_schema: Any = definition.output_schema
         auxiliary = definition.auxiliary
         self._default_retry = definition.default_retry
         self.nodes = {
@@ -160,6 +162,7 @@ class UnusableGraph(Graph):
         self.compensate_on = frozenset()
         self.labels = {}
         self.sticky = ""
+        self.output_schema = None
         self.nodes = {}
         self.roots = self.leaves = ()
         self._shared = frozenset[str]()

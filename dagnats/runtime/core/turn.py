@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import IN_FLIGHT, Deadline, Run, RunStatus, StepState, StepStatus
@@ -98,10 +98,10 @@ class Turn:
         """Add an event to a history: this run's, or another's that it names."""
         self.act(AppendEvent(id=self.next_id(), run_id=event.run_id, event=event))
 
-    def end(self, status: RunStatus, event: TerminalEvent) -> None:
+    def end(self, status: RunStatus, event: TerminalEvent, *, schema: Any = None) -> None:
         """Decide the run's end. The status takes effect when the event is folded."""
         self.run.ending = status
-        self.act(EndRun(id=self.next_id(), run_id=self.run.run_id, event=event))
+        self.act(EndRun(id=self.next_id(), run_id=self.run.run_id, event=event, schema=schema))
 
     def dead_letter(self, step_id: str, failure: Failure) -> None:
         """Keep the last attempt's task of a step that failed for good, if workers run it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dagnats.runtime.blob import BlobCache
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.batch import GroupCommit
@@ -42,6 +44,14 @@ if TYPE_CHECKING:
     from dagnats.runtime.ports import Sync, TaskDelivery, TaskKeeper
 
 
+class _Identity(msgspec.Struct):
+    id: str
+
+
+class _Answer(msgspec.Struct):
+    server: _Identity
+
+
 class JetStreamServer:
     """`ports.Server`."""
 
@@ -56,6 +66,14 @@ class JetStreamServer:
         return Overview(
             jetstream=True, streams=account.get("streams", 0), runs=max(state.get("num_subjects", 0) - len(own), 0)
         )
+
+    async def start(self) -> str:
+        # A server makes itself a new id whenever it is started. Of several, this is the one we are connected to.
+        answer = await self._link.request("$SYS.REQ.USER.INFO")
+        try:
+            return msgspec.json.decode(answer.data, type=_Answer).server.id
+        except msgspec.DecodeError:  # an account that may not ask
+            return ""
 
     async def prepare(self, *, sync: Sync | None = None) -> None:
         await prepare(self._link)

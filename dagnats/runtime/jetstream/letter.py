@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagnats.errors import RefusedError
 from dagnats.runtime.jetstream.publish import MSG_ID
-from dagnats.runtime.jetstream.read import message_at, messages_of, seq_of, subject_of, time_ns_of
+from dagnats.runtime.jetstream.read import delete, message_at, messages_of, seq_of, subject_of, time_ns_of
 from dagnats.runtime.jetstream.resources import DEAD_LETTERS
 from dagnats.runtime.ports import Letter
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from dagnats.runtime.jetstream.link import Link
 
 _PREFIX = "dead."
-_NOT_THERE = 10057
 
 
 class JetStreamDeadLetters:
@@ -38,12 +36,7 @@ class JetStreamDeadLetters:
         return _letter(message) if message is not None else None
 
     async def remove(self, seq: int) -> None:
-        request = {"seq": seq, "no_erase": True}  # to overwrite it with noise would take milliseconds
-        try:
-            await self._link.api(f"STREAM.MSG.DELETE.{DEAD_LETTERS}", request)
-        except RefusedError as error:
-            if error.code != _NOT_THERE:
-                raise
+        await delete(self._link, DEAD_LETTERS, seq)
 
 
 def _letter(message: Message) -> Letter:

@@ -12,9 +12,18 @@ from dagnats.errors import ConflictError, RefusedError
 from dagnats.runtime.jetstream.own import OwnPull, own_subject, subjects_of_run
 from dagnats.runtime.jetstream.publish import Publication, id_block
 from dagnats.runtime.jetstream.pull import Pull, deliveries_of
-from dagnats.runtime.jetstream.read import messages_of, page_of, state_of, subjects_of, time_ns_of
+from dagnats.runtime.jetstream.read import (
+    delete,
+    messages_of,
+    page_of,
+    seq_of,
+    state_of,
+    subject_of,
+    subjects_of,
+    time_ns_of,
+)
 from dagnats.runtime.jetstream.resources import OWN_TASKS, TASKS
-from dagnats.runtime.ports import QueueState
+from dagnats.runtime.ports import Queued, QueueState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -78,6 +87,13 @@ class JetStreamTaskQueue:
         if not group:
             messages += await messages_of(self._link, OWN_TASKS, subjects_of_run(task_type, run_id))
         return [message.data for message in messages]
+
+    async def page(self, *, after: int, count: int) -> list[Queued]:
+        found, _ = await page_of(self._link, TASKS, {"seq": after + 1, "next_by_subj": f"{_PREFIX}>", "batch": count})
+        return [Queued(seq_of(each), subject_of(each).rpartition(".")[2], each.data) for each in found]
+
+    async def remove(self, seq: int) -> None:
+        await delete(self._link, TASKS, seq)
 
     async def shut(self, task_types: Sequence[str]) -> None:
         """Pause the types' consumers, those of worker groups too: what they have in hand goes on."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagnats.errors import UnavailableError
+from dagnats.errors import RefusedError, UnavailableError
 from dagnats.model.instant import parse_rfc3339
 from dagnats.runtime.jetstream.link import LOST
 from dagnats.runtime.jetstream.publish import TIMEOUT_S
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.jetstream.link import Link
 
 PAGE = 1_000
+_NOT_THERE = (10043, 10057)  # it is gone; it was never there
 
 
 def seq_of(message: Message) -> int:
@@ -44,6 +45,16 @@ async def last_of(link: Link, stream: str, subject: str) -> Message | None:
 async def message_at(link: Link, stream: str, seq: int) -> Message | None:
     """The message at a sequence."""
     return _found(await link.request(f"$JS.API.DIRECT.GET.{stream}", b'{"seq": %d}' % seq))
+
+
+async def delete(link: Link, stream: str, seq: int) -> None:
+    """Remove the message at a sequence; one that is not there is fine."""
+    request = {"seq": seq, "no_erase": True}  # to overwrite it with noise would take milliseconds
+    try:
+        await link.api(f"STREAM.MSG.DELETE.{stream}", request)
+    except RefusedError as error:
+        if error.code not in _NOT_THERE:
+            raise
 
 
 def _found(message: Message) -> Message | None:

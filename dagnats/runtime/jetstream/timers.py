@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dagnats.model.identifier import is_run_id
@@ -15,7 +16,9 @@ from dagnats.model.instant import rfc3339
 from dagnats.runtime.burial import bury
 from dagnats.runtime.jetstream.publish import MSG_ID
 from dagnats.runtime.jetstream.pull import Pull, place_of
+from dagnats.runtime.jetstream.read import messages_of, subject_of
 from dagnats.runtime.jetstream.resources import TIMERS
+from dagnats.runtime.ports import Outstanding
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -48,6 +51,15 @@ class JetStreamTimers:
 
     async def drop(self, run_id: str, seq: int) -> None:
         await self._link.api(f"STREAM.PURGE.{TIMERS}", {"filter": f"sleep.{run_id}.{seq}"})
+
+    async def all(self) -> list[Outstanding]:
+        found: list[Outstanding] = []
+        for pattern in ("sleep.>", "due.>"):  # in this order: one that fires in between is seen twice, not never
+            for message in await messages_of(self._link, TIMERS, pattern):
+                with suppress(ValueError):  # what is no wake-up of ours is seen to where it comes due
+                    _, run_id, seq = subject_of(message).split(".")
+                    found.append(Outstanding(run_id, int(seq), int(message.data)))
+        return found
 
 
 class JetStreamWakeup:

@@ -51,6 +51,9 @@ class MemoryServerPort:
 
         return await self._link.request(Call("server.overview", "server", look))
 
+    async def start(self) -> str:
+        return await self._link.request(Call("server.start", "server", lambda: f"start-{self._server.generation}"))
+
     async def prepare(self, *, sync: Sync | None = None) -> None:
         """Everything is there from the beginning."""
 

@@ -11,7 +11,7 @@ from dagnats.errors import UnavailableError
 from dagnats.model.identifier import worker_token
 from dagnats.runtime.memory.consumer import Consumer, Puller
 from dagnats.runtime.memory.link import Call
-from dagnats.runtime.ports import QueueState, Receipt
+from dagnats.runtime.ports import Queued, QueueState, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -69,6 +69,13 @@ class MemoryTaskQueue:
     async def drop_all_own(self, task_type: str, run_id: str) -> None:
         pattern = _of_run(task_type, run_id)
         await self._link.request(Call("tasks.drop_own", pattern, lambda: self._server.own_tasks.purge(pattern)))
+
+    async def page(self, *, after: int, count: int) -> list[Queued]:
+        found = await self._link.request(Call("tasks.page", "task.>", lambda: self._stream.behind(after, count)))
+        return [Queued(message.seq, message.subject.rpartition(".")[2], message.data) for message in found]
+
+    async def remove(self, seq: int) -> None:
+        await self._link.request(Call("tasks.remove", "task.>", lambda: self._stream.remove(seq)))
 
     async def last(self) -> int:
         return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.memory.queue import Pull
-from dagnats.runtime.ports import Receipt
+from dagnats.runtime.ports import Outstanding, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -48,6 +48,11 @@ class MemoryTimers:
     async def drop(self, run_id: str, seq: int) -> None:
         subject = f"sleep.{run_id}.{seq}"
         await self._link.request(Call("timers.drop", subject, lambda: self._stream.purge(subject)))
+
+    async def all(self) -> list[Outstanding]:
+        found = await self._link.request(Call("timers.all", ">", lambda: self._stream.fitting(">")))
+        names = [(message.subject.split("."), message.data) for message in found]
+        return [Outstanding(run_id, int(seq), int(data)) for (_, run_id, seq), data in names]
 
 
 class MemoryWakeup:
