@@ -23,6 +23,7 @@ from dagnats.runtime.core.gate.fold import Gates
 
 if TYPE_CHECKING:
     from dagnats.runtime.core.graph import Graph
+    from dagnats.runtime.core.node import Node
     from dagnats.runtime.memory.server import MemoryServer
     from dagnats.runtime.memory.stream import Message
     from dagnats.runtime.ports import Ports
@@ -50,6 +51,19 @@ class Story:
         self._ended_at = 0
         maps = [node.id for node in graph.nodes.values() if getattr(node.config, "max_parallel", 0)]
         self._is_limited = bool(graph.max_steps or maps)
+
+    @property
+    def waits_for_people(self) -> bool:
+        """Whether nothing else lets it go on."""
+        run = self.run
+        if run is None:
+            return False
+        asked = (name for name, state in run.steps.items() if state.status in IN_FLIGHT)
+        return run.paused or any(self._is_approval(self.graph.node(name, run)) for name in asked)
+
+    @staticmethod
+    def _is_approval(node: Node | None) -> bool:
+        return node is not None and node.type == "approval"
 
     def add(self, record: Record) -> Decision | None:
         """Fold one more event; gives what it decides, None for what is before the run's start."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dagnats.runtime.memory.consumer import Consumer, Puller
+from dagnats.runtime.memory.ear import wait
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.ports import QueueState, Receipt
 
@@ -110,10 +110,7 @@ class Pull:
         """Up to `room` messages with their deliveries, at least one; waits for them."""
         while not self._buffer:
             self.say("pull", "", lambda: self._consumer.pull(self._puller, room))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._link.watchdog_s):
-                    await self._news.wait()
-            self._news.clear()
+            await wait(self._news, self._link.watchdog_s)
         return [self._buffer.popleft() for _ in range(min(room, len(self._buffer)))]
 
     def buffered(self) -> list[Message]:
