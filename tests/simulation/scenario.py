@@ -152,6 +152,7 @@ class Scenario:
         self.world = world
         self._deaths = world.deaths
         self.workshop = Workshop(self.seed, temper(random), definitions, lambda: world.server.history.last_seq)
+        self.workshop.on_busy = lambda: self.trouble.busy()
         world.handlers = self.workshop.handlers()
         world.server.history.listen(self._event)
         world.server.engine.listen(self._record)
@@ -236,7 +237,7 @@ class Scenario:
             self.world.server.timetable.late_ns = random.choice([0, 0, 200_000_000, 3_000_000_000])
         else:
             self.trouble.plan.incidents = False
-        work = [self._start(f"r{at}", random.random() * lasts_s) for at in range(random.randint(19, 28))]
+        work = [self._start(f"r{at}", random.random() * lasts_s) for at in range(random.randint(21, 27))]
         work += [self._order(random.random() * lasts_s) for _ in range(random.randint(6, 24))]
         work += [self._limit(random.random() * lasts_s) for _ in range(random.choice([0, 0, 4]))]
         work += [self._happen(random.random() * lasts_s) for _ in range(random.randint(4, 16))]

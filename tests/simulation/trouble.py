@@ -7,6 +7,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.memory.process import current_process
 from tests.simulation.network import STORED, Boundary, Point, Weather
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ ALL_BOUNDARIES: list[Point] = [
 ]
 TRIES = {
     "blobs.put": 4,
-    "letters.put": 3,
+    "letters.put": 2,
+    "log.append_after": 2,
     "signals.put": 3,
-    "tasks.cancel": 4,
+    "snapshots.save": 3,
+    "tasks.cancel": 2,
     "tasks.drop": 4,
-    "tasks.shut": 3,
-    "timers.drop": 4,
+    "timers.drop": 9,
+    "timers.set": 2,
     "wakeups.acknowledge": 3,
     "waiters.drop": 3,
     "waiters.put": 3,
@@ -116,6 +119,7 @@ class Trouble:
         self._world = world
         self._random = random
         self.tail_was_lost = self.clock_was_set = self.was_scribbled = False
+        self._stops_busy = False
         twice = [self._freeze, self._stop]
         once = [self._restart, self._cut_off, self._redeliver, self._set_process_clock]
         self._incidents: list[Callable[[], None]] = [*[self._kill, self._doom] * 3, *twice * 2, *once]
@@ -137,6 +141,8 @@ class Trouble:
             self._world.later(plan.lasts_s * random.random(), self._restart)
         if plan.sets_clock:
             self._world.later(plan.lasts_s * random.random(), self._set_server_clock)
+        if random.random() < 0.5:
+            self._world.later(plan.lasts_s * random.random(), self._stop)
         if plan.scribbles:
             self._world.later(plan.lasts_s * random.random(), self._scribble)
         if self._world.settings.engines > 1 and random.random() < 0.5:
@@ -192,7 +198,20 @@ class Trouble:
             self._freeze(self._world.network.leader, 7.0)
 
     def _stop(self) -> None:
-        name = self._any()
+        """Ask a process to stop; or the next worker that is in the middle of something."""
+        if self._random.random() < 0.5:
+            self._stops_busy = True
+        else:
+            self._ask_to_stop(self._any())
+
+    def busy(self) -> None:
+        """The running process is in the middle of something."""
+        process = current_process()
+        if self._stops_busy and process is not None:
+            self._stops_busy = False
+            self._world.later(0.01, partial(self._ask_to_stop, process.name))
+
+    def _ask_to_stop(self, name: str) -> None:
         self._note("asked to stop", name)
         self._world.machines[name].stop()
 
