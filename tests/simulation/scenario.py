@@ -175,6 +175,8 @@ class Scenario:
         if not self.wrong and self.seed % _VERIFIED == 0:
             verified = await self.client.verify()
             odd = {"unreadable"} if self.trouble.was_scribbled else set[str]()  # what we wrote there ourselves
+            if self.trouble.tail_was_lost:  # with a start, of which others had heard
+                odd.add("start")
             self.wrong += [f"verify: {found}" for found in verified.differences if found.kind not in odd]
 
     async def _outcome(self) -> Outcome:

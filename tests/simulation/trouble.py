@@ -59,7 +59,7 @@ TRIES = {
 
 ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(TRIES.get(point[1][0], 1))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 12
+FIRST = 14
 """How many points an execution tries, at least. Those of its successor are the next ones."""
 
 assert {"log.append", "tasks.put"} <= STORED
