@@ -42,16 +42,16 @@ ALL_BOUNDARIES: list[Point] = [
     *(("worker", boundary) for boundary in boundaries(WORKER_CALLS)),
 ]
 TRIES = {
-    "blobs.put": 4,
+    "blobs.put": 8,
     "letters.put": 2,
     "log.append_after": 2,
     "signals.put": 3,
     "snapshots.save": 3,
     "tasks.cancel": 2,
-    "tasks.drop": 4,
-    "timers.drop": 9,
+    "tasks.drop": 3,
+    "timers.drop": 7,
     "timers.set": 2,
-    "wakeups.acknowledge": 3,
+    "wakeups.acknowledge": 4,
     "waiters.drop": 3,
     "waiters.put": 3,
 }
@@ -59,7 +59,7 @@ TRIES = {
 
 ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(TRIES.get(point[1][0], 1))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 14
+FIRST = 19
 """How many points an execution tries, at least. Those of its successor are the next ones."""
 
 assert {"log.append", "tasks.put"} <= STORED
