@@ -8,6 +8,7 @@ from dagnats.errors import DecodeError
 from dagnats.model.event import (
     Record,
     TerminalEvent,
+    WaitMatched,
     WorkflowCancelled,
     WorkflowReopened,
     WorkflowStarted,
@@ -39,6 +40,7 @@ class Story:
         records: Its history.
         run: After all of it.
         done_at: When which step was done: the event that did it.
+        late: The attempts of waits that were over when they were answered, told or not.
         wrong: What was seen on the way.
     """
 
@@ -47,6 +49,7 @@ class Story:
         self.records: list[Record] = []
         self.run: Run | None = None
         self.done_at: dict[str, int] = {}
+        self.late: set[tuple[str, int]] = set()
         self.wrong: list[str] = []
         self._ended_at = 0
         maps = [node.id for node in graph.nodes.values() if getattr(node.config, "max_parallel", 0)]
@@ -70,6 +73,8 @@ class Story:
         self.records.append(record)
         if self.run is None and not isinstance(record.event, WorkflowStarted):
             return None
+        if self.run is not None and isinstance(record.event, WaitMatched):
+            self._look_at_clock(self.run, record, record.event)
         try:
             decision = advance(self.graph, self.run, record)
         except Exception as error:  # noqa: BLE001  # a mistake of ours, to be told
@@ -79,6 +84,11 @@ class Story:
         if run is not None:
             self._look(run, record)
         return decision
+
+    def _look_at_clock(self, run: Run, record: Record, event: WaitMatched) -> None:
+        state = run.steps.get(event.step_id)
+        if state is not None and 0 < state.due_ns <= max(run.clock_ns, record.time_ns):
+            self.late.add((event.step_id, event.attempt_number))
 
     def _look(self, run: Run, record: Record) -> None:
         for step_id, state in run.steps.items():
