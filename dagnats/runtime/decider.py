@@ -77,6 +77,7 @@ class Decider:
         heavy: list[int] = []
         new: set[str] = set()
         wanted: dict[str, int] = {}
+        self._roster.expect({entry.run_id for entry in entries})
         for entry in entries:
             seq, time_ns, run_id, data, first = entry
             if is_reserved(run_id):

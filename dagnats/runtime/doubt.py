@@ -10,6 +10,8 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from dagnats.errors import DecodeError
 from dagnats.model.event import TerminalEvent, WorkflowCancelled
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
@@ -18,6 +20,7 @@ from dagnats.runtime.core.action import (
     AddWaiter,
     AppendEvent,
     AskApproval,
+    CancelTasks,
     EndRun,
     EnqueueTask,
     KeepSignal,
@@ -83,11 +86,11 @@ class Doubt:
 
     async def _of_run(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
         own = [action for action in actions if action.run_id == run_id]
-        left = {action.id for action in await self._of_itself(run_id, own)} if own else set[str]()
+        left = {action.id: action for action in await self._of_itself(run_id, own)} if own else {}
         for action in actions:
             if isinstance(action, AppendEvent) and action.run_id != run_id and not await self._is_told(action):
-                left.add(action.id)
-        return [action for action in actions if action.id in left]
+                left[action.id] = action
+        return [left[action.id] for action in actions if action.id in left]
 
     async def _is_told(self, action: AppendEvent) -> bool:
         """Whether another run has heard what one of its relatives says; what it makes of it is its own affair."""
@@ -108,7 +111,7 @@ class Doubt:
         types = sorted({(action.task, action.group) for action in actions if isinstance(action, EnqueueTask)})
         queued = await self._queued(run_id, types)
         known = await self._known(seat.run, min(decided_by(action) for action in actions), queued)
-        left = [action for action in actions if _is_left(action, known)]
+        left = [_as_it_is(action, known.run) for action in actions if _is_left(action, known)]
         return [action for action in left if not await self._is_there(action)]
 
     async def _is_there(self, action: AnyAction) -> bool:
@@ -185,6 +188,13 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
             return not any(_is_same(record, action) for record in known.later)
         case _:
             return True
+
+
+def _as_it_is(action: AnyAction, run: Run) -> AnyAction:
+    """A run that was opened again meanwhile may have new tasks in its queues: not to be dropped with the old ones."""
+    if isinstance(action, CancelTasks) and action.ended and not run.ended:
+        return msgspec.structs.replace(action, ended=False)
+    return action
 
 
 def _has_ended(known: _Known, after: int) -> bool:

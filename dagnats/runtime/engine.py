@@ -151,7 +151,7 @@ class _Term:
         self._errands = Errands()
         self._roster = Roster(now=asyncio.get_running_loop().time)
         self._decider = Decider(ports, self._roster)
-        self._keeper = PositionKeeper(ports.position, ports.dial, holder=holder)
+        self._keeper = PositionKeeper(ports.position, ports.dial, holder=holder, check=leadership.check)
         self._follower = Follower(ports, feeds, self._keeper, self._roster, self._decider)
 
     async def serve(self, *, alone: bool) -> None:

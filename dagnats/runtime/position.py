@@ -19,7 +19,7 @@ from dagnats.runtime.lease import LeaseLost
 from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from dagnats.runtime.ports import Cell, Dial
 
@@ -93,10 +93,16 @@ def encode_position(position: Position) -> bytes:
 
 
 class PositionKeeper:
-    """The stored position, as one engine sees it."""
+    """The stored position, as one engine sees it.
 
-    def __init__(self, cell: Cell, dial: Dial, *, holder: str) -> None:
+    Args:
+        check: Raises LeaseLost when we no longer lead. What was read last may be a successor's position, and that one
+            we could replace.
+    """
+
+    def __init__(self, cell: Cell, dial: Dial, *, holder: str, check: Callable[[], None] = lambda: None) -> None:
         self._holder = holder
+        self._check = check
         self._cell = cell
         self._dial = dial
         self._revision = 0
@@ -171,8 +177,13 @@ class PositionKeeper:
 
     async def _write(self, position: Position) -> None:
         data = _encode(msgspec.structs.replace(position, by=self._holder))
+
+        def write() -> Awaitable[int]:
+            self._check()
+            return self._cell.write(data, revision=self._revision)
+
         try:
-            self._revision = await persist(lambda: self._cell.write(data, revision=self._revision))
+            self._revision = await persist(write)
         except ConflictError:
             # Another engine's, or our own from a try whose answer was lost.
             stored = await persist(self._cell.read)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dagnats.runtime.clock import monotonic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from dagnats.model.run import Run
 
@@ -64,6 +64,7 @@ class Roster:
         self._most_runs = most_runs
         self._most_bytes = most_bytes
         self._seats: dict[str, Seat] = {}
+        self._expected: Collection[str] = ()  # by the batch that is being read: they have to be there when it is folded
         self._touched: dict[str, int] = {}  # by the batch that is being folded: the first event of each run
         self._closed: deque[dict[str, int]] = deque()  # by batches whose actions are not all stored
         self._pending: Counter[str] = Counter()  # in how many of all these a run is
@@ -102,6 +103,13 @@ class Roster:
         for run_id in list(self._seats):
             self.dismiss(run_id)
 
+    def expect(self, run_ids: Collection[str]) -> None:
+        """A batch with events of these runs is being read: until it is closed none of them is forgotten.
+
+        One that has ended, and that the batch opens again, may have its last snapshot stored meanwhile.
+        """
+        self._expected = run_ids
+
     # -- what is unsaved -------------------------------------------------------------------------------------
 
     def fold(self, run: Run, seq: int) -> None:
@@ -117,6 +125,7 @@ class Roster:
         self._closed.append(self._touched)
         self._pending.update(self._touched.keys())
         self._touched = {}
+        self._expected = ()
 
     def commit(self, *, after_s: float) -> None:
         """All actions of the first closed batch are stored: what it touched may be saved, `after_s` from now."""
@@ -202,7 +211,7 @@ class Roster:
         self._bytes += size - seat.size
         seat.revision, seat.size = revision, size
         seat.due = self._clock() + rest_s
-        if seat.run.ended and not seat.since and not self._is_moving(run_id):
+        if seat.run.ended and not seat.since and not self._is_moving(run_id) and run_id not in self._expected:
             self.dismiss(run_id)
 
     def evict(self) -> list[Seat]:

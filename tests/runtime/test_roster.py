@@ -94,6 +94,15 @@ def test_an_ended_run_leaves_once_it_is_saved() -> None:
     assert roster.seat("a") is None
 
 
+def test_an_ended_run_stays_while_a_batch_with_news_of_it_is_read() -> None:
+    roster = Roster()
+    folded(roster, run("a", 5, ended=True))
+    (seat,) = roster.take(10)
+    roster.expect({"a"})
+    roster.saved(seat, 1, 100, rest_s=0.0)
+    assert roster.seat("a") is not None
+
+
 def test_a_standby_forgets_what_the_leader_has_saved() -> None:
     roster = Roster()
     folded(roster, run("ended", 5, ended=True), run("live", 6), run("later", 7))

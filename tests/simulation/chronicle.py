@@ -8,6 +8,7 @@ from dagnats.errors import DecodeError
 from dagnats.model.event import (
     Record,
     TerminalEvent,
+    WaitMatched,
     WorkflowCancelled,
     WorkflowReopened,
     WorkflowStarted,
@@ -23,6 +24,7 @@ from dagnats.runtime.core.gate.fold import Gates
 
 if TYPE_CHECKING:
     from dagnats.runtime.core.graph import Graph
+    from dagnats.runtime.core.node import Node
     from dagnats.runtime.memory.server import MemoryServer
     from dagnats.runtime.memory.stream import Message
     from dagnats.runtime.ports import Ports
@@ -38,6 +40,7 @@ class Story:
         records: Its history.
         run: After all of it.
         done_at: When which step was done: the event that did it.
+        late: The attempts of waits that were over when they were answered, told or not.
         wrong: What was seen on the way.
     """
 
@@ -46,16 +49,32 @@ class Story:
         self.records: list[Record] = []
         self.run: Run | None = None
         self.done_at: dict[str, int] = {}
+        self.late: set[tuple[str, int]] = set()
         self.wrong: list[str] = []
         self._ended_at = 0
         maps = [node.id for node in graph.nodes.values() if getattr(node.config, "max_parallel", 0)]
         self._is_limited = bool(graph.max_steps or maps)
+
+    @property
+    def waits_for_people(self) -> bool:
+        """Whether nothing else lets it go on."""
+        run = self.run
+        if run is None:
+            return False
+        asked = (name for name, state in run.steps.items() if state.status in IN_FLIGHT)
+        return run.paused or any(self._is_approval(self.graph.node(name, run)) for name in asked)
+
+    @staticmethod
+    def _is_approval(node: Node | None) -> bool:
+        return node is not None and node.type == "approval"
 
     def add(self, record: Record) -> Decision | None:
         """Fold one more event; gives what it decides, None for what is before the run's start."""
         self.records.append(record)
         if self.run is None and not isinstance(record.event, WorkflowStarted):
             return None
+        if self.run is not None and isinstance(record.event, WaitMatched):
+            self._look_at_clock(self.run, record, record.event)
         try:
             decision = advance(self.graph, self.run, record)
         except Exception as error:  # noqa: BLE001  # a mistake of ours, to be told
@@ -65,6 +84,11 @@ class Story:
         if run is not None:
             self._look(run, record)
         return decision
+
+    def _look_at_clock(self, run: Run, record: Record, event: WaitMatched) -> None:
+        state = run.steps.get(event.step_id)
+        if state is not None and 0 < state.due_ns <= max(run.clock_ns, record.time_ns):
+            self.late.add((event.step_id, event.attempt_number))
 
     def _look(self, run: Run, record: Record) -> None:
         for step_id, state in run.steps.items():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dagnats.client.view import RunView, StepView
 
 ORDERS = (
-    "pause", "resume", "skip", "skip", "replay", "replay", "signal", "signal", "approve", "approve", "reject", "answer",
+    "pause", "resume", "skip", "skip", "replay", "replay", "signal", "signal", "approve", "reject", "reject", "answer",
     "fail", "cancel", "cancel", "rerun", "fork",
 )  # fmt: skip
 LIMITS = ("hold workflow", "free workflow", "limit workflow", "hold queue", "free queue", "limit queue", "pace queue")

@@ -127,7 +127,7 @@ def _results(outcome: Outcome, story: Story) -> Iterator[str]:
     if run is None:
         return
     first: dict[tuple[str, int], bytes] = {}
-    over: set[tuple[str, int]] = set()
+    over = set(story.late)
     for record in story.records:
         event = record.event
         if isinstance(event, StepCompleted | WaitMatched):

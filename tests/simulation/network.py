@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagnats.runtime.memory.link import TIMEOUT_S, Call, Link
+from dagnats.runtime.memory.link import Call, Link
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -96,8 +97,8 @@ class Network:
         self.killed: Callable[[str, Boundary], None] = lambda _, __: None
 
     def happens(self, probability: float) -> bool:
-        """Whether it does, this time."""
-        return probability > 0 and self.random.random() < probability
+        """Whether it does, this time. For what never happens, better not to ask."""
+        return self.random.random() < probability
 
     def note(self, fault: str, process: str, about: str) -> None:
         """It did."""
@@ -128,10 +129,11 @@ class RoughLink(Link):
     Those about different subjects may overtake each other, as on their way to streams with different leaders.
     """
 
-    watchdog_s = 5.0
+    watchdog_s = 8.0
 
-    def __init__(self, network: Network, process: str) -> None:
+    def __init__(self, network: Network, process: str, timeout_s: float) -> None:
         super().__init__()
+        self.timeout_s = timeout_s
         self._network = network
         self._process = process
         self._busy: dict[str, float] = {}  # until when calls about a subject are on their way
@@ -145,11 +147,11 @@ class RoughLink(Link):
             network.faults["server away"] += 1
             return
         weather = network.weather
-        if network.happens(weather.lost):
+        if weather.lost and network.happens(weather.lost):
             network.note("request lost", self._process, f"{call.kind} {call.subject}")
             return
         self._bring(call, arrive)
-        if call.kind in STORED and network.happens(weather.doubled):
+        if call.kind in STORED and weather.doubled and network.happens(weather.doubled):
             network.note("request doubled", self._process, f"{call.kind} {call.subject}")
             self._bring(call, arrive)
         network.cross(self._process, call, "sent")
@@ -158,7 +160,7 @@ class RoughLink(Link):
         """In order with what is on its way about the same subject. What was sent arrives though the sender dies."""
         network, now = self._network, self.loop.time()
         at = self._busy.get(call.subject, 0.0)
-        if network.happens(network.weather.late):
+        if network.weather.late and network.happens(network.weather.late):
             network.faults["request late"] += 1
             at = max(at, now + network.random.random() * network.weather.longest_s)
         if at <= now:
@@ -174,17 +176,17 @@ class RoughLink(Link):
     def answer(self, call: Call[Any], arrive: Callable[[], None]) -> None:
         network = self._network
         weather = network.weather
-        if network.down or network.happens(weather.unanswered):
+        if network.down or (weather.unanswered and network.happens(weather.unanswered)):
             network.note("answer lost", self._process, f"{call.kind} {call.subject}")
             return
         delay_s = 0.0
-        if network.happens(weather.slow):
+        if weather.slow and network.happens(weather.slow):
             network.note("answer slow", self._process, f"{call.kind} {call.subject}")
-            delay_s = network.random.random() * TIMEOUT_S * 1.5
-        elif network.happens(weather.late):
+            delay_s = network.random.random() * self.timeout_s * 1.5
+        elif weather.late and network.happens(weather.late):
             network.faults["answer late"] += 1
             delay_s = network.random.random() * weather.longest_s
-        self.soon(lambda: self._answered(call, arrive), delay_s)
+        self.soon(partial(self._answered, call, arrive), delay_s)
 
     def _answered(self, call: Call[Any], arrive: Callable[[], None]) -> None:
         arrive()
@@ -192,8 +194,8 @@ class RoughLink(Link):
 
     def deliver(self, subject: str, arrive: Callable[[], None]) -> None:
         network = self._network
-        if network.down or network.happens(network.weather.unheard):
+        if network.down or (network.weather.unheard and network.happens(network.weather.unheard)):
             network.faults["delivery lost"] += 1
             return
-        late = network.happens(network.weather.late)
+        late = network.weather.late and network.happens(network.weather.late)
         self.soon(arrive, network.random.random() * network.weather.longest_s if late else 0.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dagnats.model.check import load_definition
 from dagnats.model.event import (
     Failure,
+    Record,
     SignalReceived,
     StepCompleted,
     StepFailed,
@@ -22,7 +23,12 @@ from dagnats.model.event import (
     event_type,
 )
 from dagnats.model.json import encode
+from dagnats.model.task import decode_task
+from dagnats.runtime.core.action import Decision, EnqueueTask
+from dagnats.runtime.decider import Decider
+from dagnats.runtime.memory.history import entry_of
 from dagnats.runtime.memory.loop import VirtualLoop
+from dagnats.runtime.roster import Roster
 from tests.simulation.network import Network
 from tests.simulation.tracing import Trace
 from tests.simulation.world import OneOfEach, World
@@ -94,6 +100,51 @@ def test_the_tasks_of_a_run_that_was_opened_again_are_not_dropped_with_those_bef
         world.start()
         await asyncio.sleep(10)
         assert world.server.tasks.subjects() == ["task.do.r"]
+
+    simulated(work)
+
+
+def test_the_tasks_of_a_run_that_was_opened_again_are_not_dropped_by_who_takes_over() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        await say(client, WorkflowCancelled(run_id="r"), WorkflowReopened(run_id="r"))
+        await client.start("w", run_id="q")
+        world.network.dying["engine", ("tasks.put", "unsent")] = 1  # the new one of `r` is there, that of `q` is not
+        world.start()
+        await asyncio.sleep(20)
+        assert world.deaths
+        tasks = [decode_task(message.data) for message in world.server.tasks.fitting("task.>")]
+        assert {("r", 2), ("q", 1)} <= {(task.run_id, task.attempt) for task in tasks}
+
+    simulated(work)
+
+
+def test_a_run_that_is_opened_again_while_its_last_snapshot_is_stored_goes_on() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        await say(client, WorkflowCancelled(run_id="r"))
+        await client.start("w", run_id="q")
+        await say(client, WorkflowReopened(run_id="r"))
+        ports, roster = client.connection.ports, Roster()
+        decider = Decider(ports, roster)
+        entries = [entry_of(message) for message in world.server.history.behind(0, 9)]
+        read, _ = await decider.read(entries[:2])
+        for record in read:
+            assert isinstance(record, Record)
+            decider.decide(record)
+        roster.close_batch()
+        roster.commit(after_s=0.0)
+        (seat,) = roster.take(1)
+        assert seat.run.ended
+        reading = asyncio.create_task(decider.read(entries[2:]))
+        await asyncio.sleep(0)  # it looks for the other run
+        roster.saved(seat, 1, 100, rest_s=0.0)
+        read, _ = await reading
+        reopened = read[-1]
+        assert isinstance(reopened, Record)
+        decision = decider.decide(reopened)
+        assert isinstance(decision, Decision)
+        assert [type(action) for action in decision.actions] == [EnqueueTask]
 
     simulated(work)
 

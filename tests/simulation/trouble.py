@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from random import Random
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.memory.process import current_process
 from tests.simulation.network import STORED, Boundary, Point, Weather
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from random import Random
 
     from tests.simulation.world import World
 
@@ -39,34 +41,26 @@ ALL_BOUNDARIES: list[Point] = [
     *(("engine", boundary) for boundary in boundaries(ENGINE_CALLS)),
     *(("worker", boundary) for boundary in boundaries(WORKER_CALLS)),
 ]
-RARE = frozenset(
-    {
-        "letters.put",
-        "timers.drop",
-        "tasks.drop",
-        "tasks.cancel",
-        "wakeups.acknowledge",
-        "log.append_after",
-        "waiters.put",
-        "waiters.drop",
-        "signals.put",
-        "blobs.put",
-        "tasks.shut",
-        "engine.correlated",
-    }
-)
-LIKELIER = {
-    "timers.drop": 5,
-    "tasks.drop": 3,
+TRIES = {
+    "blobs.put": 8,
     "letters.put": 2,
-    "snapshots.save": 2,
-    "wakeups.acknowledge": 2,
+    "log.append_after": 2,
     "signals.put": 3,
-    "blobs.put": 2,
-    "tasks.shut": 3,
+    "snapshots.save": 3,
+    "tasks.cancel": 2,
+    "tasks.drop": 3,
+    "timers.drop": 7,
+    "timers.set": 2,
+    "wakeups.acknowledge": 4,
+    "waiters.drop": 3,
+    "waiters.put": 3,
 }
-"""Calls that are made so seldom, or so late, that a process rarely comes to die at them."""
-_WEIGHTS = [LIKELIER.get(call, 1) for _, (call, _) in ALL_BOUNDARIES]
+"""Calls that are made so seldom that a process has to be ready to die at them in more executions."""
+
+ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(TRIES.get(point[1][0], 1))]
+Random(0).shuffle(ALL_TRIES)
+FIRST = 19
+"""How many points an execution tries, at least. Those of its successor are the next ones."""
 
 assert {"log.append", "tasks.put"} <= STORED
 
@@ -92,8 +86,9 @@ class Plan:
     """What an execution has in store.
 
     Attributes:
+        lasts_s: How long.
         rest_s: How long nothing happens, on average.
-        first: Those that are sure to be tried, each in its turn from seed to seed.
+        first: The points at which a process is to die, if any comes to them.
         incidents: Whether anything happens at all.
         loses_tails: Whether the disk loses what it had not written.
         sets_clock: Whether the server's clock is set.
@@ -101,16 +96,17 @@ class Plan:
     """
 
     def __init__(self, random: Random, seed: int) -> None:
+        self.lasts_s = random.choice([12.0, 18.0, 24.0])
         self.rest_s = random.choice([1.5, 4.0, 10.0])
         self.incidents = True
-        self.first = [ALL_BOUNDARIES[(seed + at) % len(ALL_BOUNDARIES)] for at in range(0, len(ALL_BOUNDARIES), 11)]
+        self.first = [ALL_TRIES[(seed * FIRST + at) % len(ALL_TRIES)] for at in range(FIRST)]
         self.loses_tails = random.random() < 0.15
         self.sets_clock = random.random() < 0.15
-        self.scribbles = random.random() < 0.08
+        self.scribbles = random.random() < 0.1
 
 
 class Trouble:
-    """Things happen at random moments, until `end`.
+    """Things happen at random moments, for as long as the plan says.
 
     Attributes:
         tail_was_lost: Whether acknowledged messages are gone, as the disk's policy allowed.
@@ -123,6 +119,7 @@ class Trouble:
         self._world = world
         self._random = random
         self.tail_was_lost = self.clock_was_set = self.was_scribbled = False
+        self._stops_busy = False
         twice = [self._freeze, self._stop]
         once = [self._restart, self._cut_off, self._redeliver, self._set_process_clock]
         self._incidents: list[Callable[[], None]] = [*[self._kill, self._doom] * 3, *twice * 2, *once]
@@ -131,17 +128,23 @@ class Trouble:
         if plan.scribbles:
             self._incidents += [self._scribble] * 2
 
-    async def happen(self, end: float) -> None:
+    async def happen(self) -> None:
         """Let it."""
         random, loop, plan = self._random, self._world.loop, self.plan
+        end = loop.time() + plan.lasts_s
         if not plan.incidents:
             return
-        for point in plan.first:
-            self._doom_at(*point, before=random.choice([0, 0, 3]))
-        for _ in range(3):
-            self._doom()
+        for kind, boundary in plan.first:
+            when = 0.0 if boundary[0] in TRIES else random.random() * plan.lasts_s * 0.9
+            self._world.later(when, partial(self._doom_at, kind, boundary, before=random.choice([0, 0, 3])))
         if plan.loses_tails:
-            self._world.later(8 * random.random(), self._restart)
+            self._world.later(plan.lasts_s * random.random(), self._restart)
+        if plan.sets_clock:
+            self._world.later(plan.lasts_s * random.random(), self._set_server_clock)
+        if random.random() < 0.5:
+            self._world.later(plan.lasts_s * random.random(), self._stop)
+        if plan.scribbles:
+            self._world.later(plan.lasts_s * random.random(), self._scribble)
         if self._world.settings.engines > 1 and random.random() < 0.5:
             self._world.later(1 + 4 * random.random(), self._freeze_leader)
         while True:
@@ -165,8 +168,8 @@ class Trouble:
 
     def _doom(self) -> None:
         """Have the next engine, or worker, die that makes some call."""
-        ((kind, boundary),) = self._random.choices(ALL_BOUNDARIES, _WEIGHTS)
-        self._doom_at(kind, boundary, before=0 if boundary[0] in RARE else self._random.choice([0, 1, 4, 10]))
+        kind, boundary = self._random.choice(ALL_TRIES)
+        self._doom_at(kind, boundary, before=0 if boundary[0] in TRIES else self._random.choice([0, 1, 4, 10]))
 
     def _doom_at(self, kind: str, boundary: Boundary, *, before: int) -> None:
         self._world.network.dying[kind, boundary] = before
@@ -195,7 +198,20 @@ class Trouble:
             self._freeze(self._world.network.leader, 7.0)
 
     def _stop(self) -> None:
-        name = self._any()
+        """Ask a process to stop; or the next worker that is in the middle of something."""
+        if self._random.random() < 0.5:
+            self._stops_busy = True
+        else:
+            self._ask_to_stop(self._any())
+
+    def busy(self) -> None:
+        """The running process is in the middle of something."""
+        process = current_process()
+        if self._stops_busy and process is not None:
+            self._stops_busy = False
+            self._world.later(0.01, partial(self._ask_to_stop, process.name))
+
+    def _ask_to_stop(self, name: str) -> None:
         self._note("asked to stop", name)
         self._world.machines[name].stop()
 

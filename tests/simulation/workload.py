@@ -190,7 +190,7 @@ class Author:
     def _whole(self) -> dict[str, Any]:
         random = self._random
         made: dict[str, Any] = {}
-        timeout = random.choice(["", "", "15s", "30s", "60s"])
+        timeout = random.choice(["", "1h", "1h", "15s", "30s", "60s"])
         if timeout:
             made["timeout"] = timeout
         if random.random() < 0.3:

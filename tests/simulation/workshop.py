@@ -77,10 +77,12 @@ class Workshop:
 
     Attributes:
         effects: In order.
+        on_busy: Called when a handler begins something that takes its time.
     """
 
     def __init__(self, seed: int, temper: Temper, definitions: list[WorkflowDef], last: Callable[[], int]) -> None:
         self.effects: list[Effect] = []
+        self.on_busy: Callable[[], None] = lambda: None
         self._seed = seed
         self._temper = temper
         self._last = last
@@ -128,6 +130,7 @@ class Workshop:
             case "hangs" if (context.workflow, _base(context.step_id)) in self._limited:
                 await asyncio.sleep(3_600)
             case _:
+                self.on_busy()
                 await asyncio.sleep((number // 100) % 30 / 100)
 
 

@@ -11,6 +11,7 @@ from dagnats.client.client import AsyncClient
 from dagnats.runtime.blob import INLINE_BYTES
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.clock import MemoryClock
+from dagnats.runtime.memory.link import TIMEOUT_S
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
 from dagnats.runtime.worker import Worker
@@ -71,7 +72,11 @@ class Machine:
         settings = self._world.settings
         # All runs stay: what became of them is looked at in the end.
         engine = Engine(
-            connection.ports, connection.feeds, save_after=timedelta(seconds=settings.save_after_s), keep=None
+            connection.ports,
+            connection.feeds,
+            save_after=timedelta(seconds=settings.save_after_s),
+            keep=None,
+            pace=settings.pace,
         )
         await engine.run()
 
@@ -117,10 +122,12 @@ class Settings:
         self.engines = random.choice([1, 1, 2, 2, 3])
         self.workers = random.choice([1, 2, 2, 3])
         self.save_after_s = random.choice([0.0, 0.2, 1.0])
+        self.pace = random.choice([1.0, 0.2, 0.2])
         self.concurrency = random.choice([2, 6, 16])
         self.ack_wait_s = random.choice([1.5, 3.0])
+        self.timeout_s = random.choice([TIMEOUT_S, 1.0, 1.0])
         self.window_s = random.choice([30.0, 30.0, 6.0])
-        self.inline_bytes = random.choice([INLINE_BYTES] * 4 + [_FEW_BYTES])
+        self.inline_bytes = random.choice([INLINE_BYTES, INLINE_BYTES, _FEW_BYTES])
         self.apart = ""
         self.named = False
 
@@ -138,8 +145,10 @@ class OneOfEach(Settings):
     def __init__(self) -> None:
         self.engines = self.workers = 1
         self.save_after_s = 0.0
+        self.pace = 1.0
         self.concurrency = 4
         self.ack_wait_s = 2.0
+        self.timeout_s = TIMEOUT_S
         self.window_s = 30.0
         self.inline_bytes = INLINE_BYTES
         self.apart = ""
@@ -172,7 +181,8 @@ class World:
 
     def connect(self, process: Process, name: str, clock: MemoryClock) -> Memory:
         """A connection that dies with its process."""
-        return process.run(lambda: self.server.connect(RoughLink(self.network, name), clock=clock))
+        timeout_s = self.settings.timeout_s
+        return process.run(lambda: self.server.connect(RoughLink(self.network, name, timeout_s), clock=clock))
 
     def client(self, name: str = "client") -> AsyncClient:
         """A client that is never killed; its connection is as bad as the others'."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -48,7 +47,15 @@ class Ear:
     async def hear(self, most_s: float | None = None) -> None:
         """Return when there may be news since the last time, or after `most_s`."""
         limits = [limit for limit in (most_s, self._link.watchdog_s) if limit is not None]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(limits, default=None)):
-                await self._news.wait()
-        self._news.clear()
+        await wait(self._news, min(limits, default=None))
+
+
+async def wait(news: asyncio.Event, most_s: float | None) -> None:
+    """Return when there is news, or after `most_s`; then it is old."""
+    alarm = asyncio.get_running_loop().call_later(most_s, news.set) if most_s is not None else None
+    try:
+        await news.wait()
+    finally:
+        if alarm is not None:
+            alarm.cancel()
+    news.clear()

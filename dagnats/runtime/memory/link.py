@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import Context, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from dagnats.errors import DagnatsError, UnavailableError
@@ -45,12 +46,14 @@ class Link:
     """A connection that works. Made where its owner runs: what it brings back runs as that process.
 
     Attributes:
+        timeout_s: How long an answer is waited for.
         watchdog_s: How long whoever waits for news trusts that it would have come; None: for ever. A link that loses
             deliveries has to set it.
         dead: Whether its process was killed: nothing passes any more, and nobody is told.
         closed: Whether it was closed: every call fails.
     """
 
+    timeout_s: float = TIMEOUT_S
     watchdog_s: float | None = None
 
     def __init__(self) -> None:
@@ -120,7 +123,7 @@ class Link:
 
         def arrive() -> None:
             result = _performed(call)
-            self.answer(call, lambda: waiting.tell(result))
+            self.answer(call, partial(waiting.tell, result))
 
         self.carry(call, arrive)
 
@@ -129,7 +132,7 @@ class Link:
         self._patience = None
         now = self.loop.time()
         while self._waiting and (first := next(iter(self._waiting))).ends <= now:
-            first.tell(UnavailableError(f"the server did not answer within {TIMEOUT_S:g} s"))
+            first.tell(UnavailableError(f"the server did not answer within {self.timeout_s:g} s"))
         if self._waiting and self._patience is None:
             first = next(iter(self._waiting))
             self._patience = self.loop.call_at(first.ends, self._give_up, context=self._context)
@@ -200,7 +203,7 @@ class _Waiting(Generic[T]):
     def __init__(self, link: Link, told: Callable[[T | Exception], None]) -> None:
         self._link = link
         self._told = told
-        self.ends = link.loop.time() + TIMEOUT_S
+        self.ends = link.loop.time() + link.timeout_s
 
     def tell(self, result: T | Exception) -> None:
         """The first answer counts."""
@@ -222,7 +225,7 @@ class _Persistent(Generic[T]):
 
     def send(self) -> asyncio.Future[T]:
         self._send()
-        if self._within_s is not None and self._within_s < TIMEOUT_S and not self._result.done():
+        if self._within_s is not None and self._within_s < self._link.timeout_s and not self._result.done():
             timer = self._link.loop.call_later(self._within_s, self._give_up)
             self._result.add_done_callback(lambda _: timer.cancel())
         return self._result

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from contextvars import Context
+from contextvars import Context, copy_context
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dagnats.runtime.memory.process import current_process, process_of
@@ -29,6 +30,20 @@ class Deadlock(Exception):
     """Everything waits, and nothing is due: no time that passes would change that."""
 
 
+class _Handle(asyncio.Handle):
+    """A callback that remembers nothing for a debugger: most of what a loop does is to make these."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Any, args: Any, loop: VirtualLoop, context: Context | None) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = self._source_traceback = None
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A deterministic event loop.
 
@@ -40,21 +55,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     # What `BaseEventLoop` keeps; the same from Python 3.11 to 3.14.
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
     _selector: selectors.BaseSelector
-    _timer_cancelled_count: int
     _process_events: Callable[[list[tuple[selectors.SelectorKey, int]]], None]
 
     def __init__(self) -> None:
         self._now = 0.0
         self._working = 0  # threads that work for us
         self._since: float | None = None  # up to when their time has been counted, by the real clock
-        self._processes: list[Process] = []
+        self._processes: dict[Process, None] = {}
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []  # a heap; of two due at once, the elder first
+        self._ages = count()
+        self._cancelled = 0  # timers that are still in there
         self.steps = 0
         self.on_step: Callable[[int], None] | None = None
         self.choose: Callable[[deque[asyncio.Handle]], int] | None = None
         super().__init__()
-        self._own_files = len(self._selector.get_map())
+        self._files = self._selector.get_map()
+        self._own_files = len(self._files)
 
     def time(self) -> float:
         """Seconds since the loop was made."""
@@ -65,10 +82,28 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context: Context | None = settings.get("context")
         process = process_of(context) if context is not None else current_process()
         if process is not None:
-            if process not in self._processes:
-                self._processes.append(process)
+            self._processes[process] = None
             process.adopt(task)
         return task
+
+    def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
+        if self.is_closed():
+            raise RuntimeError("the event loop is closed")
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
+        if self.is_closed():
+            raise RuntimeError("the event loop is closed")
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle._scheduled = True
+        heapq.heappush(self._timers, (when, next(self._ages), handle))
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """What a timer says that is cancelled."""
+        self._cancelled += handle._scheduled
 
     def run_later(self, handles: Iterable[asyncio.Handle]) -> None:
         """Run callbacks that were held back, in the next turn."""
@@ -103,49 +138,46 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         """What `BaseEventLoop` calls again and again: wait for something to be ready, and run what is."""
-        self._forget_cancelled()
-        self._pass_really()
-        if not self._ready:
+        ready, timers = self._ready, self._timers
+        if self._cancelled:
+            self._forget_cancelled()
+        if self._working or self._since is not None:
+            self._pass_really()
+        if not ready:
             self._go_on()
-        elif self._working or len(self._selector.get_map()) > self._own_files:
+        elif self._working or len(self._files) > self._own_files:
             self._look(0)
-        while self._scheduled and self._scheduled[0].when() <= self._now:
-            handle = heapq.heappop(self._scheduled)
-            handle._scheduled = False
-            self._ready.append(handle)
-        for _ in range(len(self._ready)):
-            self._step(self._next())
+        while timers and timers[0][0] <= self._now:
+            ready.append(self._next_timer())
+        for _ in range(len(ready)):
+            handle = ready.popleft() if self.choose is None else self._chosen(self.choose)
+            if not handle._cancelled:
+                self._step(handle)
 
-    def _next(self) -> asyncio.Handle:
-        if self.choose is None:
-            return self._ready.popleft()
-        at = self.choose(self._ready)
+    def _chosen(self, choose: Callable[[deque[asyncio.Handle]], int]) -> asyncio.Handle:
+        at = choose(self._ready)
         handle = self._ready[at]
         del self._ready[at]
         return handle
 
     def _step(self, handle: asyncio.Handle) -> None:
-        if handle.cancelled():
-            return
         self.steps += 1
         if self.on_step is not None:
             self.on_step(self.steps)
         process = process_of(handle._context)
-        if process is None:
+        if process is None or (process.alive and process.held is None):
             handle._run()
         elif process.held is not None:
             process.held.append(handle)
-        elif process.alive:
-            handle._run()
 
     def _go_on(self) -> None:
         """Nothing is ready: let time pass until something is."""
-        due = self._scheduled[0].when() if self._scheduled else None
+        due = self._timers[0][0] if self._timers else None
         if self._working:
             self._look(None if due is None else max(due - self._now, 0))
             self._pass_really()
             return
-        if len(self._selector.get_map()) > self._own_files:
+        if len(self._files) > self._own_files:
             self._look(_IO_PATIENCE_S if due is not None else None)
         if self._ready:
             return
@@ -163,18 +195,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """See which files are ready, after so many real seconds at most."""
         self._process_events(self._selector.select(most_s))
 
+    def _next_timer(self) -> asyncio.TimerHandle:
+        """Take the timer that is due first."""
+        _, _, handle = heapq.heappop(self._timers)
+        handle._scheduled = False
+        self._cancelled -= handle._cancelled
+        return handle
+
     def _forget_cancelled(self) -> None:
-        while self._scheduled and self._scheduled[0].cancelled():
-            self._timer_cancelled_count -= 1
-            handle = heapq.heappop(self._scheduled)
-            handle._scheduled = False
-        if self._timer_cancelled_count > max(_MANY_CANCELLED, len(self._scheduled) // 2):
-            for handle in self._scheduled:
-                if handle.cancelled():
-                    handle._scheduled = False
-            self._scheduled[:] = [handle for handle in self._scheduled if not handle.cancelled()]
-            heapq.heapify(self._scheduled)
-            self._timer_cancelled_count = 0
+        """The first timer is one that will run; and not most of them are none."""
+        while self._timers and self._timers[0][2]._cancelled:
+            self._next_timer()
+        if self._cancelled > max(_MANY_CANCELLED, len(self._timers) // 2):
+            for _, _, handle in self._timers:
+                handle._scheduled = not handle._cancelled
+            self._timers[:] = [timer for timer in self._timers if not timer[2]._cancelled]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
 
 
 def virtual_loop() -> VirtualLoop:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dagnats.errors import UnavailableError
 from dagnats.model.identifier import worker_token
 from dagnats.runtime.memory.consumer import Consumer, Puller
+from dagnats.runtime.memory.ear import wait
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.ports import Queued, QueueState, Receipt
 
@@ -159,10 +159,7 @@ class Pull:
         """Up to `room` messages with their deliveries, at least one; waits for them."""
         while not self._buffer:
             self.say("pull", "", lambda: self._consumer.pull(self._puller, room))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._link.watchdog_s):
-                    await self._news.wait()
-            self._news.clear()
+            await wait(self._news, self._link.watchdog_s)
             if self.shared:
                 break
         return self._taken(room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import ConflictError, RefusedError
@@ -40,6 +41,7 @@ class Message(NamedTuple):
     alone: bool = False
 
 
+@lru_cache(maxsize=4096)  # each message is looked at by all consumers, again and again
 def matches(pattern: str, subject: str) -> bool:
     """Whether a subject fits a pattern: `*` is one word, a last `>` one or more."""
     words, parts = subject.split("."), pattern.split(".")
