@@ -523,6 +523,10 @@ class Notices(Protocol):
         """Give the response to the HTTP request that started a run."""
         ...
 
+    def end(self, entry: Entry) -> None:
+        """Tell those who wait for a run that the log has its last event."""
+        ...
+
 
 class Secrets(Protocol):
     """Keys that all parts of a server share."""

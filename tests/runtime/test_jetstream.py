@@ -16,6 +16,7 @@ from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.publish import StreamFull, error_of
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.jetstream.resources import prepare
+from dagnats.runtime.ports import Entry
 from tests.support.nats import prepared, restarted
 from tests.support.processes import until
 from tests.support.system import running
@@ -51,19 +52,17 @@ async def test_those_who_wait_for_many_runs_share_a_subscription_and_hear_their_
         link = await CountingLink.connect(nats_server.url, token=nats_server.token)
         ears, runs = Ears(link), [f"r{n}" for n in range(MANY + 10)]
         with ExitStack() as stack:
-            listening = {run_id: stack.enter_context(ears.listen(run_id, (b"end",))) for run_id in runs}
-            twice = stack.enter_context(ears.listen(runs[-1], (b"end",)))
+            listening = {run_id: stack.enter_context(ears.listen(run_id)) for run_id in runs}
+            twice = stack.enter_context(ears.listen(runs[-1]))
             assert sorted(link.subjects.values()) == sorted(
-                ["stored.history.*", *(f"stored.history.{run_id}" for run_id in runs[:MANY])]
+                ["dagnats.end.*", *(f"dagnats.end.{run_id}" for run_id in runs[:MANY])]
             )
             await link.request("$JS.API.INFO")  # the server has all subscriptions
-            for run_id in runs:
-                await jetstream.ports.log.append(run_id, b"begin", id=f"{run_id}.begin")
-                await jetstream.ports.log.append(run_id, f"end of {run_id}".encode(), id=f"{run_id}.end")
+            for seq, run_id in enumerate(runs, 1):
+                jetstream.ports.notices.end(Entry(seq, 10 * seq, run_id, f"end of {run_id}".encode()))
             for run_id, ear in [*listening.items(), (runs[-1], twice)]:
-                heard = await ear.hear(10)
-                assert heard is not None
-                assert (heard.run_id, heard.data) == (run_id, f"end of {run_id}".encode())
+                seq = runs.index(run_id) + 1
+                assert await ear.hear(10) == Entry(seq, 10 * seq, run_id, f"end of {run_id}".encode())
                 assert await ear.hear(0) is None
         assert not link.subjects
         await link.close()

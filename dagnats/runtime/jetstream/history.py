@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dagnats.runtime.jetstream.ear import Ears
+from dagnats.runtime.jetstream.ear import Ears, Rumour
 from dagnats.runtime.jetstream.publish import EXPECTED_LAST, MSG_ID, id_block
 from dagnats.runtime.jetstream.read import (
     PAGE,
@@ -74,24 +74,23 @@ class JetStreamLog:
         return [_entry(message) for message in messages]
 
     async def watch(self, run_id: str, *, after: int = 0) -> AsyncIterator[Entry]:
-        """Follow a run. The server says what is stored; what is seen is always read from the stream."""
-        with self._ears.listen(run_id) as ear:
+        """Follow a run. What is sent to it may not be stored: what is seen is always read from the stream."""
+        with Rumour(self._link, _PREFIX + run_id) as rumour:
             while True:
-                newest = ear.newest
-                for entry in await self._look(run_id, after):
+                entries = await self._look(run_id, after)
+                for entry in entries:
                     yield entry
                     after = entry.seq
-                if after >= newest:  # else a replica that is behind has answered
-                    await ear.hear(_POLL_S)
+                await rumour.hear(entries, _POLL_S)
 
     async def wait_for(self, run_id: str, kinds: tuple[bytes, ...], *, after: int = 0) -> Entry:
-        with self._ears.listen(run_id, kinds) as ear:
+        with self._ears.listen(run_id) as ear:
             seen, pause_s, thorough = after, self._first_pause_s() if after else 0.0, not after
             while True:
                 entry = await ear.hear(pause_s)
-                if entry is not None and entry.seq > after:
+                if entry is not None and entry.seq > after and entry.data.startswith(kinds):
                     return entry
-                # Nothing was heard: because we began to listen too late, or the connection was lost meanwhile.
+                # Nothing was heard: we began to listen too late, a connection was lost, or nobody leads just now.
                 last = await persist(lambda: self.newest(run_id))
                 if last is not None and last.seq > seen and last.data.startswith(kinds):
                     return last
