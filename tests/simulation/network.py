@@ -18,6 +18,7 @@ STORED = frozenset(
     {
         "log.append",
         "log.append_after",
+        "log.append_new",
         "tasks.put",
         "timers.set",
         "letters.put",
