@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_YOUNG = 20_000  # a batch of messages makes thousands of objects that its end frees without any collector
 _SCHEMES = ("nats", "tls", "ws", "wss")
 
 
@@ -28,6 +30,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 def run_long(main: Coroutine[Any, Any, T]) -> T:
     """Run a command that moves many messages: on uvloop, where there is one."""
+    gc.freeze()  # what was imported stays
+    gc.set_threshold(_YOUNG, 20, 20)
     try:
         import uvloop
     except ImportError:
