@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _PREFIX = "history."
 ALL = f"{_PREFIX}>"
 _FIRST_LOOK_S = 0.1  # most runs are over by then, and were heard
-_LOOKS_PER_S = 500  # no more first looks than that, however many wait
+_LOOKS_PER_S = 200  # no more first looks than that, however many wait
 _POLL_S = 2.0  # how long a watcher trusts that it would have been told
 _SECOND = 1_000_000_000
 
