@@ -11,7 +11,7 @@ import pytest
 from dagnats import Workflow, handler
 from dagnats.errors import ConflictError, DagnatsError, RefusedError, UnavailableError
 from dagnats.runtime.jetstream.adapter import JetStream
-from dagnats.runtime.jetstream.ear import MANY, Ears
+from dagnats.runtime.jetstream.ear import MANY, Ears, Rumour
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.publish import StreamFull, error_of
 from dagnats.runtime.jetstream.queue import durable_name
@@ -66,6 +66,28 @@ async def test_those_who_wait_for_many_runs_share_a_subscription_and_hear_their_
                 assert await ear.hear(0) is None
         assert not link.subjects
         await link.close()
+
+
+async def test_who_follows_a_run_looks_again_until_what_was_sent_is_there_or_is_given_up(
+    nats_server: EmbeddedServer,
+) -> None:
+    link = await Link.connect(nats_server.url, token=nats_server.token)
+    with Rumour(link, "anything") as rumour:
+        async with asyncio.timeout(20):
+            link.send("anything", b"1")
+            await rumour.hear((), 60)
+            await rumour.hear((), 60)  # it is not there: soon again
+            seen = [Entry(1, 1, "r1", b"1")]
+            waiting = asyncio.create_task(rumour.hear(seen, 60))
+            assert await asyncio.wait([waiting], timeout=0.1) == (set(), {waiting})
+            link.send("anything", b"2")
+            await waiting
+            for _ in range(3):  # within 5, 10, and 20 ms: then nobody waits for it
+                await rumour.hear((), 0.02)
+            waiting = asyncio.create_task(rumour.hear((), 60))
+            assert await asyncio.wait([waiting], timeout=0.1) == (set(), {waiting})
+            waiting.cancel()
+    await link.close()
 
 
 async def test_a_request_that_is_not_answered_is_unavailable_not_a_hang(nats_server: EmbeddedServer) -> None:
