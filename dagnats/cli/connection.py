@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_YOUNG = 20_000  # a batch of messages makes thousands of objects that its end frees without any collector
+
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a short command."""
@@ -25,6 +28,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 def run_long(main: Coroutine[Any, Any, T]) -> T:
     """Run a command that moves many messages: on uvloop, where there is one."""
+    gc.freeze()  # what was imported stays
+    gc.set_threshold(_YOUNG, 20, 20)
     try:
         import uvloop
     except ImportError:

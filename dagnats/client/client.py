@@ -12,7 +12,7 @@ from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
 from dagnats.client.payload import accepted
 from dagnats.client.run import RunHandle, json_bytes
-from dagnats.client.start import begin, check_input, key_of, new_id
+from dagnats.client.start import begin, begin_new, check_input, key_of, new_id
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError
 from dagnats.model.check import advice, load_definition
@@ -22,7 +22,7 @@ from dagnats.model.identifier import is_run_id, near
 from dagnats.model.json import compact
 from dagnats.model.summary import RunQuery
 from dagnats.runtime.blob import offloaded
-from dagnats.runtime.limit import is_held
+from dagnats.runtime.limit import Hold, hold_of
 from dagnats.runtime.position import decode_position
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class AsyncClient(Operator):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._ports = connection.ports
+        self._holds: dict[str, Hold] = {}  # by workflow, as they were when somebody asked last
         self._held: dict[tuple[str, str], float] = {}  # versions, and when each was last known to be renewed
 
     async def close(self) -> None:
@@ -244,9 +245,10 @@ class AsyncClient(Operator):
         """
         name, data = _name(workflow), json_bytes(input)
         # Asked at the same time: a start that comes after a pause sees it, and takes no longer for that.
-        definition, held = await asyncio.gather(self.workflow(name), self._is_held(name))
+        known = not (run_id or idempotency_key)
+        definition, hold = await asyncio.gather(self.workflow(name), self._hold_on(name, known=known))
         return await self._start(
-            definition, data, held, run_id=run_id, idempotency_key=idempotency_key, at=at, labels=labels, by=by
+            definition, data, hold, run_id=run_id, idempotency_key=idempotency_key, at=at, labels=labels, by=by
         )
 
     async def start_json(
@@ -261,19 +263,25 @@ class AsyncClient(Operator):
         by: str = "",
     ) -> RunHandle:
         """Start a run of a registered definition with input that is JSON already. Raises like `start`."""
-        held = await self._is_held(definition.name)
+        hold = await self._hold_on(definition.name, known=not (run_id or idempotency_key))
         return await self._start(
-            definition, input, held, run_id=run_id, idempotency_key=idempotency_key, at=at, labels=labels, by=by
+            definition, input, hold, run_id=run_id, idempotency_key=idempotency_key, at=at, labels=labels, by=by
         )
 
-    async def _is_held(self, name: str) -> bool:
-        return is_run_id(name) and await is_held(self._ports.log, name)
+    async def _hold_on(self, name: str, *, known: bool = False) -> Hold:
+        """What holds back a workflow's runs: as far as is `known`, where the log then refuses what is out of date."""
+        if not is_run_id(name):
+            return Hold(held=False, last=0)
+        hold = self._holds.get(name) if known else None
+        if hold is None:
+            hold = self._holds[name] = await hold_of(self._ports.log, name)
+        return hold
 
     async def _start(
         self,
         definition: WorkflowDef,
         input: bytes,
-        held: bool,
+        hold: Hold,
         *,
         run_id: str,
         idempotency_key: str,
@@ -283,24 +291,37 @@ class AsyncClient(Operator):
     ) -> RunHandle:
         import msgspec
 
-        data, run_id = accepted(input, what="the run's input"), new_id(run_id)
+        data, is_made_up, run_id = accepted(input, what="the run's input"), not run_id, new_id(run_id)
         check_input(definition, data)
         key = key_of(definition, data, idempotency_key)
         run_at_ns = start_instant(at, now_ns=self._ports.clock.now_ns()) if at is not None else 0
         await self._hold(definition)
         # Whoever has claimed the key may have stopped before its start was stored: then ours takes its place.
         owner = await self._ports.claims.claim(key, run_id) if key else run_id
+        if key and is_made_up and not idempotency_key:
+            hold = await self._hold_on(definition.name)
         start = Start(
             workflow=definition.name,
             def_hash=definition.identity,
             input=msgspec.Raw(await offloaded(self._ports, owner, data, what="the run's input")),
             labels=dict(labels or {}),
             run_at_ns=run_at_ns,
-            held=held,
+            held=hold.held,
             by=by,
         )
-        begun = await begin(self._ports, start, run_id=owner, any_will_do=owner != run_id)
+        if is_made_up and not key:
+            begun = await self._begin_new(start, hold, run_id)
+        else:
+            begun = await begin(self._ports, start, run_id=owner, any_will_do=owner != run_id)
         return RunHandle(self._ports, owner, begun=begun)
+
+    async def _begin_new(self, start: Start, hold: Hold, run_id: str) -> int:
+        """Begin a run whose id is nobody else's; what is known of the workflow's limits is found out anew as needed."""
+        while True:
+            try:
+                return await begin_new(self._ports, start, hold, run_id=run_id)
+            except ConflictError:
+                hold = await self._hold_on(start.workflow)
 
     async def _hold(self, definition: WorkflowDef) -> None:
         """Have the version stored that a run is about to be pinned to, and keep it from being removed."""

@@ -97,6 +97,8 @@ def _is_handed_out(graph: Graph, run: Run, step_id: str) -> bool:
     node, state = graph.node(step_id, run), run.steps[step_id]
     if run.ended or node is None or not node.task or state.status not in IN_FLIGHT:
         return False
+    if state.sticky:  # it lies in a worker's own queue, which is not looked at
+        return False
     return not (state.retry_at_ns or state.held or state.left or state.items)
 
 

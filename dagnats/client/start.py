@@ -15,6 +15,7 @@ from dagnats.client.stamp import stamp
 from dagnats.errors import ConflictError, DagnatsError, InputError, Problem
 from dagnats.model.event import Start, WorkflowStarted, encode_event
 from dagnats.model.identifier import is_run_id
+from dagnats.model.ops import workflow_history
 from dagnats.model.payload import payload_problems
 from dagnats.runtime.blob import resolved
 from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
@@ -22,6 +23,7 @@ from dagnats.runtime.record import decoded as events_of
 
 if TYPE_CHECKING:
     from dagnats.model.definition import WorkflowDef
+    from dagnats.runtime.limit import Hold
     from dagnats.runtime.ports import Ports
 
 
@@ -94,6 +96,22 @@ async def begin(ports: Ports, start: Start, *, run_id: str, any_will_do: bool = 
                 return 0
         else:
             return begun.seq
+
+
+async def begin_new(ports: Ports, start: Start, hold: Hold, *, run_id: str) -> int:
+    """Append the start of a run whose id was made up just now, and give its sequence.
+
+    Args:
+        hold: What its starter knows of the workflow's limits.
+
+    Raises:
+        ConflictError: Something else has been said of them.
+    """
+    start = msgspec.structs.replace(start, held=hold.held)
+    data = encode_event(WorkflowStarted(run_id=run_id, payload=start, **stamp(ports.clock)))
+    history = workflow_history(start.workflow)
+    event_id = f"{run_id}.workflow.started"
+    return (await ports.log.append_new(run_id, data, id=event_id, of=history, last=hold.last)).seq
 
 
 async def _last_before(ports: Ports, run_id: str, wanted: Start, *, any_will_do: bool) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dagnats.errors import DagnatsError
-from dagnats.model.event import Poison, TimerFired, WorkflowPoisoned, encode_event
+from dagnats.model.event import TERMINAL_PREFIXES, Poison, TimerFired, WorkflowPoisoned, encode_event
 from dagnats.model.instant import rfc3339
 from dagnats.model.ops import GATES, TICKS, FactRecord, GateTicked, encode_fact
 from dagnats.model.run import ENDED
@@ -159,6 +159,7 @@ class Leader:
         """Fold batch after batch and send what follows; `_land` waits for the answers, in the same order."""
         while True:
             entries = await self._next_batch()
+            self._tell_ends(entries)
             if entries[0].seq <= doubtful:
                 await self._flights.join()
             elif self._roster.is_waiting(_LONGEST_UNSAVED_S):
@@ -175,6 +176,12 @@ class Leader:
             self._arm_gates(entries[-1].time_ns if is_live else self._leadership.server_now_ns())
             changed = self._gates.taken()
             await self._flights.put(_Batch(entries[-1], flight, poison, undecidable, self._decider.active, changed))
+
+    def _tell_ends(self, entries: Sequence[Entry]) -> None:
+        """Let those hear it who wait for a run. What gets lost, they find when they look."""
+        for entry in entries:
+            if entry.data.startswith(TERMINAL_PREFIXES):
+                self._ports.notices.end(entry)
 
     async def _settle(self) -> None:
         """Have nothing under way: what has waited for it can be saved then."""

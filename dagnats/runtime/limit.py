@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -30,20 +30,36 @@ _HISTORY = re.compile(EVENT)  # no name with a wildcard: what it stands for is s
 _LOOKS = 5  # the gates' entries may be written elsewhere while we look
 
 
+class Hold(NamedTuple):
+    """Whether runs of a workflow have to ask the gates although its definition may not say so: see `Start.held`.
+
+    Attributes:
+        held: Whether they have.
+        last: The place of what was said last; 0 when nothing was.
+    """
+
+    held: bool
+    last: int
+
+
 async def workflow_limit(log: Log, workflow: str) -> WorkflowLimited:
     """What holds for a workflow; everything left to its definitions when nobody has said anything."""
+    said, _ = await _said_of(log, workflow)
+    return said
+
+
+async def _said_of(log: Log, workflow: str) -> tuple[WorkflowLimited, int]:
     history, nothing = workflow_history(workflow), WorkflowLimited(workflow=workflow)
     if _HISTORY.fullmatch(history) is None:
-        return nothing
-    entry = await log.newest(history)  # every start asks: the whole history would be a longer conversation
+        return nothing, 0
+    entry = await log.newest(history)  # starters ask: the whole history would be a longer conversation
     if entry is None:
-        return nothing
+        return nothing, 0
     with suppress(DecodeError):
         fact = decode_fact(entry.data)
         if isinstance(fact, WorkflowLimited):
-            return fact
-    said, _ = await _newest(log, history, nothing)
-    return said
+            return fact, entry.seq
+    return await _newest(log, history, nothing)
 
 
 async def task_limit(log: Log, task: str) -> TaskLimited:
@@ -52,9 +68,15 @@ async def task_limit(log: Log, task: str) -> TaskLimited:
     return said
 
 
+async def hold_of(log: Log, workflow: str) -> Hold:
+    """What holds back a workflow's runs."""
+    said, last = await _said_of(log, workflow)
+    return Hold(not said.is_idle, last)
+
+
 async def is_held(log: Log, workflow: str) -> bool:
-    """Whether a run of a workflow has to ask the gates although its definition may not say so: see `Start.held`."""
-    return not (await workflow_limit(log, workflow)).is_idle
+    """Whether a run of a workflow has to ask the gates, as far as operators say."""
+    return (await hold_of(log, workflow)).held
 
 
 async def limit_workflow(log: Log, workflow: str, **changes: Any) -> WorkflowLimited:

@@ -191,9 +191,10 @@ class Outbox:
 
     async def check_tasks(self) -> None:
         """Raise LogCut when the task queue ends before a task that it had taken."""
+        newest = self.newest_task  # as long as we ask, others may be stored and answered
         last = await persist(self._ports.tasks.last)
-        if last < self.newest_task:
-            raise LogCut(f"the task queue ends at {last}; it had taken task {self.newest_task}")
+        if last < newest:
+            raise LogCut(f"the task queue ends at {last}; it had taken task {newest}")
 
     def _message(self, action: AnyAction, id: str) -> Awaitable[object] | None:
         ports, within_s = self._ports, self._within_s

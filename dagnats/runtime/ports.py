@@ -68,6 +68,13 @@ class Log(Protocol):
         """
         ...
 
+    async def append_new(self, run_id: str, data: bytes, *, id: str, of: str, last: int) -> Receipt:
+        """Add the first event of a run whose id was made up for it, if `last` is still the last of history `of`.
+
+        Tried once. Raises like `append_after`.
+        """
+        ...
+
     async def first(self, run_id: str) -> int:
         """The sequence of a run's first event; 0 when it has none."""
         ...
@@ -726,6 +733,10 @@ class Notices(Protocol):
 
     def respond(self, run_id: str, data: bytes) -> None:
         """Give the response to the HTTP request that started a run."""
+        ...
+
+    def end(self, entry: Entry) -> None:
+        """Tell those who wait for a run that the log has its last event."""
         ...
 
 

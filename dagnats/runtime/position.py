@@ -176,19 +176,25 @@ class PositionKeeper:
             await asyncio.sleep(_DIAL_S)
 
     async def _write(self, position: Position) -> None:
-        data = _encode(msgspec.structs.replace(position, by=self._holder))
+        data, written = _encode(msgspec.structs.replace(position, by=self._holder)), False
 
         def write() -> Awaitable[int]:
             self._check()
             return self._cell.write(data, revision=self._revision)
 
-        try:
-            self._revision = await persist(write)
-        except ConflictError:
-            # Another engine's, or our own from a try whose answer was lost.
-            stored = await persist(self._cell.read)
-            if stored is None or stored.data != data:
-                raise LeaseLost("another engine has moved the position") from None
-            self._revision = stored.revision
+        while not written:
+            try:
+                self._revision, written = await persist(write), True
+            except ConflictError:
+                written = await self._is_ours(data)
         self._stored = position
         self._unshown.set()
+
+    async def _is_ours(self, data: bytes) -> bool:
+        """Whether `data` is stored. If not, it was a write of ours that nobody waited for: its answer was lost."""
+        stored = await persist(self._cell.read)
+        position = decode_position(stored.data) if stored is not None else None
+        if stored is None or position is None or position.by != self._holder:
+            raise LeaseLost("another engine has moved the position") from None
+        self._revision = stored.revision
+        return stored.data == data

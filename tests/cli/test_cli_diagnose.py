@@ -34,10 +34,11 @@ def diagnosed(served: CommandLine, run_id: str, *words: str) -> dict[str, dict[s
 
 
 def until_found(served: CommandLine, run_id: str, kinds: set[str]) -> dict[str, dict[str, str]]:
+    found = diagnosed(served, run_id)
     for _ in range(100):
-        found = diagnosed(served, run_id)
         if kinds <= found.keys():
             return found
+        found = diagnosed(served, run_id)
     raise AssertionError(f"not found: {kinds - found.keys()}")
 
 

@@ -230,6 +230,16 @@ async def test_runs_of_a_paused_or_limited_workflow_have_to_be_admitted(nats_ser
             await client.pause_workflow("waitng")
 
 
+async def test_a_start_sees_what_somebody_else_has_just_said_of_its_workflow(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server, engine=False) as system, running(nats_server, engine=False) as other:
+        await system.client.register(waiting())
+        for _ in range(2):
+            assert (await (await system.client.start("waiting")).view()).status == "running"
+            await other.client.pause_workflow("waiting")
+            assert (await (await system.client.start("waiting")).view()).status == "pending"
+            await other.client.resume_workflow("waiting")
+
+
 # -- everything and the log --------------------------------------------------------------------------------------
 
 

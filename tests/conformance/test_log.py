@@ -68,6 +68,20 @@ async def test_of_many_who_expect_the_same_last_event_one_wins(backend: Backend)
         assert len(await one.ports.log.read("r1")) == 1
 
 
+async def test_a_first_event_is_stored_while_another_history_is_as_its_sender_knows_it(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        log = connection.ports.log
+        last = 0
+        for n in range(2):
+            await log.append_new(f"r{n}", b"known", id=f"k{n}", of="_ops.x", last=last)
+            said = (await log.append("_ops.x", b"news", id=f"n{n}")).seq
+            with pytest.raises(ConflictError):
+                await log.append_new(f"late{n}", b"unknown", id=f"u{n}", of="_ops.x", last=last)
+            last = said
+        assert sorted(await log.run_ids("r")) == ["r0", "r1"]
+        assert await log.run_ids("late") == []
+
+
 async def test_a_history_longer_than_a_page_is_read_whole_and_in_order(backend: Backend) -> None:
     async with backend.connected() as connection:
         log = connection.ports.log

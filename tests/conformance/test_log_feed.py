@@ -86,12 +86,14 @@ async def test_only_an_event_that_came_after_the_opening_can_be_known_as_the_fir
             await log.append_after("new", b"2", id="2", last=0)
             await log.append_after("new", b"3", id="3", last=2)
             await log.append("unchecked", b"4", id="4")
-            entries = await read(feed, 4)
+            await log.append_new("made-up", b"5", id="5", of="new", last=3)
+            entries = await read(feed, 5)
             assert [(entry.data, entry.first) for entry in entries] == [
                 (b"1", False),
                 (b"2", True),
                 (b"3", False),
                 (b"4", False),
+                (b"5", True),
             ]
 
 

@@ -11,11 +11,12 @@ import pytest
 from dagnats import Workflow, handler
 from dagnats.errors import ConflictError, DagnatsError, RefusedError, UnavailableError
 from dagnats.runtime.jetstream.adapter import JetStream
-from dagnats.runtime.jetstream.ear import MANY, Ears
+from dagnats.runtime.jetstream.ear import MANY, Ears, Rumour
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.publish import StreamFull, error_of
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.jetstream.resources import prepare
+from dagnats.runtime.ports import Entry
 from tests.support.nats import prepared, restarted
 from tests.support.processes import until
 from tests.support.system import running
@@ -51,22 +52,42 @@ async def test_those_who_wait_for_many_runs_share_a_subscription_and_hear_their_
         link = await CountingLink.connect(nats_server.url, token=nats_server.token)
         ears, runs = Ears(link), [f"r{n}" for n in range(MANY + 10)]
         with ExitStack() as stack:
-            listening = {run_id: stack.enter_context(ears.listen(run_id, (b"end",))) for run_id in runs}
-            twice = stack.enter_context(ears.listen(runs[-1], (b"end",)))
+            listening = {run_id: stack.enter_context(ears.listen(run_id)) for run_id in runs}
+            twice = stack.enter_context(ears.listen(runs[-1]))
             assert sorted(link.subjects.values()) == sorted(
-                ["stored.history.*", *(f"stored.history.{run_id}" for run_id in runs[:MANY])]
+                ["dagnats.end.*", *(f"dagnats.end.{run_id}" for run_id in runs[:MANY])]
             )
             await link.request("$JS.API.INFO")  # the server has all subscriptions
-            for run_id in runs:
-                await jetstream.ports.log.append(run_id, b"begin", id=f"{run_id}.begin")
-                await jetstream.ports.log.append(run_id, f"end of {run_id}".encode(), id=f"{run_id}.end")
+            for seq, run_id in enumerate(runs, 1):
+                jetstream.ports.notices.end(Entry(seq, 10 * seq, run_id, f"end of {run_id}".encode()))
             for run_id, ear in [*listening.items(), (runs[-1], twice)]:
-                heard = await ear.hear(10)
-                assert heard is not None
-                assert (heard.run_id, heard.data) == (run_id, f"end of {run_id}".encode())
+                seq = runs.index(run_id) + 1
+                assert await ear.hear(10) == Entry(seq, 10 * seq, run_id, f"end of {run_id}".encode())
                 assert await ear.hear(0) is None
         assert not link.subjects
         await link.close()
+
+
+async def test_who_follows_a_run_looks_again_until_what_was_sent_is_there_or_is_given_up(
+    nats_server: EmbeddedServer,
+) -> None:
+    link = await Link.connect(nats_server.url, token=nats_server.token)
+    with Rumour(link, "anything") as rumour:
+        async with asyncio.timeout(20):
+            link.send("anything", b"1")
+            await rumour.hear((), 60)
+            await rumour.hear((), 60)  # it is not there: soon again
+            seen = [Entry(1, 1, "r1", b"1")]
+            waiting = asyncio.create_task(rumour.hear(seen, 60))
+            assert await asyncio.wait([waiting], timeout=0.1) == (set(), {waiting})
+            link.send("anything", b"2")
+            await waiting
+            for _ in range(3):  # within 5, 10, and 20 ms: then nobody waits for it
+                await rumour.hear((), 0.02)
+            waiting = asyncio.create_task(rumour.hear((), 60))
+            assert await asyncio.wait([waiting], timeout=0.1) == (set(), {waiting})
+            waiting.cancel()
+    await link.close()
 
 
 async def test_a_request_that_is_not_answered_is_unavailable_not_a_hang(nats_server: EmbeddedServer) -> None:

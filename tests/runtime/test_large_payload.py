@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from dagnats import Abort, Compensation, Fixed, RunCompensated, RunFailed, Workflow, handler
+from dagnats.client import AsyncClient
 from dagnats.errors import RefusedError
 from dagnats.model.event import StepCompleted, WorkflowStarted, decode_event
 from dagnats.runtime.blob import INLINE_BYTES, MOST_BYTES, BlobLost, has_reference
@@ -57,12 +58,10 @@ for number in range(3):
     leaves.task(f"leaf-{number}", make)
 
 
-class Dying:
-    """A client whose ports die, as a worker sees it."""
-
-    def __init__(self, system: System, fate: Fate) -> None:
-        ports = mortal(system.jetstream.ports, fate)
-        self.connection: Any = SimpleNamespace(ports=ports, feeds=system.jetstream.feeds)
+def dying(system: System, fate: Fate) -> AsyncClient:
+    """A client whose ports die."""
+    connection: Any = SimpleNamespace(ports=mortal(system.jetstream.ports, fate), feeds=system.jetstream.feeds)
+    return AsyncClient(connection)
 
 
 async def entries(system: System, run: RunHandle) -> list[bytes]:
@@ -288,7 +287,7 @@ async def test_a_worker_killed_between_blob_and_result_leaves_a_run_that_another
     fate = Fate(("blobs.put:stored", 1))
     async with running(nats_server) as system:
         await system.client.register(chain)
-        doomed = asyncio.create_task(Worker(Dying(system, fate), [make], ack_wait=timedelta(seconds=2)).run())
+        doomed = asyncio.create_task(Worker(dying(system, fate), [make], ack_wait=timedelta(seconds=2)).run())
         run = await system.client.start(chain, MIB)
         await asyncio.wait_for(fate.died.wait(), 10)
         doomed.cancel()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from dagnats.errors import ConflictError, UnavailableError
+from dagnats.model.json import encode
 from dagnats.runtime.lease import LeaseLost
 from dagnats.runtime.ports import Stored
 from dagnats.runtime.position import REACH, Position, PositionKeeper
-from dagnats.runtime.together import together
+from dagnats.runtime.together import cancelled, together
 
 
 class Paper:
@@ -131,3 +133,19 @@ async def test_a_position_nobody_can_read_is_none() -> None:
     assert await keeper.peek() is None
     await keeper.begin(at(1))
     assert await seq_of(keeper) == 1
+
+
+async def test_a_write_that_nobody_waited_for_is_no_lost_leadership() -> None:
+    paper = Paper()
+    keeper = await begun(paper, 7)
+    paper.gate.clear()
+    keeper.move(at(8))
+    keeping = asyncio.create_task(keeper.keep())
+    await paper.begun.wait()
+    await cancelled([keeping])
+    paper.gate.set()
+    paper.under_way = 0
+    await paper.write(bytes(encode(msgspec.structs.replace(at(8), by="first"))), revision=1)
+    await keeper.begin(at(9))
+    assert await seq_of(keeper) == 9
+    assert paper.writes == 3

@@ -19,6 +19,7 @@ STORED = frozenset(
     {
         "log.append",
         "log.append_after",
+        "log.append_new",
         "tasks.put",
         "tasks.put_own",
         "timers.set",

@@ -13,10 +13,9 @@ from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dagnats.client import run
 from dagnats.errors import DagnatsError, DecodeError, UnavailableError
 from dagnats.model.identifier import is_reserved
-from dagnats.runtime import blob, decider, invocation, outbox, workbench
+from dagnats.runtime import blob, decider, invocation, outbox, standing, workbench
 from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.ledger import read_page
 from dagnats.runtime.memory.loop import VirtualLoop
@@ -101,14 +100,14 @@ def _alone(seed: int) -> Generator[None]:
     collects = gc.isenabled()
     gc.disable()
     cached = lru_cache(maxsize=None)(graph_of)  # a graph is never changed: all engines may share it
-    decider.graph_of = run.graph_of = cached
+    decider.graph_of = standing.graph_of = cached
     workbench.with_input = workshop.with_input
     try:
         yield
     finally:
         secrets.token_hex, os.getpid = token_hex, getpid
         logging.disable(level)
-        decider.graph_of = run.graph_of = graph_of
+        decider.graph_of = standing.graph_of = graph_of
         workbench.with_input = invocation.with_input
         if collects:
             gc.enable()

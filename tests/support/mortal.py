@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.ports import Ports
 
 WRITES = {
-    "log": {"append", "append_after"},
+    "log": {"append", "append_after", "append_new"},
     "tasks": {"put"},
     "timers": {"set"},
     "dead_letters": {"put"},

@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Self
 
 from dagnats.errors import UnavailableError
-from dagnats.runtime.jetstream.publish import EXPECTED_LAST
+from dagnats.runtime.jetstream.publish import EXPECTED_LAST, NEW
 from dagnats.runtime.jetstream.pull import GapError, Pull, place_of
 from dagnats.runtime.jetstream.read import message_at, state_of, time_ns_of
 from dagnats.runtime.jetstream.resources import EVENTS, HISTORY
@@ -27,6 +27,7 @@ _AHEAD = 2 * _BATCH
 _INACTIVE_NS = 90_000_000_000  # a consumer whose reader died is gone after that
 _PAUSE_S = 0.25
 _NOTHING_BEFORE = f"\r\n{EXPECTED_LAST}: 0\r\n".encode()
+_NEW = f"\r\n{NEW}: ".encode()
 
 
 class _Feed:
@@ -111,8 +112,9 @@ class _Feed:
             if number != self._next:
                 break
             self._next += 1
-            # The server has checked that nothing was there before, and no engine has seen it: certainly a new run.
-            first = seq >= self._live_from and _NOTHING_BEFORE in message.raw_headers
+            # The server has checked that nothing was there before, or nothing can have been, and no engine has seen
+            # it: certainly a new run.
+            first = seq >= self._live_from and (_NEW in (said := message.raw_headers) or _NOTHING_BEFORE in said)
             entries.append(Entry(seq, time_ns, message.subject[len(self._prefix) :], message.data, first))
         if entries:
             self._seen, self._seen_ns = entries[-1].seq, entries[-1].time_ns

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dagnats.runtime.jetstream.ear import Ears
-from dagnats.runtime.jetstream.publish import EXPECTED_LAST, MSG_ID, id_block
+from dagnats.runtime.jetstream.ear import Ears, Rumour
+from dagnats.runtime.jetstream.publish import EXPECTED_LAST, EXPECTED_LAST_OF, MSG_ID, NEW, id_block
 from dagnats.runtime.jetstream.read import (
     PAGE,
     last_of,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _PREFIX = "history."
 ALL = f"{_PREFIX}>"
 _FIRST_LOOK_S = 0.1  # most runs are over by then, and were heard
-_LOOKS_PER_S = 500  # no more first looks than that, however many wait
+_LOOKS_PER_S = 200  # no more first looks than that, however many wait
 _POLL_S = 2.0  # how long a watcher trusts that it would have been told
 _SECOND = 1_000_000_000
 
@@ -64,6 +64,10 @@ class JetStreamLog:
         # Repeating a compare-and-set blindly would meet its own success as a conflict: the caller decides.
         return await self._link.publish(f"{_PREFIX}{run_id}", data, {MSG_ID: id, EXPECTED_LAST: str(last)})
 
+    async def append_new(self, run_id: str, data: bytes, *, id: str, of: str, last: int) -> Receipt:
+        expected = {EXPECTED_LAST: str(last), EXPECTED_LAST_OF: _PREFIX + of}
+        return await self._link.publish(_PREFIX + run_id, data, {MSG_ID: id, NEW: "1", **expected})
+
     async def first(self, run_id: str) -> int:
         body = msgspec.json.encode({"seq": 1, "next_by_subj": f"{_PREFIX}{run_id}"})
         message = await self._link.request(f"$JS.API.DIRECT.GET.{HISTORY}", body)
@@ -74,24 +78,23 @@ class JetStreamLog:
         return [_entry(message) for message in messages]
 
     async def watch(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Entry]:
-        """Follow a run. The server says what is stored; what is seen is always read from the stream."""
-        with self._ears.listen(run_id) as ear:
+        """Follow a run. What is sent to it may not be stored: what is seen is always read from the stream."""
+        with Rumour(self._link, _PREFIX + run_id) as rumour:
             while True:
-                newest = ear.newest
-                for entry in await self._look(run_id, after):
+                entries = await self._look(run_id, after)
+                for entry in entries:
                     yield entry
                     after = entry.seq
-                if after >= newest:  # else a replica that is behind has answered
-                    await ear.hear(_POLL_S)
+                await rumour.hear(entries, _POLL_S)
 
     async def wait_for(self, run_id: str, kinds: tuple[bytes, ...], *, after: int = 0) -> Entry:
-        with self._ears.listen(run_id, kinds) as ear:
+        with self._ears.listen(run_id) as ear:
             seen, pause_s, thorough = after, self._first_pause_s() if after else 0.0, not after
             while True:
                 entry = await ear.hear(pause_s)
-                if entry is not None and entry.seq > after:
+                if entry is not None and entry.seq > after and entry.data.startswith(kinds):
                     return entry
-                # Nothing was heard: because we began to listen too late, or the connection was lost meanwhile.
+                # Nothing was heard: we began to listen too late, a connection was lost, or nobody leads just now.
                 last = await persist(lambda: self.newest(run_id))
                 if last is not None and last.seq > seen and last.data.startswith(kinds):
                     return last

@@ -23,6 +23,10 @@ _LONGEST_PAUSE_S = 5.0
 
 MSG_ID = "Nats-Msg-Id"
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
+EXPECTED_LAST_OF = f"{EXPECTED_LAST}-Subject"
+"""Of which subject, when it is not the message's own."""
+NEW = "Dagnats-New"
+"""On the first event of a run whose id nobody else can have."""
 
 
 def header_block(headers: Mapping[str, str]) -> bytes:

@@ -35,7 +35,7 @@ SECRETS = "secrets"
 WORKERS = "workers"
 
 STORED = "stored."
-"""Before the subject of an event that is stored, as the server tells those who listen."""
+"""Before the subject of a chunk that is stored, as the server tells those who listen."""
 
 _SECOND = 1_000_000_000
 _WINDOW_S = 30.0  # ids are kept in the server's memory, about 150 bytes each
@@ -62,8 +62,6 @@ STREAMS: dict[str, dict[str, Any]] = {
         # Full means refusing new events, never cutting the history of a live run.
         "discard": "new",
         "allow_atomic": True,
-        # Who waits for a run hears of each event once it is stored, without asking for it.
-        "republish": {"src": "history.>", "dest": f"{STORED}history.>"},
     },
     TASKS: {
         "subjects": ["task.>"],
@@ -183,7 +181,7 @@ async def _adopt(link: Link, wanted: Mapping[str, Any]) -> None:
 
 
 _NAME_IN_USE = 10058
-_SWITCHES = ("allow_atomic", "allow_msg_schedules", "allow_direct", "republish")
+_SWITCHES = ("allow_atomic", "allow_msg_schedules", "allow_direct")
 # What may differ: operators size and replicate streams to their machines.
 _FREE = {"num_replicas", "max_bytes", "max_age", "max_msgs", "description", "max_consumers", "duplicate_window"}
 

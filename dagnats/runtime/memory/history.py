@@ -42,6 +42,13 @@ class MemoryLog:
         call = Call("log.append_after", subject, lambda: self._stream.put(subject, data, id=id, last=last))
         return await self._link.request(call)
 
+    async def append_new(self, run_id: str, data: bytes, *, id: str, of: str, last: int) -> Receipt:
+        subject, other = PREFIX + run_id, PREFIX + of
+        call = Call(
+            "log.append_new", subject, lambda: self._stream.put(subject, data, id=id, last=last, of=other, alone=True)
+        )
+        return await self._link.request(call)
+
     async def first(self, run_id: str) -> int:
         entries = await self.read(run_id)
         return entries[0].seq if entries else 0

@@ -97,6 +97,8 @@ class Stream:
         *,
         id: str = "",
         last: int | None = None,
+        of: str = "",
+        alone: bool = False,
         headers: Mapping[str, str] = _NOTHING,
     ) -> Receipt:
         """Store a message.
@@ -104,14 +106,17 @@ class Stream:
         Args:
             id: A repeated one stores nothing and gives the first one's place.
             last: What must be the sequence of the subject's last message; 0 when there must be none.
+            of: Of another subject's.
+            alone: Whether the sender knows that the subject has no messages.
 
         Raises:
             ConflictError: Another message is the last of the subject. This is looked at before the id, as NATS does.
             RefusedError: It is too large, or the subject is none.
         """
         self._refuse(subject, data, headers)
-        if last is not None and last != self._last_seq(subject):
-            raise ConflictError(f"wrong last sequence: {self._last_seq(subject)}")
+        found = self._last_seq(of or subject)
+        if last is not None and last != found:
+            raise ConflictError(f"wrong last sequence: {found}")
         now_ns = self._clock.now_ns()
         self._forget_ids(now_ns)
         if id and id in self._ids:
@@ -120,7 +125,7 @@ class Stream:
         if id:
             self._ids[id] = self.last_seq
             self._forgetting.append((now_ns + int(self.window_s * 1e9), id))
-        self._add(Message(self.last_seq, now_ns, subject, data, headers, last == 0))
+        self._add(Message(self.last_seq, now_ns, subject, data, headers, alone or (last == 0 and not of)))
         return Receipt(self.last_seq, duplicate=False)
 
     def _refuse(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
