@@ -48,7 +48,7 @@ class Workbench:
         worker_id: How the worker is named in histories.
         threads: Where sync handlers run.
         cancel_grace_s: How long a handler may go on after it was told to stop.
-        desk: Gives what a handler's context asks.
+        desk: Gives what a handler's context asks; None: contexts know no more than which attempt they are.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Workbench:
         threads: ThreadPoolExecutor,
         cancel_grace_s: float,
         *,
-        desk: Callable[[Task], Desk],
+        desk: Callable[[Task], Desk] | None = None,
     ) -> None:
         self._desk = desk
         self._ports = ports
@@ -189,8 +189,9 @@ class Workbench:
             task = await with_input(self._ports, attempt.handler, task)
             attempt.enter(task, self._loop.time(), self._clock.now_ns())
             self._sweep.expect(attempt.due)
-            desk = attempt.desk = self._desk(task) if attempt.handler.takes_context else None
-            output = await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads, desk)
+            if self._desk is not None and attempt.handler.takes_context:
+                attempt.desk = self._desk(task)
+            output = await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads, attempt.desk)
         except AttemptFailed as failed:
             return attempt.failure or failed.failure
         except asyncio.CancelledError:
