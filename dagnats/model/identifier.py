@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,14 @@ def is_run_id(text: str) -> bool:
 def is_reserved(text: str) -> bool:
     """Whether a history by this name is no run's, but DagNats's own: `_ops.retention`."""
     return text.startswith("_")
+
+
+def worker_token(worker_id: str) -> str:
+    """A worker's name as one subject token. A name that has to be changed gets a hash, so that two cannot meet."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", worker_id)
+    if plain == worker_id and worker_id:
+        return worker_id
+    return f"{plain}-{hashlib.sha256(worker_id.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:

@@ -50,6 +50,8 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
         held: Whether it is ready, and in the run's line.
         admitted: Whether the gates, which held the current attempt, have let it through.
         dead: Whether its task is in the dead letters.
+        sticky: The worker for whom alone the current attempt is queued, or who has it from there; "" for anybody.
+        sticky_due_ns: When that worker has not begun it, or been silent, for too long; 0 without a limit.
         consumed: The newest signal of each name that its handlers have taken, by the event that brought it.
     """
 
@@ -81,6 +83,8 @@ class StepState(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     held: bool = False
     admitted: bool = False
     dead: bool = False
+    sticky: str = ""
+    sticky_due_ns: int = 0
     consumed: Consumed = {}
 
 
@@ -166,6 +170,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         asked: The event with which it asked them last.
         run_at_ns: When it is to begin, while it is scheduled; 0 once it has.
         wreck: The failure that it will end with.
+        worker_id: The worker that its tasks are for, when its workflow is sticky; "" while anybody may have them.
         deadline_ns: When the whole run times out; 0 for never, and once it is being undone.
         deadlines: A heap; entries that no longer match the state are dropped when they come up.
         wake_ns: When the outstanding durable wake-up is due; 0 without one.
@@ -205,6 +210,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     asked: int = 0
     run_at_ns: int = 0
     wreck: Wreck | None = None
+    worker_id: str = ""
     deadline_ns: int = 0
     deadlines: list[Deadline] = []
     wake_ns: int = 0

@@ -31,6 +31,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         tries: Which try it is, from 1: each turn of a loop begins with 1, and what follows a pause is the same try. 0
             when that is `attempt`.
         consumed: The newest signal of each name that earlier attempts have taken, by the event that brought it.
+        sticky: `soft` or `hard` when the run prefers, or needs, the worker that gives its first result.
         epoch: Not 0 once the log has lost its tail: what was said before is then not taken for what is said since.
     """
 
@@ -51,6 +52,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     required_capabilities: tuple[str, ...] = ()
     tries: int = 0
     consumed: Consumed = {}
+    sticky: str = ""
     epoch: int = 0
 
 

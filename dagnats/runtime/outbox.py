@@ -40,6 +40,7 @@ from dagnats.runtime.core.action import (
     AskApproval,
     CancelTasks,
     DropDeadLetters,
+    DropTask,
     DropTimer,
     DropWaiter,
     EndRun,
@@ -52,7 +53,7 @@ from dagnats.runtime.core.action import (
 from dagnats.runtime.correlator import failed_wait
 from dagnats.runtime.doubt import decided_for
 from dagnats.runtime.patience import persist
-from dagnats.runtime.ports import LogCut
+from dagnats.runtime.ports import LogCut, OwnTask
 from dagnats.runtime.response import response_document
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Outbox:
             except UnavailableError:
                 unsure.append(action)
             else:
-                if isinstance(action, EnqueueTask):
+                if isinstance(action, EnqueueTask) and not action.worker_id:
                     await self._note_task(cast("Receipt", receipt))
                 elif isinstance(action, AppendEvent) and isinstance(action.event, Responded):
                     self._ports.notices.respond(action.run_id, response_document(action.event.payload))
@@ -195,6 +196,8 @@ class Outbox:
                 return self._errands.begin(self._lightened(action, id))
             case EnqueueTask():
                 data = encode_task(_task(action, self.epoch))
+                if action.worker_id:
+                    return ports.tasks.put_own(_own(action), data, id=id, within_s=within_s)
                 return ports.tasks.put(action.task, action.run_id, data, id=id, group=action.group, within_s=within_s)
             case AppendEvent() if action.run_id != decided_for(action):
                 return self._errands.begin(self._tell_other(action, id))
@@ -222,7 +225,7 @@ class Outbox:
                 return ports.signals.put(action.run_id, action.name, bytes(action.data or NULL))
             case DropDeadLetters():
                 return self._errands.begin(self._drop_letters(action))
-            case DropTimer() | AskAdmission():
+            case DropTimer() | DropTask() | AskAdmission():
                 pass  # removed when all else is stored; answered by the gates
             case _:
                 assert_never(action)
@@ -281,6 +284,9 @@ class Outbox:
                 case DropTimer():
                     timers = self._ports.timers
                     self._aside.spawn(_tidy("a timer", partial(timers.drop, action.run_id, action.seq)))
+                case DropTask():
+                    drop = partial(self._ports.tasks.drop_own, _own(action))
+                    self._aside.spawn(_tidy("a task", drop))
                 case _:
                     pass
         if over:
@@ -374,6 +380,10 @@ def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:
     return f"{action.task}.{action.run_id}.{action.step_id}", encode_task(task), headers
 
 
+def _own(action: EnqueueTask | DropTask) -> OwnTask:
+    return OwnTask(action.worker_id, action.task, action.run_id, action.step_id, action.attempt)
+
+
 def _task(action: EnqueueTask, epoch: int) -> Task:
     return Task(
         task_id=f"{action.run_id}.{action.step_id}",
@@ -394,6 +404,7 @@ def _task(action: EnqueueTask, epoch: int) -> Task:
         required_capabilities=action.capabilities,
         tries=action.tries,
         consumed=action.consumed,
+        sticky=action.sticky,
         epoch=epoch,
     )
 

@@ -131,6 +131,22 @@ class LogFeed(Protocol):
     async def close(self) -> None: ...
 
 
+class OwnTask(NamedTuple):
+    """A task that is for one worker alone.
+
+    Attributes:
+        worker_id: For whom.
+        task_type: Its type.
+        run_id, step_id, attempt: What it is.
+    """
+
+    worker_id: str
+    task_type: str
+    run_id: str
+    step_id: str
+    attempt: int
+
+
 class TaskQueue(Protocol):
     """Where tasks wait for workers."""
 
@@ -150,9 +166,21 @@ class TaskQueue(Protocol):
         """
         ...
 
+    def put_own(self, task: OwnTask, data: bytes, *, id: str, within_s: float | None = None) -> Awaitable[Receipt]:
+        """Queue a task for one worker alone. The receipt's sequence is not one of the other tasks'."""
+        ...
+
+    async def drop_own(self, task: OwnTask) -> None:
+        """Forget a task that is for one worker alone; one that is not there is fine. Whoever has it keeps it."""
+        ...
+
+    async def drop_all_own(self, task_type: str, run_id: str) -> None:
+        """Forget all tasks of a type and a run that are for one worker alone. The name is nobody's any more."""
+        ...
+
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
         """A run's tasks of one type and group that are queued, or in the hands of a worker that has not acknowledged
-        them."""
+        them. Without a group, those that are for one worker alone are among them."""
         ...
 
     async def shut(self, task_types: Sequence[str]) -> None:
@@ -236,6 +264,10 @@ class TaskFeed(Protocol):
 
     async def take(self, room: int) -> list[TaskDelivery]:
         """Up to `room` tasks, at least one; waits for them. One call at a time."""
+        ...
+
+    async def open_own(self, worker_id: str) -> None:
+        """Give the tasks that are for this worker alone too, from now on and before all others."""
         ...
 
     def hand_back(self) -> None:

@@ -270,20 +270,24 @@ class Retention:
             await persist(lambda: ports.checkpoints.remove(run_id))
             await persist(lambda: ports.pulses.remove(run_id))
             await persist(lambda: ports.chunks.remove(run_id))
-            for task_type in await self._task_types(first):
+            task_types, is_sticky = await self._queues(first)
+            for task_type in task_types:
                 await persist(partial(ports.tasks.drop, task_type, run_id, upto=newest_task))
+                if is_sticky:
+                    await persist(partial(ports.tasks.drop_all_own, task_type, run_id))
             await persist(lambda: ports.log.remove(run_id, upto=last))
         self._staying.pop(run_id, None)
 
-    async def _task_types(self, first: int) -> set[str]:
-        """The queues that a run may have left something in, by its first event."""
+    async def _queues(self, first: int) -> tuple[set[str], bool]:
+        """The task types that a run may have left something of, and whether workers' own queues have it too, by the
+        run's first event."""
         entry = await persist(lambda: self._ports.log.at(first))
         starts = [record.event for record in decoded([entry] if entry is not None else [])]
         for start in starts:
             if isinstance(start, WorkflowStarted):
                 graph = await self._graph(start.payload.workflow, start.payload.def_hash)
-                return {node.task for node in graph.nodes.values() if node.task}
-        return set()
+                return {node.task for node in graph.nodes.values() if node.task}, graph.sticky != ""
+        return set(), False
 
     async def _forget_announcements(self) -> None:
         """Announcements are kept as long as runs are; but the newest one, which may not be finished, longer."""

@@ -70,6 +70,8 @@ class Workbench:
         self._loop = asyncio.get_running_loop()
         self._sweep = Sweep(self._look)
         self._cancelled = Cancelled()
+        self.sticky = asyncio.Event()
+        """Set once a task has come whose run is to keep to one worker."""
         self._attempts: dict[Attempt, None] = {}  # in order of arrival
         self._left: set[asyncio.Task[None]] = set()  # handlers that do not end
 
@@ -151,6 +153,8 @@ class Workbench:
         if isinstance(task, DecodeError):
             await bury_task(self._ports, attempt.handler.task, attempt.delivery, task)
             return
+        if task.sticky:
+            self.sticky.set()
         deliveries = attempt.delivery.deliveries
         if attempt.dropped or self._cancelled.has(task) or expired(task, deliveries, self._clock.now_ns()):
             return

@@ -95,6 +95,7 @@ class Worker:
         if group and re.fullmatch(GROUP, group) is None:
             raise ValueError(f"group {group!r} is not valid: letters, digits, '_' and '-', at most 64 characters")
         self.group = group
+        self._is_named = bool(worker_id)
         self.worker_id = worker_id or f"worker-{secrets.token_hex(8)}"
         self._client = client
         self._connection = client.connection
@@ -159,6 +160,9 @@ class Worker:
             for handler, feed in queues
         ]
         ack_wait_s = min((feed.ack_wait_s for _, feed in queues), default=self._ack_wait_s)
+        if self._is_named:  # it may have been here before, and have tasks that wait for it
+            bench.sticky.set()
+        pulls.append(asyncio.create_task(self._take_own(queues, bench), name="worker: own tasks"))
         keeper = asyncio.create_task(self._keep(queues, bench, ack_wait_s / 3), name="worker: keep")
         stopping = asyncio.create_task(self._stopping.wait(), name="worker: stop")
         try:
@@ -178,6 +182,13 @@ class Worker:
         while True:
             for delivery in await feed.take(await slots.room()):
                 bench.take(handler, delivery, slots)
+
+    async def _take_own(self, queues: list[Queue], bench: Workbench) -> None:
+        """Take the tasks that are for this worker alone, from when there may be any: most workers never have some."""
+        await bench.sticky.wait()
+        for _, feed in [] if self.group else queues:
+            await persist(lambda feed=feed: feed.open_own(self.worker_id))
+        await asyncio.Event().wait()
 
     async def _keep(self, queues: list[Queue], bench: Workbench, every_s: float) -> None:
         """Tell the server, three times per ack wait, that the held tasks are being worked on.

@@ -70,6 +70,11 @@ def test_a_waiting_retry_says_when_it_is_due() -> None:
     assert "(in 0.0s)" in detail(waiting, now_ns=CREATED + 99 * SECOND)
 
 
+def test_a_step_that_rests_says_when_it_goes_on() -> None:
+    resting = step("ship", status="queued", attempts=1, retry_at_ns=CREATED + 90 * SECOND)
+    assert detail(resting, now_ns=CREATED + 60 * SECOND) == "goes on at 2025-01-15 09:01:30 UTC (in 30.0s)"
+
+
 def test_a_status_line_is_cut_to_the_terminal() -> None:
     lines = status_lines(run(done("a", begin_ms=0, end_ms=1, output="x" * 200)), width=40)
 

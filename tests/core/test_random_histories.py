@@ -108,6 +108,7 @@ def workflow_settings(draw: st.DrawFn) -> dict[str, Any]:
             "max_runs": draw(st.sampled_from([0, 0, 0, 1])),
         },
     }
+    made["sticky"] = draw(st.sampled_from(["", "", "soft", "hard" if made["timeout"] else ""]))
     if draw(st.booleans()):
         made["cancel_on"] = [{"event": "e", "match": {"left": "n", "op": "eq", "right": "input.n"}}]
     return made
@@ -249,7 +250,8 @@ def _fact(history: History, move: str, choice: int) -> AnyEvent | None:
     common: dict[str, Any] = {"run_id": "r", "step_id": task.step_id, "attempt_number": attempt}
     match move:
         case "complete":
-            return StepCompleted(**common, payload=encode(_output(history, task.step_id, choice)))
+            output = encode(_output(history, task.step_id, choice))
+            return StepCompleted(**common, payload=output, worker_id=f"w{choice % 3}" if choice % 4 else "")
         case "fail":
             failure = Failure(error="boom", failure_type=KINDS[choice % 3], retry_after_ms=choice * 100)
             return StepFailed(**common, payload=encode(failure))

@@ -6,7 +6,7 @@ import pytest
 
 from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
-from dagnats.model.identifier import is_run_id, near
+from dagnats.model.identifier import is_reserved, is_run_id, near, worker_token
 
 
 @pytest.mark.parametrize("text", ["0123456789abcdef0123456789abcdef", "my-run_1", "x", "x" * 128])
@@ -17,6 +17,22 @@ def test_one_subject_token_can_name_a_run(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "_ops", "_", "a.b", "a b", "*", ">", "a\n", "é", "x" * 129])
 def test_what_is_not_one_subject_token_cannot_name_a_run(text: str) -> None:
     assert not is_run_id(text)
+
+
+def test_histories_of_dagnats_own_are_no_runs() -> None:
+    assert (is_reserved("_ops.retention"), is_reserved("r_1")) == (True, False)
+
+
+@pytest.mark.parametrize("worker_id", ["w1", "worker-0a_b", "", "my host", "a.b", "a-b", "*", ">", "é", "\ud800"])
+def test_every_workers_name_makes_a_token_of_its_own(worker_id: str) -> None:
+    names = ["w1", "worker-0a_b", "", "my host", "a.b", "a-b", "*", ">", "é", "\ud800"]
+    token = worker_token(worker_id)
+    assert is_run_id(f"x{token}")
+    assert [name for name in names if worker_token(name) == token] == [worker_id]
+
+
+def test_a_workers_name_that_is_a_token_stays_as_it_is() -> None:
+    assert worker_token("worker-0a_b") == "worker-0a_b"
 
 
 def test_near_names_come_best_first_and_at_most_two() -> None:

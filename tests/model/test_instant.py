@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagnats.model.instant import parse_rfc3339, rfc3339, table_time
+from dagnats.model.instant import parse_rfc3339, rfc3339, second_text, table_time
 
 # From the year 1000 to 9999: four digits, so that the text is RFC 3339.
+ODD = "2025-01-15T09:00:00.1x3456789Z"
+"""As long as what we write."""
+
 instants = st.integers(-30_610_224_000 * 10**9, 253_402_300_799 * 10**9)
 
 
@@ -23,6 +26,7 @@ def test_an_instant_is_written_in_utc_with_nanoseconds() -> None:
 
 def test_an_instant_for_people_has_no_fraction() -> None:
     assert table_time(1_736_931_600_999_999_999) == "2025-01-15 09:00:00"
+    assert second_text(1_736_931_600_999_999_999) == "2025-01-15T09:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,7 @@ def test_offsets_and_fractions_are_read_exactly(text: str, nanos: int) -> None:
     assert parse_rfc3339(text) == nanos
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2025-01-15", "2025-01-15T09:00:00", "2025-13-01T00:00:00Z"])
+@pytest.mark.parametrize("text", ["", "yesterday", "2025-01-15", "2025-01-15T09:00:00", "2025-13-01T00:00:00Z", ODD])
 def test_what_is_no_instant_with_an_offset_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_rfc3339(text)

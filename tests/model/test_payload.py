@@ -46,6 +46,12 @@ def test_a_value_that_fits_none_of_several_schemas_is_told_why_for_each() -> Non
     assert problem.hint.startswith("n: 1 is less than the minimum of 3; or ")
 
 
+def test_why_a_value_fits_none_of_several_schemas_is_told_to_the_bottom() -> None:
+    nested = {"anyOf": [{"anyOf": [{"type": "integer"}]}, {"type": "null"}]}
+    (problem,) = payload_problems(nested, b'"x"')
+    assert problem.hint == "'x' is not of type 'integer'; or 'x' is not of type 'null'"
+
+
 @pytest.mark.parametrize(("payload", "path"), [(b"", "$"), (b"null", "$"), (b"[]", "$")])
 def test_an_absent_value_reads_as_null(payload: bytes, path: str) -> None:
     (problem,) = payload_problems(_SCHEMA, payload)

@@ -16,6 +16,7 @@ from dagnats.model.removal import RETENTION, Removal, decode_removal, encode_rem
 from dagnats.model.waiter import Waiter, decode_waiter, encode_waiter
 from dagnats.runtime import retention
 from dagnats.runtime.engine import Engine
+from dagnats.runtime.ports import OwnTask
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.retention import Keep, Retention
 from tests.support import mortal as mortality
@@ -45,7 +46,7 @@ async def wait(_: int) -> None:
 async def mend(_: object) -> None: ...
 
 
-plain = Workflow("old-plain")
+plain = Workflow("old-plain").with_sticky("soft")
 plain.task("made", make).with_on_failure("mended")
 plain.task("mended", mend)
 lasting = Workflow("old-lasting")
@@ -125,6 +126,7 @@ async def test_a_run_that_ended_long_ago_leaves_with_everything_it_had(nats_serv
         ports = system.jetstream.ports
         await over(system, "old")
         await ports.tasks.put("old.mend", "old", b"left behind", id="x")
+        await ports.tasks.put_own(OwnTask("gone", "old.mend", "old", "mended", 1), b"left behind", id="x")
         await ports.signals.put("old", "go", b"1")
         await ports.checkpoints.save("old", "made", b"1", attempt=1, revision=0)
         await ports.pulses.put("old", "made", b"1")

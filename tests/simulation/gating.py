@@ -73,6 +73,7 @@ class Watchman:
         self._most = _MOST_AT_ONCE
         self._paces = dict(_PACES)
         server.tasks.listen(self._on_task)
+        server.own_tasks.listen(self._on_task)
 
     def _on_task(self, message: Message) -> None:
         task_type = message.subject.split(".")[1]

@@ -211,7 +211,8 @@ def _early(outcome: Outcome, story: Story) -> Iterator[str]:
 
 def _left_over(outcome: Outcome) -> Iterator[str]:
     server = outcome.server
-    for stream, what in ((server.tasks, "task"), (server.timers, "timer"), (server.waiters, "waiter")):
+    kinds = ((server.tasks, "task"), (server.own_tasks, "task"), (server.timers, "timer"), (server.waiters, "waiter"))
+    for stream, what in kinds:
         for subject in stream.subjects():
             yield f"{what} {subject} is left"
 

@@ -19,6 +19,7 @@ STORED = frozenset(
         "log.append",
         "log.append_after",
         "tasks.put",
+        "tasks.put_own",
         "timers.set",
         "letters.put",
         "snapshots.save",

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dagnats.client import run
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.identifier import is_reserved
-from dagnats.runtime import blob, decider, outbox
+from dagnats.runtime import blob, decider, invocation, outbox, workbench
 from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.ledger import read_page
 from dagnats.runtime.memory.loop import VirtualLoop
 from dagnats.runtime.position import decode_position
+from tests.simulation import workshop
 from tests.simulation.chronicle import Chronicle
 from tests.simulation.gating import Watchman
 from tests.simulation.hand import LIMITS, ORDERS, Hand
@@ -101,12 +102,14 @@ def _alone(seed: int) -> Generator[None]:
     gc.disable()
     cached = lru_cache(maxsize=None)(graph_of)  # a graph is never changed: all engines may share it
     decider.graph_of = run.graph_of = cached
+    workbench.with_input = workshop.with_input
     try:
         yield
     finally:
         secrets.token_hex, os.getpid = token_hex, getpid
         logging.disable(level)
         decider.graph_of = run.graph_of = graph_of
+        workbench.with_input = invocation.with_input
         if collects:
             gc.enable()
 
@@ -308,7 +311,9 @@ class Scenario:
         if live:
             return
         # What is taken away is taken away in the background, snapshots and positions are written behind.
-        await self._until(lambda: not (server.tasks.subjects() or server.waiters.subjects()), 30.0)
+        await self._until(
+            lambda: not (server.tasks.subjects() or server.own_tasks.subjects() or server.waiters.subjects()), 30.0
+        )
         await self._until(lambda: self._position == server.history.last_seq, 60.0)
         await asyncio.sleep(2.0)
         # What far wake-ups are left find their runs ended.

@@ -63,6 +63,8 @@ WORKFLOWS: dict[str, dict[str, Any]] = {
     "paced by key": {"steps": [_step(name, keyed_rate_limit=KEYED) for name in "ab"]},
     "retry": {"steps": [_step("a", **LOST, retry=RETRY)]},
     "recovered": {"steps": [_step("a", **LOST, on_failure="x"), _step("b", "a"), _step("x", task="undo")]},
+    "keeps to a worker": {"steps": [_step("a"), _step("b", "a")], "sticky": "soft"},
+    "needs a worker": {"steps": [_step("a"), _step("b", "a")], "sticky": "hard", "timeout": "10m"},
     "undone": {
         "steps": [_step("a", compensate="x"), _step("b", "a", **LOST), _step("x", task="undo")],
         "compensate_on": ["failure"],
@@ -110,6 +112,7 @@ async def _run(loop: VirtualLoop, definition: WorkflowDef, doom: tuple[str, Boun
     await asyncio.sleep(10.0)
     assert not world.broken
     assert not world.server.tasks.subjects()
+    assert not world.server.own_tasks.subjects()
     stored = world.server.runs.last("run.r")
     assert stored is not None
     # How far a run has come when it is cancelled from outside depends on how long its steps took.

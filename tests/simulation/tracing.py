@@ -27,7 +27,7 @@ class Trace:
 
     def watch(self, server: MemoryServer) -> None:
         """Note all that is stored from now on."""
-        for stream in (server.history, server.tasks, server.engine, server.letters, server.timers):
+        for stream in (server.history, server.tasks, server.own_tasks, server.engine, server.letters, server.timers):
             stream.listen(self._stored)
 
     def say(self, line: str) -> None:

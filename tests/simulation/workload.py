@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from dagnats.model.check import load_definition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from random import Random
 
     from dagnats.model.definition import WorkflowDef
 
@@ -39,6 +39,15 @@ _GATED = {
     "keyed": {"keyed_rate_limit": {"key": "k", "limit": 2, "period": "1s"}},
 }
 """Task types that are limited, the same wherever they are asked for."""
+
+
+def _affinity(whole: dict[str, Any]) -> dict[str, Any]:
+    """Whether a workflow's runs keep to one worker. Its own content decides: what is drawn after it stays the same."""
+    if any("worker_group" in step for step in whole["steps"]):
+        return {}
+    modes = ["soft", "hard"] if "timeout" in whole else ["soft"]
+    drawn = Random(str(whole))
+    return {"sticky": drawn.choice(modes)} if drawn.random() < 0.25 else {}
 
 
 class Author:
@@ -97,7 +106,8 @@ class Author:
             outputs[made["id"]] = "plain" if kind in ("do", "agent", "few", "paced", "keyed") else "other"
         steps += [{"id": one, "task": "undo", **self._limits()} for one in sorted(used)]
         random.shuffle(steps)
-        return load_definition({"name": name, "steps": steps, **self._whole(), **self._admission(0.5)})
+        whole = {"name": name, "steps": steps, **self._whole(), **self._admission(0.5)}
+        return load_definition({**whole, **_affinity(whole)})
 
     def _kind(self) -> str:
         kind = self._random.choice(_QUICK)

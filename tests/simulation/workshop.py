@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from dagnats.errors import Abort, Retry
 from dagnats.handling.context import TaskContext
 from dagnats.handling.handler import Handler
 from dagnats.handling.loop import Continue
+from dagnats.runtime import invocation
 from tests.simulation.workload import KEYS, TASKS
 
 if TYPE_CHECKING:
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
     from random import Random
 
     from dagnats.model.definition import WorkflowDef
+    from dagnats.model.task import Task
+    from dagnats.runtime.ports import Ports
+
+
+_attempt: ContextVar[int] = ContextVar("attempt")
+"""The number on the wire of the attempt that an asyncio task works on: a context tells the try, which is not unique.
+Where nobody sets it, nothing is repeated."""
+
+
+async def with_input(ports: Ports, handler: Handler[..., Any], task: Task) -> Task:
+    """What the worker calls before a handler, in the handler's asyncio task."""
+    _attempt.set(task.attempt)
+    return await invocation.with_input(ports, handler, task)
 
 
 class Effect(NamedTuple):
@@ -85,9 +100,10 @@ class Workshop:
         if task == "hang":
             await asyncio.sleep(3_600)
         begun_after = self._last()
-        where = (context.run_id, context.step_id, context.attempt, begun_after)
+        attempt = _attempt.get(context.attempt + context.iteration)
+        where = (context.run_id, context.step_id, attempt, begun_after)
         self.effects.append(Effect(*where, done=False))
-        number = zlib.crc32(f"{self._seed}/{context.run_id}/{context.step_id}/{context.attempt}".encode())
+        number = zlib.crc32(f"{self._seed}/{context.run_id}/{context.step_id}/{attempt}".encode())
         await self._behave(number, context)
         self.effects.append(Effect(*where, done=True))
         return _result(task, number // 100, context)
@@ -133,7 +149,7 @@ def _result(task: str, number: int, context: TaskContext) -> Any:
             return {
                 "n": number % 100,
                 "k": KEYS[number % len(KEYS)],
-                "attempt": context.attempt,
+                "attempt": _attempt.get(context.attempt + context.iteration),
                 "step": context.step_id,
                 "rest": "." * (number % 300),
             }

@@ -19,7 +19,7 @@ from tests.simulation.workload import GROUP
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from random import Random
 
     from dagnats.handling.handler import Handler
@@ -81,6 +81,7 @@ class Machine:
             AsyncClient(connection),
             self._world.handlers,
             concurrency=settings.concurrency,
+            worker_id=self.name if settings.named else "",
             ack_wait=timedelta(seconds=settings.ack_wait_s),
             grace=timedelta(seconds=0.05),
             cancel_grace=timedelta(seconds=1),
@@ -121,9 +122,11 @@ class Settings:
         self.window_s = random.choice([30.0, 30.0, 6.0])
         self.inline_bytes = random.choice([INLINE_BYTES] * 4 + [_FEW_BYTES])
         self.apart = ""
+        self.named = False
 
-    def part(self, definitions: Iterable[WorkflowDef]) -> None:
-        """Have a worker of the group, when there is work for it."""
+    def part(self, definitions: Sequence[WorkflowDef]) -> None:
+        """Have a worker of the group, when there is work for it, and workers that come back under their names."""
+        self.named = self.concurrency < 10 and any(definition.sticky for definition in definitions)
         if any(step.worker_group for definition in definitions for step in definition.steps):
             self.apart = f"worker{self.workers}"
             self.workers += 1
@@ -140,6 +143,7 @@ class OneOfEach(Settings):
         self.window_s = 30.0
         self.inline_bytes = INLINE_BYTES
         self.apart = ""
+        self.named = True
 
 
 class World:

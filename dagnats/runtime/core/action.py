@@ -35,6 +35,8 @@ class EnqueueTask(Action, frozen=True, kw_only=True):
         admitted: Whether the gates have let it through already.
         tries: Which try it is, from 1; 0 when that is the attempt.
         consumed: The newest signal of each name that earlier attempts have taken.
+        sticky: `soft` or `hard` when the run prefers, or needs, one worker.
+        worker_id: The worker that alone gets it; "" for all. It goes there once it is admitted.
     """
 
     workflow: str
@@ -58,6 +60,8 @@ class EnqueueTask(Action, frozen=True, kw_only=True):
     admitted: bool = False
     tries: int = 0
     consumed: Consumed = {}
+    sticky: str = ""
+    worker_id: str = ""
 
 
 class AskAdmission(Action, frozen=True, kw_only=True):
@@ -118,6 +122,16 @@ class CancelTasks(Action, frozen=True, kw_only=True):
 
     steps: tuple[Attempt, ...]
     ended: bool
+
+
+class DropTask(Action, frozen=True, kw_only=True):
+    """Take an attempt out of the queue of the worker it was for: nobody waits for it any more, and the worker may be
+    gone."""
+
+    step_id: str
+    task: str
+    attempt: int
+    worker_id: str
 
 
 class AppendEvent(Action, frozen=True, kw_only=True):
@@ -221,6 +235,7 @@ AnyAction = (
     | SetTimer
     | DropTimer
     | CancelTasks
+    | DropTask
     | AppendEvent
     | StartChild
     | AddWaiter

@@ -66,6 +66,7 @@ from dagnats.runtime.core import (
     saga,
     sleep,
     start,
+    sticky,
     wait,
 )
 from dagnats.runtime.core.action import Decision, KeepSignal
@@ -192,6 +193,8 @@ def _apply_step_deadline(turn: Turn, due_ns: int, step_id: str, state: StepState
         turn.ready.append(step_id)
     elif state.due_ns == due_ns:
         _over(turn, step_id, state)
+    elif state.sticky_due_ns == due_ns:
+        sticky.overdue(turn, step_id, state)
     else:
         attempt.overdue(turn, step_id, state, due_ns)
 

@@ -11,6 +11,7 @@ from dagnats.model.duration import format_duration
 from dagnats.model.event import MAX_PAUSE_MS, NOTHING, Failure
 from dagnats.model.instant import parse_rfc3339
 from dagnats.model.run import IN_FLIGHT
+from dagnats.runtime.core import sticky
 from dagnats.runtime.core.action import EnqueueTask
 from dagnats.runtime.core.inputs import input_of
 from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
@@ -41,6 +42,7 @@ def number(turn: Turn, state: StepState) -> None:
     state.retry_at_ns = 0
     state.worker_id = ""
     state.admitted = False
+    state.sticky = ""
 
 
 def hand_out(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
@@ -49,13 +51,21 @@ def hand_out(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     number(turn, state)
     if node.queue_timeout_ns or state.deadline_ns:
         turn.limit_wait(node, step_id, state)
+    if turn.run.worker_id:
+        state.sticky = sticky.worker_for(turn, node)
     enqueue(turn, node, step_id, state)
 
 
 def let_through(turn: Turn, step_id: str, state: StepState) -> None:
     """The gates have room for the current attempt: it goes to the workers, once."""
-    if state.status == "queued" and not state.admitted:
-        enqueue(turn, turn.node_of(step_id), step_id, state, admitted=True)
+    if state.status != "queued" or state.admitted:
+        return
+    node = turn.node_of(step_id)
+    if state.sticky:
+        state.sticky = sticky.worker_for(turn, node)
+    if state.sticky:  # it may have been let go of meanwhile
+        sticky.limit_wait(turn, step_id, state)
+    enqueue(turn, node, step_id, state, admitted=True)
 
 
 def enqueue(turn: Turn, node: Node, step_id: str, state: StepState, *, admitted: bool = False) -> None:
@@ -82,13 +92,13 @@ def _task(turn: Turn, node: Node, step_id: str, state: StepState, received: msgs
         attempt=state.attempt,
         input=received,
         timeout_ns=node.timeout_ns,
-        heartbeat_ns=node.heartbeat_timeout_ns,
-        expires_ns=state.deadline_ns,
+        heartbeat_ns=_silence_ns(node, state),
+        expires_ns=_expires_ns(state),
         deadline_ns=run.deadline_ns,
         trace_parent=run.trace_parent,
     )
     tries = state.retries + 1
-    plain = not (node.extra or key or state.admitted or state.consumed)
+    plain = not (node.extra or key or state.admitted or state.consumed or turn.graph.sticky)
     if plain and tries == state.attempt:  # most steps: each field costs time
         return task
     return msgspec.structs.replace(
@@ -99,8 +109,22 @@ def _task(turn: Turn, node: Node, step_id: str, state: StepState, received: msgs
         admitted=state.admitted,
         tries=tries if tries != state.attempt else 0,
         consumed=state.consumed,
+        sticky=turn.graph.sticky,
+        worker_id=state.sticky,
         **node.extra,
     )
+
+
+def _silence_ns(node: Node, state: StepState) -> int:
+    """How long whoever runs the attempt may be silent."""
+    return node.heartbeat_timeout_ns or (sticky.SILENCE_NS if state.sticky else 0)
+
+
+def _expires_ns(state: StepState) -> int:
+    """When it is too late to begin it."""
+    if state.deadline_ns and state.sticky_due_ns:
+        return min(state.deadline_ns, state.sticky_due_ns)
+    return state.deadline_ns or state.sticky_due_ns
 
 
 def started(turn: Turn, node: Node, state: StepState, event: StepStarted | StepHeartbeat) -> None:
@@ -129,19 +153,27 @@ def heard(turn: Turn, node: Node, state: StepState, event: StepHeartbeat) -> Non
 
 
 def _listen(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
+    state.sticky_due_ns = 0
     if node.heartbeat_timeout_ns:
         state.heartbeat_due_ns = turn.run.clock_ns + node.heartbeat_timeout_ns
         turn.add_deadline(state.heartbeat_due_ns, step_id, state.attempt)
+    elif state.sticky:
+        sticky.limit_silence(turn, step_id, state)
 
 
 def released(turn: Turn, node: Node, state: StepState, event: StepReleased) -> None:
     """The attempt is in its queue again; its time counts anew when somebody begins it."""
     if state.worker_id and event.worker_id and state.worker_id != event.worker_id:
         return  # another worker has the attempt by now
+    if state.sticky and turn.graph.sticky == "soft":  # the worker it prefers is on its way out
+        sticky.let_go(turn, event.step_id, state)
+        return
     turn.move(event.step_id, state, "queued")
     state.started_ns = state.heartbeat_due_ns = 0
     state.worker_id = ""
     turn.limit_wait(node, event.step_id, state)
+    if state.sticky:
+        sticky.limit_wait(turn, event.step_id, state)
 
 
 def paused(turn: Turn, state: StepState, event: StepPaused) -> None:
@@ -162,6 +194,8 @@ def note_result(turn: Turn, state: StepState, result: Result) -> None:
     It is kept between its queueing and now, whatever clock wrote it.
     """
     state.worker_id = result.worker_id
+    if turn.graph.sticky:
+        sticky.bind(turn, turn.node_of(result.step_id), result.worker_id)
     if result.consumed:
         state.consumed = {**state.consumed, **result.consumed}
     if state.started_ns:

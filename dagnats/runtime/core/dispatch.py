@@ -43,7 +43,7 @@ def settle(turn: Turn) -> None:
         elif turn.ready:
             _offer(turn, turn.ready.pop(0))
         elif not run.line or not _next_in_line(turn):
-            if not run.remaining or run.wreck is not None:
+            if run.wreck is not None or not (run.remaining or run.saga is not None):
                 _conclude(turn)
             if not turn.ready:  # the failure of a drained run may have to be undone
                 return
@@ -59,11 +59,12 @@ def _take(turn: Turn, step_id: str, answer: msgspec.Raw | Failure) -> None:
 
 
 def _conclude(turn: Turn) -> None:
-    run = turn.run
-    if run.saga is None and not run.remaining:
+    """Nothing more can be handed out: the run has failed, or all its steps are done."""
+    wreck = turn.run.wreck
+    if wreck is not None:
+        failure.drained(turn, wreck)
+    else:
         ending.complete(turn)
-    elif run.wreck is not None:
-        failure.drained(turn, run.wreck)
 
 
 def _offer(turn: Turn, step_id: str) -> None:

@@ -45,6 +45,7 @@ class Graph:
         drains: Whether independent branches go on when a step has failed.
         compensate_on: What makes completed steps be undone.
         labels: Copied to each run.
+        sticky: `soft` or `hard` when its runs prefer, or need, one worker.
         unusable: Why no run of it can work; "" for a proper one.
     """
 
@@ -62,6 +63,7 @@ class Graph:
         self.drains = definition.failure_mode == "drain"
         self.compensate_on: frozenset[str] = frozenset(definition.compensate_on)
         self.labels: dict[str, str] = definition.labels
+        self.sticky: str = definition.sticky
         auxiliary = definition.auxiliary
         self._default_retry = definition.default_retry
         self.nodes = {
@@ -157,6 +159,7 @@ class UnusableGraph(Graph):
         self.drains = False
         self.compensate_on = frozenset()
         self.labels = {}
+        self.sticky = ""
         self.nodes = {}
         self.roots = self.leaves = ()
         self._shared = frozenset[str]()

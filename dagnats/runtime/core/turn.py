@@ -16,6 +16,7 @@ from dagnats.runtime.core.action import (
     CancelTasks,
     Decision,
     DropDeadLetters,
+    DropTask,
     DropTimer,
     EndRun,
     SendDeadLetter,
@@ -217,13 +218,13 @@ class Turn:
 
     def settle(self, step_id: str, state: StepState) -> None:
         """The current attempt is in nobody's hands any more: it is over, or waits to be repeated."""
-        if state.deadline_ns or state.heartbeat_due_ns or state.due_ns:
+        if state.deadline_ns or state.heartbeat_due_ns or state.due_ns or state.sticky_due_ns:
             self.forget_limits(state)
         self._settled.append((step_id, state.attempt))
 
     def forget_limits(self, state: StepState) -> None:
         """Nothing limits the current attempt any more."""
-        state.deadline_ns = state.heartbeat_due_ns = state.due_ns = 0
+        state.deadline_ns = state.heartbeat_due_ns = state.due_ns = state.sticky_due_ns = 0
 
     def limit_wait(self, node: Node, step_id: str, state: StepState) -> None:
         """The current attempt is in its queue from now on."""
@@ -237,6 +238,17 @@ class Turn:
         if self._given_up is None:
             self._given_up = []
         self._given_up.append((step_id, node.task, state.attempt))
+        if state.sticky:
+            self.act(
+                DropTask(
+                    id=self.next_id(),
+                    run_id=self.run.run_id,
+                    step_id=step_id,
+                    task=node.task,
+                    attempt=state.attempt,
+                    worker_id=state.sticky,
+                )
+            )
 
     # -- deadlines -----------------------------------------------------------------------------------------
 
@@ -272,7 +284,13 @@ class Turn:
             return due_ns == state.loop_ends_ns
         if state.attempt != attempt:
             return False
-        return due_ns in (state.retry_at_ns, state.deadline_ns, state.heartbeat_due_ns, state.due_ns)
+        return due_ns in (
+            state.retry_at_ns,
+            state.deadline_ns,
+            state.heartbeat_due_ns,
+            state.due_ns,
+            state.sticky_due_ns,
+        )
 
     def _wake(self) -> None:
         """Ask for a wake-up at the earliest deadline, unless one that is early enough is outstanding."""

@@ -68,6 +68,10 @@ class Pull:
         self._buffer: deque[Message] = deque()
         self._news: asyncio.Future[None] | None = None  # of a `take` that waits
         self._heard = True
+        self.shared = False
+        """Whether who takes has another source too: then a `take` may give nothing, whenever it was woken."""
+        self.on_news: Callable[[], None] | None = None
+        self.on_gone: Callable[[], None] | None = None
         self._inbox = link.new_inbox()
         self._subscription = 0
         self._forget: Callable[[], None] | None = None
@@ -100,10 +104,18 @@ class Pull:
             self._request(room)
             self._news = self._link.loop.create_future()
             await self._news
+            if self.shared:
+                break
         if room >= len(self._buffer):
             taken = self.buffered()
         else:
             taken = [self._buffer.popleft() for _ in range(room)]
+        self._request(room - len(taken))
+        return taken
+
+    def ready(self, room: int) -> list[Message]:
+        """Up to `room` messages that have arrived; more are asked for."""
+        taken = [self._buffer.popleft() for _ in range(min(room, len(self._buffer)))]
         self._request(room - len(taken))
         return taken
 
@@ -132,7 +144,7 @@ class Pull:
             self._requested -= 1
         self._arrived_count += 1
         self._buffer.append(message)
-        self._wake()
+        self.wake()
 
     def _on_status(self, status: str, message: Message) -> None:
         """A heartbeat (100), or a request ended: expired (408), too much (409), the consumer is gone (404, 503)."""
@@ -144,10 +156,12 @@ class Pull:
         self._requested = max(self._requested - int(message.header(b"Nats-Pending-Messages") or self._requested), 0)
         gone = status in ("404", "503") or "Deleted" in message.description
         if status == "408" or "MaxBytes" in message.description:
-            self._wake()
+            self.wake()
         elif gone and self._exclusive:
             self._begin_anew()
         else:  # asking again at once could spin; the watchdog does it within a second
+            if gone and self.on_gone is not None:
+                self.on_gone()
             say = log.warning if gone else log.debug
             say("nothing comes from consumer %s: %s", self._consumer, message.description or status)
 
@@ -156,11 +170,11 @@ class Pull:
         self._requested = 0
         if self._exclusive:
             self._begin_anew()
-        self._wake()
+        self.wake()
 
     def _begin_anew(self) -> None:
         self._gap = True
-        self._wake()
+        self.wake()
 
     async def _watch(self) -> None:
         """Requests can die with a server, unannounced: silence means asking again."""
@@ -172,9 +186,11 @@ class Pull:
             if silent == _SILENT:
                 self._on_up()
             if not self._requested:
-                self._wake()
+                self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Let a waiting `take` look again."""
+        if self.on_news is not None:
+            self.on_news()
         if self._news is not None and not self._news.done():
             self._news.set_result(None)

@@ -9,10 +9,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import ConflictError, RefusedError
-from dagnats.runtime.jetstream.publish import id_block
+from dagnats.runtime.jetstream.own import OwnPull, own_subject, subjects_of_run
+from dagnats.runtime.jetstream.publish import Publication, id_block
 from dagnats.runtime.jetstream.pull import Pull, deliveries_of
 from dagnats.runtime.jetstream.read import messages_of, page_of, state_of, subjects_of, time_ns_of
-from dagnats.runtime.jetstream.resources import TASKS
+from dagnats.runtime.jetstream.resources import OWN_TASKS, TASKS
 from dagnats.runtime.ports import QueueState
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.jetstream.batch import GroupCommit
     from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
-    from dagnats.runtime.ports import Receipt, TaskDelivery
+    from dagnats.runtime.ports import OwnTask, Receipt, TaskDelivery
 
 _OVERLAP = 10100  # another consumer of the work queue has a filter that shares subjects
 _EXISTS = 10148
@@ -61,8 +62,21 @@ class JetStreamTaskQueue:
         requests = [{"filter": _subject(task_type, group, run_id), "seq": upto + 1} for group in ("", "*")]
         await asyncio.gather(*(self._link.api(f"STREAM.PURGE.{TASKS}", one) for one in requests))
 
+    def put_own(self, task: OwnTask, data: bytes, *, id: str, within_s: float | None = None) -> Awaitable[Receipt]:
+        publication = Publication(self._link, own_subject(task), data, id_block(id), within_s)
+        publication.refused_when_full = True
+        return publication.send()
+
+    async def drop_own(self, task: OwnTask) -> None:
+        await self._link.api(f"STREAM.PURGE.{OWN_TASKS}", {"filter": own_subject(task)})
+
+    async def drop_all_own(self, task_type: str, run_id: str) -> None:
+        await self._link.api(f"STREAM.PURGE.{OWN_TASKS}", {"filter": subjects_of_run(task_type, run_id)})
+
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
         messages = await messages_of(self._link, TASKS, _subject(task_type, group, run_id))
+        if not group:
+            messages += await messages_of(self._link, OWN_TASKS, subjects_of_run(task_type, run_id))
         return [message.data for message in messages]
 
     async def shut(self, task_types: Sequence[str]) -> None:
@@ -151,15 +165,12 @@ def hear_cancellations(link: Link, told: Callable[[str, bytes], None]) -> Callab
 class JetStreamTaskDelivery:
     """`ports.TaskDelivery`."""
 
-    __slots__ = ("_link", "_message")
+    __slots__ = ("_link", "_message", "run_id")
 
-    def __init__(self, link: Link, message: Message) -> None:
+    def __init__(self, link: Link, message: Message, run_id: str = "") -> None:
         self._link = link
         self._message = message
-
-    @property
-    def run_id(self) -> str:
-        return self._message.subject.rpartition(".")[2]
+        self.run_id = run_id or message.subject.rpartition(".")[2]
 
     @property
     def data(self) -> bytes:
@@ -182,9 +193,12 @@ class JetStreamTaskDelivery:
 class JetStreamTaskFeed:
     """`ports.TaskFeed`."""
 
-    def __init__(self, link: Link, pull: Pull, ack_wait_s: float) -> None:
+    def __init__(self, link: Link, pull: Pull, ack_wait_s: float, task_type: str, most: int) -> None:
         self._link = link
         self._pull = pull
+        self._task_type = task_type
+        self._most = most
+        self._own: OwnPull | None = None
         self.ack_wait_s = ack_wait_s
 
     @classmethod
@@ -219,16 +233,29 @@ class JetStreamTaskFeed:
             ack_wait_s = await _adopt(link, name, served, subject)
         pull = Pull(link, TASKS, name, most=most)
         pull.start()
-        return cls(link, pull, ack_wait_s)
+        return cls(link, pull, ack_wait_s, task_type, most)
 
     async def take(self, room: int) -> list[TaskDelivery]:
-        return [JetStreamTaskDelivery(self._link, message) for message in await self._pull.take(room)]
+        while True:
+            if self._own is not None and (mine := self._own.ready(room)):
+                return [JetStreamTaskDelivery(self._link, message, self._own.run_of(message)) for message in mine]
+            if messages := await self._pull.take(room):
+                return [JetStreamTaskDelivery(self._link, message) for message in messages]
+
+    async def open_own(self, worker_id: str) -> None:
+        own = OwnPull(self._link, self._task_type, worker_id, ack_wait_s=self.ack_wait_s, most=self._most)
+        await own.open(self._pull.wake)
+        self._own = own
+        self._pull.shared = True
+        self._pull.wake()
 
     def hand_back(self) -> None:
         for message in self._pull.buffered():
             JetStreamTaskDelivery(self._link, message).hand_back()
 
     async def close(self) -> None:
+        for message in self._own.close() if self._own is not None else ():
+            JetStreamTaskDelivery(self._link, message).hand_back()
         self.hand_back()
         self._pull.close()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HISTORY = "WORKFLOW_HISTORY"
 TASKS = "TASK_QUEUES"
+OWN_TASKS = "STICKY_TASKS"
 TIMERS = "SLEEP_TIMERS"
 EVENTS = "EVENTS"
 DEAD_LETTERS = "DEAD_LETTERS"
@@ -69,6 +70,12 @@ STREAMS: dict[str, dict[str, Any]] = {
         "retention": "workqueue",
         "discard": "new",
         "allow_atomic": True,
+    },
+    OWN_TASKS: {
+        "subjects": ["sticky.>"],
+        "description": "Attempts for one worker alone: sticky.<type>.<worker>.<run>.<step>.<attempt>.",
+        "retention": "workqueue",
+        "discard": "new",
     },
     TIMERS: {
         "subjects": ["sleep.>", "due.>"],
@@ -154,7 +161,7 @@ async def prepare(link: Link, *, window_s: float = _WINDOW_S) -> None:
         ConflictError: A stream exists with another configuration; the message says what differs.
     """
     for config in stream_configs():
-        if config["name"] in (HISTORY, TASKS):
+        if config["name"] in (HISTORY, TASKS, OWN_TASKS):
             config["duplicate_window"] = int(window_s * _SECOND)
         try:
             await link.api(f"STREAM.CREATE.{config['name']}", config)

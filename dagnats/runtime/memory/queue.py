@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dagnats.model.identifier import worker_token
 from dagnats.runtime.memory.consumer import Consumer, Puller
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.ports import QueueState, Receipt
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.memory.link import Link
     from dagnats.runtime.memory.server import MemoryServer
     from dagnats.runtime.memory.stream import Message
-    from dagnats.runtime.ports import TaskDelivery
+    from dagnats.runtime.ports import OwnTask, TaskDelivery
 
 
 class MemoryTaskQueue:
@@ -47,8 +48,26 @@ class MemoryTaskQueue:
 
     async def waiting(self, task_type: str, run_id: str, *, group: str = "") -> list[bytes]:
         subject = subject_of(task_type, group, run_id)
-        found = await self._link.request(Call("tasks.waiting", subject, lambda: self._stream.of(subject)))
+        own = _of_run(task_type, run_id)
+
+        def find() -> list[Message]:
+            return [*self._stream.of(subject), *(() if group else self._server.own_tasks.fitting(own))]
+
+        found = await self._link.request(Call("tasks.waiting", subject, find))
         return [message.data for message in found]
+
+    def put_own(self, task: OwnTask, data: bytes, *, id: str, within_s: float | None = None) -> Awaitable[Receipt]:
+        subject = _own_subject(task)
+        call = Call("tasks.put_own", subject, lambda: self._server.own_tasks.put(subject, data, id=id))
+        return self._link.surely(call, within_s=within_s)
+
+    async def drop_own(self, task: OwnTask) -> None:
+        subject = _own_subject(task)
+        await self._link.request(Call("tasks.drop_own", subject, lambda: self._server.own_tasks.purge(subject)))
+
+    async def drop_all_own(self, task_type: str, run_id: str) -> None:
+        pattern = _of_run(task_type, run_id)
+        await self._link.request(Call("tasks.drop_own", pattern, lambda: self._server.own_tasks.purge(pattern)))
 
     async def last(self) -> int:
         return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))
@@ -94,6 +113,19 @@ def subject_of(task_type: str, group: str, run_id: str) -> str:
     return f"task.{task_type}.{group}.{run_id}" if group else f"task.{task_type}.{run_id}"
 
 
+def _own_subject(task: OwnTask) -> str:
+    before = _before(task.task_type, task.worker_id)
+    return f"{before}{task.run_id}.{task.step_id}.{task.attempt}"
+
+
+def _of_run(task_type: str, run_id: str) -> str:
+    return f"sticky.{task_type}.*.{run_id}.>"
+
+
+def _before(task_type: str, worker_id: str) -> str:
+    return f"sticky.{task_type}.{worker_token(worker_id)}."
+
+
 class Pull:
     """Messages of one consumer, as one client takes them: tasks, or wake-ups."""
 
@@ -104,7 +136,10 @@ class Pull:
         self._buffer: deque[tuple[Message, int]] = deque()
         self._news = asyncio.Event()
         self._puller = Puller(self._deliver, lambda: link.dead or link.closed)
-        self._forget = link.on_lost(self._news.set)  # who waited is not known there any more
+        self.shared = False
+        """Whether who takes has another source too: then a `take` may give nothing, whenever it was woken."""
+        self.on_news: Callable[[], None] | None = None
+        self._forget = link.on_lost(self.wake)  # who waited is not known there any more
 
     async def take(self, room: int) -> list[tuple[Message, int]]:
         """Up to `room` messages with their deliveries, at least one; waits for them."""
@@ -114,7 +149,25 @@ class Pull:
                 async with asyncio.timeout(self._link.watchdog_s):
                     await self._news.wait()
             self._news.clear()
+            if self.shared:
+                break
+        return self._taken(room)
+
+    def ready(self, room: int) -> list[tuple[Message, int]]:
+        """Up to `room` messages that have arrived; more are asked for."""
+        taken = self._taken(room)
+        if not taken:
+            self.say("pull", "", lambda: self._consumer.pull(self._puller, room))
+        return taken
+
+    def _taken(self, room: int) -> list[tuple[Message, int]]:
         return [self._buffer.popleft() for _ in range(min(room, len(self._buffer)))]
+
+    def wake(self) -> None:
+        """Let a waiting `take` look again."""
+        self._news.set()
+        if self.on_news is not None:
+            self.on_news()
 
     def buffered(self) -> list[Message]:
         """Take everything that arrived and was not taken."""
@@ -145,7 +198,7 @@ class Pull:
 
         def arrive() -> None:
             self._buffer.append((message, deliveries))
-            self._news.set()
+            self.wake()
 
         self._link.deliver(message.subject, arrive)
 
@@ -153,16 +206,13 @@ class Pull:
 class MemoryTaskDelivery:
     """`ports.TaskDelivery`."""
 
-    __slots__ = ("_message", "_pull", "deliveries")
+    __slots__ = ("_message", "_pull", "deliveries", "run_id")
 
-    def __init__(self, pull: Pull, message: Message, deliveries: int) -> None:
+    def __init__(self, pull: Pull, message: Message, deliveries: int, run_id: str = "") -> None:
         self._pull = pull
         self._message = message
         self.deliveries = deliveries
-
-    @property
-    def run_id(self) -> str:
-        return self._message.subject.rpartition(".")[2]
+        self.run_id = run_id or message.subject.rpartition(".")[2]
 
     @property
     def data(self) -> bytes:
@@ -181,8 +231,13 @@ class MemoryTaskDelivery:
 class MemoryTaskFeed:
     """`ports.TaskFeed`."""
 
-    def __init__(self, pull: Pull, ack_wait_s: float, most: int) -> None:
+    def __init__(self, pull: Pull, ack_wait_s: float, most: int, server: MemoryServer, link: Link, task: str) -> None:
         self.ack_wait_s = ack_wait_s
+        self._server = server
+        self._link = link
+        self._task_type = task
+        self._own: Pull | None = None
+        self._own_prefix = ""
         self._pull = pull
         self._most = most
 
@@ -192,16 +247,37 @@ class MemoryTaskFeed:
     ) -> MemoryTaskFeed:
         call = Call("tasks.open", f"task.{task_type}.*", lambda: server.queue(task_type, group, ack_wait_s))
         consumer = await link.request(call)
-        return cls(Pull(link, consumer, "tasks"), consumer.ack_wait_s, most)
+        return cls(Pull(link, consumer, "tasks"), consumer.ack_wait_s, most, server, link, task_type)
 
     async def take(self, room: int) -> list[TaskDelivery]:
-        taken = await self._pull.take(min(room, self._most))
-        return [MemoryTaskDelivery(self._pull, message, deliveries) for message, deliveries in taken]
+        room = min(room, self._most)
+        while True:
+            if self._own is not None and (mine := self._own.ready(room)):
+                return [self._own_delivery(self._own, message, deliveries) for message, deliveries in mine]
+            if taken := await self._pull.take(room):
+                return [MemoryTaskDelivery(self._pull, message, deliveries) for message, deliveries in taken]
+
+    def _own_delivery(self, own: Pull, message: Message, deliveries: int) -> TaskDelivery:
+        run_id = message.subject[len(self._own_prefix) :].partition(".")[0]
+        return MemoryTaskDelivery(own, message, deliveries, run_id)
+
+    async def open_own(self, worker_id: str) -> None:
+        self._own_prefix = _before(self._task_type, worker_id)
+        pattern = f"{self._own_prefix}>"
+        call = Call("tasks.open_own", pattern, lambda: self._server.own(pattern, self.ack_wait_s))
+        self._own = Pull(self._link, await self._link.request(call), "tasks")
+        self._own.on_news = self._pull.wake
+        self._pull.shared = True
+        self._pull.wake()
 
     def hand_back(self) -> None:
         for message in self._pull.buffered():
             self._pull.hand_back(message)
 
     async def close(self) -> None:
+        if self._own is not None:
+            self._own.close()
+            for message in self._own.buffered():
+                self._own.hand_back(message)
         self._pull.close()
         self.hand_back()

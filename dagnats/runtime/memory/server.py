@@ -47,6 +47,7 @@ class MemoryServer:
 
         self.history = stream(window_s=window_s)
         self.tasks = stream(window_s=window_s)
+        self.own_tasks = stream(window_s=window_s)
         self.timers = stream()
         self.letters = stream(window_s=_DAY_S)
         self.engine = stream(newest_only=True)
@@ -63,6 +64,8 @@ class MemoryServer:
         self.claims: dict[str, tuple[str, int]] = {}
         """Who has a name, and until when."""
         self.queues: dict[tuple[str, str], Consumer] = {}
+        self.owners: dict[str, Consumer] = {}
+        """The consumers of tasks for one worker alone, by their subjects."""
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
         self.notices: list[tuple[str, bytes]] = []
         self.keys: dict[str, bytes] = {}
@@ -99,12 +102,20 @@ class MemoryServer:
             queue = self.queues[task_type, group] = Consumer(self.tasks, self.timetable, subjects, ack_wait_s)
         return queue
 
+    def own(self, pattern: str, ack_wait_s: float) -> Consumer:
+        """The consumer of one worker's own tasks of a type."""
+        consumer = self.owners.get(pattern)
+        if consumer is None:
+            consumer = self.owners[pattern] = Consumer(self.own_tasks, self.timetable, pattern, ack_wait_s)
+        return consumer
+
     @property
     def streams(self) -> tuple[Stream, ...]:
         """All of them."""
         return (
             self.history,
             self.tasks,
+            self.own_tasks,
             self.timers,
             self.letters,
             self.engine,
@@ -132,7 +143,7 @@ class MemoryServer:
                 stream.cut(max(stream.last_seq - lost, 0))
         for stream in self.streams:
             stream.forget_ids()
-        for consumer in (self.wakeups, *self.queues.values()):
+        for consumer in (self.wakeups, *self.queues.values(), *self.owners.values()):
             consumer.restart()
         self._links = [link for link in self._links if not (link.dead or link.closed)]
         for link in self._links:

@@ -6,6 +6,7 @@ Rules that hold for every event:
 * It depends on the log alone. Time is what has passed between the events' timestamps, as far as it went forward.
 * What is over gives back what it had before anybody is let through.
 * What an event hands out and what waits already are one line: nobody overtakes.
+* A task for one worker alone is always answered: from then on the worker's time to begin counts.
 * An answer is an event for the run that waited. What has its answer has its slot, from the event that decided it on.
 """
 
@@ -180,7 +181,7 @@ class Gates:
     def _concerns(self, actions: tuple[AnyAction, ...]) -> bool:
         for action in actions:
             if isinstance(action, EnqueueTask):
-                if action.limits is not UNLIMITED or action.task in self._limited:
+                if action.limits is not UNLIMITED or action.worker_id or action.task in self._limited:
                     return True
             elif isinstance(action, AskAdmission):
                 return True
@@ -228,7 +229,9 @@ class Gates:
             turn.tasks[task] = None
         for task in turn.tasks:
             for name in self._tasks.pump(task, now_ns):
-                if turn.arrived.pop(name, None) is not None:
+                arrived = turn.arrived.get(name)
+                if arrived is not None and not arrived.worker_id:
+                    del turn.arrived[name]
                     self._tasks.out(name)
                 else:
                     turn.answer(_queued(self._task_tickets.entries[name], turn.at.time_ns))
