@@ -49,7 +49,7 @@ class Workbench:
         threads: Where sync handlers run.
         pool: Where those with `process=True` do.
         cancel_grace_s: How long a handler may go on after it was told to stop.
-        desk: Gives what a handler's context asks.
+        desk: Gives what a handler's context asks; None: contexts know no more than which attempt they are.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Workbench:
         pool: ProcessPool,
         cancel_grace_s: float,
         *,
-        desk: Callable[[Task], Desk],
+        desk: Callable[[Task], Desk] | None = None,
     ) -> None:
         self._desk = desk
         self._ports = ports
@@ -211,8 +211,9 @@ class Workbench:
     async def _called(self, attempt: Attempt, task: Task) -> bytes | Again | Rest:
         if attempt.process is not None:
             return await self._pool.call(attempt.process, attempt.handler, bytes(task.input))
-        desk = attempt.desk = self._desk(task) if attempt.handler.takes_context else None
-        return await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads, desk)
+        if self._desk is not None and attempt.handler.takes_context:
+            attempt.desk = self._desk(task)
+        return await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads, attempt.desk)
 
     def _leave_off(self, attempt: Attempt) -> None:
         """Let go of a task that has no answer: somebody else will do it, unless nobody waits for it."""

@@ -54,7 +54,10 @@ async def test_a_steps_chunks_have_offsets_from_zero_and_are_read_from_any(backe
         assert await other.ports.chunks.read("r1", "t") == []
 
 
-async def test_who_comes_late_gets_what_was_streamed_and_then_what_follows(backend: Backend) -> None:
+async def test_who_comes_late_gets_what_was_streamed_and_then_what_follows(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagnats.runtime.jetstream.chunk._POLL_S", 60)  # so it is told
     async with backend.connected() as one, backend.connected() as other:
         for data in (b"0", b"1"):
             await one.ports.chunks.append("r1", "s", data, attempt=1)
