@@ -92,11 +92,20 @@ class Caller:
     async def resolve(self, task: Mapping[str, Any], action: str, **fields: Any) -> Answer:
         return await self.post(f"/v1/tasks/{task['task_id']}/resolve", {"action": action, **fields})
 
-    async def _call(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def ask_and_leave(self, path: str, document: Any, *, after_s: float) -> Answer:
+        """Post, and close the connection before there is an answer."""
+        return await self._call("POST", path, msgspec.json.encode(document), {}, leaves_after_s=after_s)
+
+    async def _call(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], *, leaves_after_s: float | None = None
+    ) -> Answer:
         said = {name.replace("_", "-"): value for name, value in {**self._headers, **headers}.items()}
         incoming: asyncio.Queue[Message] = asyncio.Queue()
         incoming.put_nowait({"type": "http.request", "body": body, "more_body": False})
         sent: list[Message] = []
+        if leaves_after_s is not None:
+            gone: Message = {"type": "http.disconnect"}
+            asyncio.get_running_loop().call_later(leaves_after_s, incoming.put_nowait, gone)
 
         async def send(message: Message) -> None:
             sent.append(message)
