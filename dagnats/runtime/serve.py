@@ -15,6 +15,7 @@ from dagnats.runtime.engine import Engine
 from dagnats.runtime.index.file import index_file
 from dagnats.runtime.index.indexer import Indexer
 from dagnats.runtime.index.inquiry import open_inquiries
+from dagnats.runtime.index.source import Tap
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
 from dagnats.runtime.retention import KEEP
@@ -102,11 +103,12 @@ async def serve(
             url, token = embedded.url, embedded.token
         jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
         await jetstream.ports.server.prepare(sync=_policy(sync))
+        index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)))
+        feeds = Tap(jetstream.feeds, index.source)
         engine = asyncio.create_task(
-            Engine(jetstream.ports, jetstream.feeds, keep=keep).run(alone=embedded is not None), name="engine"
+            Engine(jetstream.ports, feeds, keep=keep).run(alone=embedded is not None), name="engine"
         )
         stack.push_async_callback(_end, engine)
-        index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)))
         stack.push_async_callback(_end, asyncio.create_task(index.run(), name="index"))
         stack.callback(open_inquiries(jetstream.ports.inquiries, index))
         worker = Worker(AsyncClient(jetstream), handlers) if handlers else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,6 +21,7 @@ from dagnats.model.summary import RunQuery, RunSummary
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.index.indexer import Indexer
 from dagnats.runtime.index.inquiry import open_inquiries
+from dagnats.runtime.index.source import Tap
 from dagnats.runtime.memory.server import MemoryServer
 from dagnats.runtime.worker import Worker
 from tests.support.processes import until
@@ -214,3 +216,58 @@ async def test_who_asks_for_more_than_the_log_has_is_told_how_far_it_is(tmp_path
         async with during(index.run()):
             with pytest.raises(UnavailableError, match="it is at event 0 of 1,000"):
                 await index.page(RunQuery(known=1_000))
+
+
+class Counting:
+    """Feeds that count how often something was read through them."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._feeds = memory.feeds
+        self.count = 0
+
+    async def history(self, after: int) -> Any:
+        feed = await self._feeds.history(after)
+        batch = feed.batch
+
+        async def counted() -> Any:
+            entries = await batch()
+            self.count += 1
+            return entries
+
+        return SimpleNamespace(batch=counted, close=feed.close)
+
+
+async def test_what_an_engine_reads_is_not_read_twice(tmp_path: Path) -> None:
+    async with MemoryServer().connect() as memory:
+        client = AsyncClient(memory)
+        workflow = Workflow("some")
+        workflow.step(reserve)
+        await client.register(workflow)
+        await client.start("some", run_id="first")
+        feeds: Any = Counting(memory)
+        index = Indexer(memory.ports, feeds, tmp_path / "index.sqlite")
+        end = open_inquiries(memory.ports.inquiries, index)
+        async with during(index.run()):
+            assert [line.run_id for line in await all_lines(memory)] == ["first"]
+            async with during(Engine(memory.ports, Tap(memory.feeds, index.source)).run()):
+                await client.start("some", run_id="second")
+                assert [line.run_id for line in await all_lines(memory)] == ["second", "first"]
+                await until(lambda: is_running(client, "second"))
+                read = feeds.count
+                for number in range(20):
+                    await client.start("some", run_id=f"more-{number}")
+                assert len(await all_lines(memory)) == 22
+                assert feeds.count == read
+            await client.start("some", run_id="last")  # the engine is gone: the index reads for itself
+            await until(lambda: is_listed(memory, "last"))
+            assert feeds.count > read
+        end()
+
+
+async def is_running(client: AsyncClient, run_id: str) -> bool:
+    return (await client.handle(run_id).view()).status == "running"
+
+
+async def is_listed(memory: Memory, run_id: str) -> bool:
+    lines = await all_lines(memory)
+    return run_id in [line.run_id for line in lines]

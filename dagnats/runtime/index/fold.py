@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from dagnats.model.event import Record, Start, TerminalEvent
     from dagnats.model.run import RunStatus
 
-_MARKS = (b'"workflow.', b'"compensate.', b'"timer.fired"')
-_HEAD = 64  # bytes; the type is the first field of what we write, and anybody's events are small before it
+_OURS = b'{"type":"'
+_MARKS = tuple(
+    _OURS + mark
+    for mark in (b"workflow.", b"compensate.started", b"compensate.completed", b"compensate.failed", b"timer.")
+)
 _LONGEST = 1_000  # characters of an error
 
 _ENDS: Mapping[type[TerminalEvent], RunStatus] = {
@@ -60,9 +63,11 @@ class Shape(NamedTuple):
 
 
 def may_concern(data: bytes) -> bool:
-    """Whether an event's bytes may say something of a line: most events of a run do not, and are not read."""
-    head = data[:_HEAD]
-    return any(mark in head for mark in _MARKS) or not head.startswith(b'{"type":')
+    """Whether an event's bytes may say something of a line: most events of a run do not, and are not read.
+
+    We write an event's type first. Others may write it anywhere: theirs are all read.
+    """
+    return data.startswith(_MARKS) or not data.startswith(_OURS)
 
 
 def folded(line: RunSummary | None, record: Record, shape: Shape) -> RunSummary | None:

@@ -20,7 +20,8 @@ from dagnats.model.event import Record, WorkflowStarted, decode_event
 from dagnats.model.identifier import is_reserved
 from dagnats.model.removal import RETENTION, Removal, decode_removal
 from dagnats.runtime.core.graph import Graph
-from dagnats.runtime.index.fold import Shape, folded, may_concern
+from dagnats.runtime.index.fold import Shape, folded
+from dagnats.runtime.index.source import Source
 from dagnats.runtime.index.store import Place, Reader, Writer, discard
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dagnats.model.summary import RunPage, RunQuery, RunSummary, Tally
-    from dagnats.runtime.ports import EngineFeeds, Entry, LogFeed, Ports
+    from dagnats.runtime.ports import EngineFeeds, Entry, Ports
 
 log = logging.getLogger("dagnats.index")
 
@@ -42,7 +43,8 @@ Fact = tuple[Record, Shape] | Removal
 DEFAULT_PATIENCE_S = 3.0
 _EVERY_S = 0.25
 _TROUBLE_S = 5.0
-_MOST = 20_000  # events read and not written yet; the log waits meanwhile
+_MANY = 500  # events of one write: where so many come, runs that have ended meanwhile are written once
+_RARELY_S = 1.0
 _SHAPES = 10_000  # definitions remembered
 
 
@@ -54,20 +56,21 @@ class Indexer:
         feeds: Opens the log.
         file: Where the index is kept; nobody else writes it.
         patience_s: How long a question waits for what the asker knows of, and the index does not yet.
+
+    Attributes:
+        source: Where it gets the log from; an engine of this process may tell it there.
     """
 
     def __init__(self, ports: Ports, feeds: EngineFeeds, file: Path, *, patience_s: float = DEFAULT_PATIENCE_S) -> None:
         self._patience_s = patience_s
         self._ports = ports
-        self._feeds = feeds
+        self.source = Source(ports, feeds)
         self._file = file
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="dagnats-index-write")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="dagnats-index-read")
         self._reader: Reader | None = None
         self._place = Place()
-        self._unwritten: list[Entry] = []
         self._shapes: dict[str, Shape] = {}
-        self._read = asyncio.Event()
         self._asked = asyncio.Event()
         self._moved = asyncio.Condition()
 
@@ -144,9 +147,8 @@ class Indexer:
             self._writing.submit(writer.close)
 
     async def _follow(self, writer: Writer) -> NoReturn:
-        self._unwritten.clear()
-        feed = await persist(lambda: self._feeds.history(self._place.seq))
-        reading = asyncio.create_task(self._take(feed), name="index: read")
+        self.source.open(self._place)
+        reading = asyncio.create_task(self.source.read(), name="index: read")
         writing = asyncio.create_task(self._write_on(writer), name="index: write")
         try:
             await asyncio.wait([reading, writing], return_when=asyncio.FIRST_COMPLETED)
@@ -155,10 +157,10 @@ class Indexer:
                     task.result()
             raise AssertionError("neither ends by itself")
         finally:
+            self.source.close()
             reading.cancel()
             writing.cancel()
             await asyncio.gather(reading, writing, return_exceptions=True)
-            await feed.close()
 
     async def _check(self, place: Place) -> None:
         """Raise LogCut when the log is not the one that was read: another server, or a tail that was lost."""
@@ -170,24 +172,13 @@ class Indexer:
         if entry is not None and entry.time_ns != place.time_ns:
             raise LogCut("the log is not the one that was read")
 
-    async def _take(self, feed: LogFeed) -> NoReturn:
-        while True:
-            self._unwritten += await feed.batch()
-            self._read.set()
-            if len(self._unwritten) >= _MOST:
-                self._asked.set()
-                async with self._moved:
-                    await self._moved.wait_for(lambda: len(self._unwritten) < _MOST)
-
     async def _write_on(self, writer: Writer) -> NoReturn:
         while True:
-            await self._read.wait()
-            self._read.clear()
-            entries, self._unwritten = self._unwritten, []
-            if entries:
-                await self._write(writer, entries)
+            await self.source.news.wait()
+            entries, place = self.source.take()
+            await self._write(writer, entries, place)
             await self._tell()
-            await self._pause()
+            await self._pause(_EVERY_S if len(entries) < _MANY else _RARELY_S)
 
     async def _tell(self) -> None:
         """Whoever waits for the index looks again."""
@@ -195,15 +186,14 @@ class Indexer:
         async with self._moved:
             self._moved.notify_all()
 
-    async def _pause(self) -> None:
+    async def _pause(self, most_s: float) -> None:
         """Wait until enough has come together, or somebody asks for what is newest."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(_EVERY_S):
+            async with asyncio.timeout(most_s):
                 await self._asked.wait()
 
-    async def _write(self, writer: Writer, entries: list[Entry]) -> None:
+    async def _write(self, writer: Writer, entries: list[Entry], place: Place) -> None:
         facts = [fact for entry in entries if (fact := await self._fact(entry)) is not None]
-        place = Place(entries[-1].seq, entries[-1].time_ns)
         await self._in(self._writing, lambda: write(writer, facts, place))
         self._place = place
 
@@ -211,7 +201,7 @@ class Indexer:
         """What an event says about lines; None for nothing."""
         if entry.run_id == RETENTION:
             return _removal(entry)
-        if is_reserved(entry.run_id) or not may_concern(entry.data):
+        if is_reserved(entry.run_id):
             return None
         try:
             event = decode_event(entry.data)

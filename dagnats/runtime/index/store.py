@@ -7,10 +7,11 @@ everything, so that a page is where the page before ended, however many runs the
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
 
+from dagnats.model.run import RunStatus
 from dagnats.model.summary import RunPage, RunSummary, Tally
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from dagnats.model.summary import RunQuery
 
-FORMAT = 1
+FORMAT = 2
 """Of the file. One of another format is made anew."""
 
 _BATCH = 500  # variables in one statement; SQLite takes 32,766
@@ -36,14 +37,11 @@ _TABLES = {
 }
 _INDEXES = (
     "CREATE INDEX run_in_status ON run (workflow, status, seq)",
-    "CREATE INDEX run_of_workflow ON run (workflow, seq)",
     "CREATE INDEX run_by_status ON run (status, seq)",
-    "CREATE INDEX run_by_time ON run (created_ns)",
     "CREATE INDEX run_by_parent ON run (parent_run_id, seq) WHERE parent_run_id != ''",
-    "CREATE INDEX label_of_run ON label (seq)",
 )
 _COMMON = 10_000  # runs with one label: how many more there are makes no difference
-_BEYOND = 2**63 - 1  # no sequence is that large
+_STATUSES = get_args(RunStatus)
 
 _decode = msgspec.msgpack.Decoder(RunSummary).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -112,8 +110,10 @@ class Writer:
             self._database.execute("UPDATE place SET seq = ?, time_ns = ?", place)
 
     def _remove(self, lines: list[RunSummary]) -> None:
-        for table, key in (("run", "seq"), ("label", "seq"), ("failure", "rowid")):
+        for table, key in (("run", "seq"), ("failure", "rowid")):
             self._database.executemany(f"DELETE FROM {table} WHERE {key} = ?", [(line.seq,) for line in lines])
+        labels = [(name, value, line.seq) for line in lines for name, value in line.labels.items()]
+        self._database.executemany("DELETE FROM label WHERE name = ? AND value = ? AND seq = ?", labels)
 
     def _put(self, changed: list[tuple[RunSummary | None, RunSummary]]) -> None:
         lines = [new for _, new in changed]
@@ -159,7 +159,8 @@ class Reader:
     def page(self, query: RunQuery) -> RunPage:
         """The runs that fit, newest first."""
         # One question for each status: each walks an index in the order that is wanted, and stops at the limit.
-        found = [line for status in query.statuses or ("",) for line in self._newest(query, status)]
+        statuses = query.statuses or (_STATUSES if query.workflow else ("",))
+        found = [line for status in statuses for line in self._newest(query, status)]
         found.sort(key=lambda line: -line.seq)
         return RunPage(runs=tuple(found[: query.limit]), more=len(found) > query.limit)
 
@@ -237,9 +238,18 @@ class Reader:
 
     def _first(self, time_ns: int) -> int:
         """The first run started at an instant or later."""
-        sql = "SELECT seq FROM run WHERE created_ns >= ? ORDER BY created_ns, seq LIMIT 1"
-        row = self._database.execute(sql, (time_ns,)).fetchone()
-        return row[0] if row is not None else _BEYOND
+        # Two questions: for both at once, SQLite would look at all runs.
+        low, last = (self._database.execute(f"SELECT {end}(seq) FROM run").fetchone()[0] for end in ("min", "max"))
+        low, high = low or 0, (last or 0) + 1
+        while low < high:  # they are in the order of their times, so an index of these would say nothing new
+            middle = (low + high) // 2
+            sql = "SELECT seq, created_ns FROM run WHERE seq >= ? ORDER BY seq LIMIT 1"
+            row = self._database.execute(sql, (middle,)).fetchone()
+            if row is not None and row[1] < time_ns:
+                low = row[0] + 1
+            else:
+                high = middle
+        return low
 
     def close(self) -> None:
         self._database.close()
