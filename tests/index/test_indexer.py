@@ -259,7 +259,7 @@ async def test_what_an_engine_reads_is_not_read_twice(tmp_path: Path) -> None:
                 assert len(await all_lines(memory)) == 22
                 assert feeds.count == read
             await client.start("some", run_id="last")  # the engine is gone: the index reads for itself
-            await until(lambda: is_listed(memory, "last"))
+            await until(lambda: is_listed(index, "last"))
             assert feeds.count > read
         end()
 
@@ -268,6 +268,5 @@ async def is_running(client: AsyncClient, run_id: str) -> bool:
     return (await client.handle(run_id).view()).status == "running"
 
 
-async def is_listed(memory: Memory, run_id: str) -> bool:
-    lines = await all_lines(memory)
-    return run_id in [line.run_id for line in lines]
+async def is_listed(index: Indexer, run_id: str) -> bool:
+    return run_id in [line.run_id for line in (await index.page(RunQuery())).runs]
