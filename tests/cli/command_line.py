@@ -67,7 +67,6 @@ class CommandLine:
             "PYTHONPATH": str(ROOT),
             "DAGNATS_DATA_DIR": str(data),
             "COLUMNS": "80",
-            **_ANY_PORT,
             **env,
         }
 
@@ -111,7 +110,7 @@ class CommandLine:
         process = subprocess.Popen(
             self.argv(*words),
             cwd=self.folder,
-            env=self._env,
+            env={**_ANY_PORT, **self._env},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -125,7 +124,7 @@ class CommandLine:
 
     @property
     def env(self) -> dict[str, str]:
-        return dict(self._env)
+        return {**_ANY_PORT, **self._env}
 
 
 class Running:

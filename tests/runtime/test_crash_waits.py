@@ -8,11 +8,12 @@ import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagnats import Workflow, handler
+from dagnats import ConflictError, Workflow, handler
 from dagnats.runtime.core.child import child_id
 from dagnats.runtime.jetstream.resources import prepare
 from dagnats.runtime.position import decode_position
@@ -61,12 +62,23 @@ def family() -> list[Workflow]:
 def cascade() -> list[Workflow]:
     small = Workflow("crash-nap")
     small.sleep("nap", "1h")
-    wf = Workflow("crash-cascade", timeout="200ms")
+    wf = Workflow("crash-cascade")
     wf.sub_workflow("child", "crash-nap")
     return [small, wf]
 
 
 async def nothing(system: System, run_id: str) -> None: ...
+
+
+async def cancelled(system: System, run_id: str) -> None:
+    """The parent is cancelled when its child is there: by the clock it could be over before that."""
+
+    async def has_child() -> bool:
+        return await system.jetstream.ports.log.first(child_id(run_id, "child", 1)) > 0
+
+    await until(has_child, what="a child")
+    with suppress(ConflictError):  # it was, before the death
+        await system.client.handle(run_id).cancel("enough")
 
 
 async def before(system: System, run_id: str) -> None:
@@ -102,7 +114,7 @@ CASES: dict[str, tuple[list[Workflow], Callable[[System, str], Awaitable[None]],
     "matched": ([waiting()], during, _WAITS),
     "withdrawn": ([withdrawn()], off, _WAITS),
     "family": (family(), nothing, {"log.append_after"}),
-    "cascade": (cascade(), nothing, {"log.append_after"}),
+    "cascade": (cascade(), cancelled, {"log.append_after"}),
 }
 
 
