@@ -158,6 +158,9 @@ class Step(Said, Generic[I_contra, O_co]):
         """What the step's output is; None when that is not known."""
         handler = self.handler
         try:
+            # One that takes the context and returns nothing may say by `ctx.complete(…)` what it gives.
+            if handler is not None and handler.output_type in (None, type(None)) and handler.takes_context:
+                return None
             return handler and Shape(type_name(handler.output_type), handler.output_codec.schema("writing"))
         except DefinitionError:
             return None

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, create_model
 
 from dagnats.dsl.workflow import Workflow
+from dagnats.handling.context import SyncTaskContext
 from dagnats.handling.handler import handler
 from dagnats.handling.info import Compensation
 from tests.dsl.said import line, told, written
@@ -242,3 +243,17 @@ def test_the_schemas_are_ones_of_the_draft() -> None:
     for schema in _schemas(wf):
         Draft202012Validator.check_schema(schema)
         assert json.dumps(schema, sort_keys=True) == json.dumps(schema)
+
+
+def test_a_handler_that_returns_nothing_and_may_end_by_a_call_gives_what_nobody_knows() -> None:
+    def speaking(ctx: SyncTaskContext) -> None:
+        ctx.complete({"any": "thing"})
+
+    def silent() -> None: ...
+
+    schemas: list[Any] = []
+    for function in (speaking, silent):
+        workflow = Workflow("ending")
+        workflow.step(function)
+        schemas.append(workflow.build().output_schema)
+    assert schemas == [None, {"type": "null"}]
