@@ -48,6 +48,9 @@ class Skew:
     async def drop(self, run_id: str, seq: int) -> None:
         await self._timers.drop(run_id, seq)
 
+    async def all(self) -> Any:
+        return await self._timers.all()
+
 
 class _SkewedFeed:
     def __init__(self, feed: Any, skew: Skew) -> None:

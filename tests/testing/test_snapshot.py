@@ -78,7 +78,16 @@ def test_the_plugin_costs_other_peoples_tests_nothing() -> None:
 
 
 def test_the_names_are_all_there() -> None:
-    assert dagnats.testing.__all__ == ["CompiledJson", "Harness", "HarnessRun", "validate"]
+    assert dagnats.testing.__all__ == [
+        "CompiledJson",
+        "Given",
+        "Harness",
+        "HarnessRun",
+        "MockSyncTaskContext",
+        "MockTaskContext",
+        "Paused",
+        "validate",
+    ]
     assert set(dagnats.testing.__all__) <= set(dir(dagnats.testing))
     with pytest.raises(AttributeError, match=r"module 'dagnats\.testing' has no attribute 'Harnes'"):
         vars(dagnats.testing)["__getattr__"]("Harnes")
