@@ -135,11 +135,14 @@ def _without_ids(shown: dict[str, Any], run_id: str) -> Any:
 
 async def once(system: System, run_id: str) -> None:
     """Nothing is in the history twice that may be there once."""
-    events = [event.type for event in await system.client.handle(run_id).history()]
+    history = await system.client.handle(run_id).history()
+    events = [event.type for event in history]
     assert sum(kind in TERMINAL for kind in events) == 1, events
     counted = Counter(events)
     assert counted["workflow.started"] == 1
-    assert counted["step.wait.matched"] <= 1, events
+    # The engine after a dead one may say a second event too, before it has heard that the first one counts.
+    matches = [event.payload["n"] for event in history if event.type == "step.wait.matched"]
+    assert matches in ([], [1], [1, 2]), events
 
 
 async def forget(system: System) -> None:
