@@ -18,7 +18,7 @@ from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoun
 from dagnats.model.check import advice, load_definition
 from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import Start
-from dagnats.model.identifier import is_run_id, near
+from dagnats.model.identifier import is_run_id, is_scoped, is_workflow_name, near
 from dagnats.model.json import compact
 from dagnats.model.summary import RunQuery
 from dagnats.runtime.blob import offloaded
@@ -169,7 +169,7 @@ class AsyncClient(Operator):
 
     async def workflow(self, name: str) -> WorkflowDef:
         """The newest definition of a name. Raises NotFoundError, with near names."""
-        stored = await self._ports.definitions.newest(name) if is_run_id(name) else None
+        stored = await self._ports.definitions.newest(name) if is_workflow_name(name) else None
         if stored is None:
             names = await self._ports.definitions.names()
             hint = "" if names else "none is registered yet: `dagnats register` compiles and stores workflows"
@@ -270,7 +270,7 @@ class AsyncClient(Operator):
 
     async def _hold_on(self, name: str, *, known: bool = False) -> Hold:
         """What holds back a workflow's runs: as far as is `known`, where the log then refuses what is out of date."""
-        if not is_run_id(name):
+        if not is_workflow_name(name):
             return Hold(held=False, last=0)
         hold = self._holds.get(name) if known else None
         if hold is None:
