@@ -1,4 +1,4 @@
-"""What runs have asked of the control plane, and what became of it: in `history._ops.audit`, a history of DagNats's own.
+"""What runs have asked of the control plane, and what they were answered: in `history._ops.audit`, no run's history.
 
 It says who asked, and for what, by names; never what is in a definition or an input.
 """

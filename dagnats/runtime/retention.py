@@ -325,6 +325,7 @@ class Retention:
 
     async def _forget_audit(self, now_ns: int) -> None:
         """What runs have asked of the control plane is kept for so long, whoever has asked."""
-        old = [entry.seq for entry in await self._ports.log.read(AUDIT) if entry.time_ns < now_ns - _AUDITED_NS]
+        entries = await persist(lambda: self._ports.log.read(AUDIT))
+        old = [entry.seq for entry in entries if entry.time_ns < now_ns - _AUDITED_NS]
         if old:
             await persist(lambda: self._ports.log.remove(AUDIT, upto=old[-1]))

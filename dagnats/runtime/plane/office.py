@@ -152,8 +152,8 @@ class Office:
         except ControlPlaneError as error:
             why = str(error).partition("\n")[0]  # what follows may quote a definition, or an input
             log.warning("%s for step %r of run %s: %s", action, asked.step_id, asked.run_id, why)
-            said = {"name": _wanted(asked), "granted": False, "kind": error.kind, "reason": why}
-            await self._book.note(self._audited(action, asked, asker, **said), f"{asked.id}.denied")
+            said = {"name": _wanted(asked), "kind": error.kind, "reason": why}
+            await self._book.note(self._audited(action, asked, asker, granted=False, **said), f"{asked.id}.denied")
             return refusal(error)
 
     def _audited(self, action: Deed, asked: Request, asker: Asker | None, *, granted: bool, **said: Any) -> Audited:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -55,7 +55,7 @@ class Petitions:
             max_registered_defs=answer.max_registered_defs,
         )
 
-    def _who(self) -> dict[str, object]:
+    def _who(self) -> dict[str, Any]:
         task = self._task
         who = {"run_id": task.run_id, "step_id": task.step_id, "attempt": task.attempt, "nonce": task.dispatch_nonce}
         return {"id": secrets.token_hex(16), **who}
