@@ -108,7 +108,7 @@ class Retention:
         while True:
             try:
                 await self.sweep()
-                await self._collect_versions()
+                await self.collect()
             except DagnatsError as error:
                 log.warning("removing old runs: %s", error)
             await asyncio.sleep(EVERY_S)
@@ -316,7 +316,8 @@ class Retention:
                 if newest_ns < now_ns - _DAY:
                     await persist(lambda run_id=run_id: self._ports.blobs.remove(run_id))
 
-    async def _collect_versions(self) -> None:
+    async def collect(self) -> None:
+        """Remove the versions that no run can need, and what was audited long ago, if that is due again."""
         now_ns = self._now_ns()
         if now_ns >= self._versions_at_ns:
             self._versions_at_ns = now_ns + _VERSIONS_EVERY_NS

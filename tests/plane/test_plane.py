@@ -152,7 +152,7 @@ async def test_an_attempt_that_is_repeated_finds_what_the_first_one_did() -> Non
 def _retried(act: Callable[..., Any]) -> Workflow:
     workflow = Workflow("agent")
     step = workflow.task("it", handler("agent.act")(act))
-    step.with_capabilities("control-plane").with_retry(Fixed(attempts=3, delay="1s"))
+    step.with_capabilities("control-plane").with_retry(Fixed(max_attempts=3, initial_delay="1s"))
     return workflow
 
 
