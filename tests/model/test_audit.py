@@ -21,7 +21,9 @@ def test_an_answer_survives_the_log(audited: Audited) -> None:
     assert decode_audited(encode_audited(audited)) == audited
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"[" * 5000, b'{"type":"task.limited","task":"t"}', b'{"action":"sudo"}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"[" * 5000, b'{"type":"task.limited","task":"t"}', b'{"action":"sudo"}']
+)
 def test_what_is_no_answer_is_refused_with_its_bytes(data: bytes) -> None:
     with pytest.raises(DecodeError, match="not an audited answer") as refused:
         decode_audited(data)

@@ -34,7 +34,7 @@ async def plan(ctx: TaskContext) -> list[str]:
     plane = ctx.control_plane
     assert plane is not None
     name = await plane.register(MADE)
-    with pytest.raises(ControlPlaneError, match="no workflow 'agent.x'|another tree") as no:
+    with pytest.raises(ControlPlaneError, match="another tree") as no:
         await plane.start("agent.x.made")
     run_id = await plane.start(name, 41)
     assert (await plane.budget()).registered_defs == 1
