@@ -274,6 +274,8 @@ class Office:
         except ConflictError:  # another server was first, for another try of this call
             if not await self._ports.log.first(child_id):
                 raise
+        except (InputError, RefusedError) as error:  # it has no idempotency key, for instance
+            raise ControlPlaneError(str(error), kind="invalid_input", hint=error.hint) from None
         return child_id
 
     async def _resolved(self, name: str, root: str) -> WorkflowDef:
@@ -339,10 +341,7 @@ def _unresolvable(name: str, known: list[str]) -> ControlPlaneError:
 
 def _definition(data: bytes) -> WorkflowDef:
     """A definition as a handler gave it. Raises ControlPlaneError."""
-    try:
-        definition = load_definition(data)
-    except DefinitionError as error:
-        raise ControlPlaneError(str(error), kind="invalid_def") from None
+    definition = _loaded(data)
     if is_scoped(definition.name):
         why = f"a workflow cannot be called {definition.name!r}: the part before its last dot is given to it"
         raise ControlPlaneError(why, kind="namespace", hint="use letters, digits, '_' and '-'")
@@ -350,6 +349,13 @@ def _definition(data: bytes) -> WorkflowDef:
         why = f"workflow {definition.name!r} has triggers, which start runs that belong to nobody's tree"
         raise ControlPlaneError(why, kind="invalid_def", hint="leave them out, and start its runs")
     return definition
+
+
+def _loaded(data: bytes) -> WorkflowDef:
+    try:
+        return load_definition(data)
+    except DefinitionError as error:
+        raise ControlPlaneError(str(error), kind="invalid_def") from None
 
 
 def _children(definition: WorkflowDef) -> set[str]:
@@ -365,7 +371,7 @@ def _renamed(definition: WorkflowDef, space: str, account: Account) -> WorkflowD
         if step.get("type") == "sub_workflow":
             full = f"{space}.{step['config']['workflow']}"
             step["config"]["workflow"] = full if full in own else step["config"]["workflow"]
-    return load_definition(compact(document))
+    return _loaded(compact(document))
 
 
 def _expect_in_space(definition: WorkflowDef, space: str) -> None:
