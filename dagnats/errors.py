@@ -9,6 +9,7 @@
     ├── DecodeError        bytes or facts that are not ours
     ├── RefusedError       NATS will never take this message as it is
     ├── UnavailableError   NATS did not answer; safe to retry
+    ├── ControlPlaneError  the control plane has not done what a handler asked it for; carries the kind
     ├── ResultTimeout      the run goes on; ask again
     └── RunError           the run ended, but not as hoped
         ├── RunFailed
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -132,6 +133,32 @@ class RefusedError(DagnatsError):
 
 class UnavailableError(DagnatsError):
     """NATS did not answer, so the outcome is unknown. Everything that raises this may be called again."""
+
+
+ControlPlaneKind = Literal[
+    "denied",
+    "invalid_def",
+    "invalid_input",
+    "namespace",
+    "unresolvable_name",
+    "quota_exceeded",
+    "depth_exceeded",
+    "rate_limited",
+    "transport",
+]
+
+
+class ControlPlaneError(DagnatsError):
+    """The control plane has not done what a handler asked it for.
+
+    Attributes:
+        kind: Why not; programs compare this. With `rate_limited` and `quota_exceeded` it may work later, with
+            `transport` nobody has answered; the others are the same however often one asks.
+    """
+
+    def __init__(self, message: str, *, kind: ControlPlaneKind, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.kind: ControlPlaneKind = kind
 
 
 class ResultTimeout(DagnatsError):

@@ -127,6 +127,7 @@ async def _serve(found: Configuration) -> None:
                 http_token=os.environ.get("DAGNATS_BRIDGE_TOKEN", ""),
                 options=_options(settings),
                 handlers=foreign_handlers(settings.worker, found.worker_origin),
+                control_plane=settings.policy.control_plane,
                 ready=_announce,
                 stop=stop,
             )

@@ -14,11 +14,11 @@ from dagnats.client.payload import accepted
 from dagnats.client.run import RunHandle, json_bytes
 from dagnats.client.start import begin, begin_new, check_input, key_of, new_id
 from dagnats.dsl.workflow import Workflow
-from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError
+from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError, Problem
 from dagnats.model.check import advice, load_definition
 from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import Start
-from dagnats.model.identifier import is_run_id, near
+from dagnats.model.identifier import is_run_id, is_scoped, is_workflow_name, near
 from dagnats.model.json import compact
 from dagnats.model.summary import RunQuery
 from dagnats.runtime.blob import offloaded
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from types import TracebackType
 
-    from dagnats.errors import Problem
+    from dagnats.model.event import Parent
     from dagnats.runtime.ports import Connection, Overview, Stored
 
 SHORTEST_PREFIX = 8
@@ -131,8 +131,14 @@ class AsyncClient(Operator):
         Raises:
             DefinitionError: The first one that runs a workflow that is neither registered nor here; nothing was stored.
         """
+        for definition in definitions:
+            _expect_plain(definition)
         await self._expect_children(definitions)
         return [await self._register(definition, dry_run) for definition in definitions]
+
+    async def register_scoped(self, definition: WorkflowDef) -> Registration:
+        """Register a definition under a name that the control plane has given it."""
+        return await self._register(definition, dry_run=False)
 
     async def _expect_children(self, definitions: Sequence[WorkflowDef]) -> None:
         known = [definition.name for definition in definitions]
@@ -169,7 +175,7 @@ class AsyncClient(Operator):
 
     async def workflow(self, name: str) -> WorkflowDef:
         """The newest definition of a name. Raises NotFoundError, with near names."""
-        stored = await self._ports.definitions.newest(name) if is_run_id(name) else None
+        stored = await self._ports.definitions.newest(name) if is_workflow_name(name) else None
         if stored is None:
             names = await self._ports.definitions.names()
             hint = "" if names else "none is registered yet: `dagnats register` compiles and stores workflows"
@@ -261,16 +267,29 @@ class AsyncClient(Operator):
         at: Moment | None = None,
         labels: Mapping[str, str] | None = None,
         by: str = "",
+        parent: Parent | None = None,
     ) -> RunHandle:
-        """Start a run of a registered definition with input that is JSON already. Raises like `start`."""
+        """Start a run of a registered definition with input that is JSON already. Raises like `start`.
+
+        Args:
+            parent: The step that starts it, where it belongs to a tree of runs.
+        """
         hold = await self._hold_on(definition.name, known=not (run_id or idempotency_key))
         return await self._start(
-            definition, input, hold, run_id=run_id, idempotency_key=idempotency_key, at=at, labels=labels, by=by
+            definition,
+            input,
+            hold,
+            run_id=run_id,
+            idempotency_key=idempotency_key,
+            at=at,
+            labels=labels,
+            by=by,
+            parent=parent,
         )
 
     async def _hold_on(self, name: str, *, known: bool = False) -> Hold:
         """What holds back a workflow's runs: as far as is `known`, where the log then refuses what is out of date."""
-        if not is_run_id(name):
+        if not is_workflow_name(name):
             return Hold(held=False, last=0)
         hold = self._holds.get(name) if known else None
         if hold is None:
@@ -288,6 +307,7 @@ class AsyncClient(Operator):
         at: Moment | None,
         labels: Mapping[str, str] | None,
         by: str,
+        parent: Parent | None = None,
     ) -> RunHandle:
         import msgspec
 
@@ -308,6 +328,7 @@ class AsyncClient(Operator):
             run_at_ns=run_at_ns,
             held=hold.held,
             by=by,
+            parent=parent,
         )
         if is_made_up and not key:
             begun = await self._begin_new(start, hold, run_id)
@@ -390,6 +411,13 @@ def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
     if isinstance(workflow, Workflow):
         return workflow.build()
     return workflow if isinstance(workflow, WorkflowDef) else load_definition(workflow)
+
+
+def _expect_plain(definition: WorkflowDef) -> None:
+    """Raise DefinitionError for a name that only the control plane gives."""
+    if is_scoped(definition.name):
+        message = f"{definition.name!r} is a name that runs are given for what they register"
+        raise DefinitionError([Problem("name", "identifier", message)], name=definition.name)
 
 
 def _name(workflow: Workflow | str) -> str:

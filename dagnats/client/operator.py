@@ -20,6 +20,7 @@ from dagnats.client.scan import Window, pages
 from dagnats.client.verify import verify
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import DagnatsError, DecodeError, NotFoundError
+from dagnats.model.audit import AUDIT, decode_audited
 from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.identifier import EVENT, near
 from dagnats.model.summary import MOST, RunQuery
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dagnats.client.queue import QueueView
     from dagnats.client.verify import Verified
     from dagnats.client.view import RunView
+    from dagnats.model.audit import Audited
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
     from dagnats.model.run import RunStatus
@@ -437,6 +439,16 @@ class Operator(ABC):
         body = accepted(body, what="the event's body")
         receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
         return receipt.seq
+
+    # -- the control plane -----------------------------------------------------------------------------------
+
+    async def audit(self) -> list[Audited]:
+        """What runs have asked of the control plane in the last 90 days and what they were answered, oldest first."""
+        found: list[Audited] = []
+        for entry in await self._ports.log.read(AUDIT):
+            with suppress(DecodeError):  # of a later version
+                found.append(decode_audited(entry.data))
+        return found
 
     # -- is it all as the log says ---------------------------------------------------------------------------
 

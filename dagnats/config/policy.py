@@ -38,12 +38,16 @@ class ControlPlane(BaseModel):
     quotas: Quotas = Field(default=Quotas(), description="How much of it, below one root run.")
 
 
+NOBODY = ControlPlane()
+"""The policy of who has none."""
+
+
 class Policy(BaseModel):
     """What workflows may do beyond their own run."""
 
     model_config = _CONFIG
 
-    control_plane: ControlPlane = Field(default=ControlPlane(), description="Register and start other workflows.")
+    control_plane: ControlPlane = Field(default=NOBODY, description="Register and start other workflows.")
 
 
 def policy_faults(control_plane: Any) -> list[tuple[int, str, str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, Protocol, TypeVar, overlo
 import typing_extensions
 
 from dagnats.handling.loop import Continue
+from dagnats.handling.plane import ControlPlane, SyncControlPlane
 from dagnats.handling.value import read, written
 from dagnats.handling.verdict import LONGEST_RETRY, SHORTEST_RETRY, Paused, SaidTwice, Verdict, duration, waiting
 
@@ -106,10 +107,6 @@ class _Context(Generic[R]):
     def resources(self) -> R:
         return self._operations.resources
 
-    @property
-    def control_plane(self) -> None:
-        return self._operations.control_plane
-
     def complete(self, output: Any = None) -> None:
         """End the step with this output, instead of returning it."""
         self._say(Verdict("completed", output))
@@ -172,10 +169,15 @@ class TaskContext(_Context[R]):
         deadline: When the attempt's time, or the run's, is over, in UTC; None for never.
         trace: The W3C `traceparent` of the run; "" for none.
         resources: What the worker's `lifespan` gave.
-        control_plane: None: no step is granted any.
+        control_plane: Registers workflows and starts runs of them; None where the step is granted none.
     """
 
     __slots__ = ()
+
+    @property
+    def control_plane(self) -> ControlPlane | None:
+        operations = self._operations.control_plane
+        return ControlPlane(operations) if operations is not None else None
 
     @overload
     async def run_input(self, type: type[T]) -> T: ...
@@ -301,6 +303,11 @@ class SyncTaskContext(_Context[R]):
     """
 
     __slots__ = ()
+
+    @property
+    def control_plane(self) -> SyncControlPlane | None:
+        operations = self._operations.control_plane
+        return SyncControlPlane(operations, self._wait) if operations is not None else None
 
     @overload
     def run_input(self, type: type[T]) -> T: ...

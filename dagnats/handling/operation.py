@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime, timedelta
 
+    from dagnats.handling.plane import PlaneOperations
     from dagnats.handling.verdict import Verdict
 
 T = TypeVar("T")
@@ -45,7 +46,9 @@ class Operations(Protocol):
     def resources(self) -> Any: ...
 
     @property
-    def control_plane(self) -> None: ...
+    def control_plane(self) -> PlaneOperations | None:
+        """What the step may ask of the control plane; None where it is granted none."""
+        ...
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Do something of this in its own place, for a handler in a thread."""

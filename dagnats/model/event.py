@@ -74,6 +74,7 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         root: The first run of the tree.
         depth: How many runs are above the child; 1 for a child of a run nobody has started from a run.
         ancestors: The runs above it, nearest first, for gates that one of them holds.
+        detached: Whether the step does not wait for it: a handler has started it, and nobody is told of its end.
     """
 
     run_id: str
@@ -82,6 +83,7 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     root: str
     depth: int = 1
     ancestors: tuple[str, ...] = ()
+    detached: bool = False
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

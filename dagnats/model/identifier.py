@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$"
-"""Workflow names and step ids."""
+"""Workflow names and step ids, as people write them."""
+
+SCOPED = rf"^(agent\.[A-Za-z0-9-][A-Za-z0-9_-]{{0,127}}|promoted)\.{NAME[1:]}"
+"""Names of workflows that runs have registered: `agent.<root run>.<name>`, which leave with that run, and
+`promoted.<name>`, which stay."""
 
 TASK_TYPE = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
 """Task types: tokens joined by single dots; at most `TASK_TYPE_LENGTH` characters."""
@@ -43,12 +47,34 @@ HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 REFERENCE = rf"^(input|step\.(?P<step>[A-Za-z0-9][A-Za-z0-9_-]{{0,127}})\.output)\.{_KEY}(\.{_KEY})*$"
 """What an event is compared with: a dot path into the run's input or into a step's output."""
 
+_WORKFLOW = re.compile(rf"{NAME}|{SCOPED}")
 _RUN_ID = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,127}")
 
 
 def is_run_id(text: str) -> bool:
     """Whether `text` can name a run: one subject token that is not reserved. DagNats makes 32 lower-case hex digits."""
     return _RUN_ID.fullmatch(text) is not None
+
+
+def is_workflow_name(text: str) -> bool:
+    """Whether `text` can name a registered workflow: one that people have written, or one that a run has."""
+    return _WORKFLOW.fullmatch(text) is not None
+
+
+def is_scoped(name: str) -> bool:
+    """Whether a run has registered a workflow of this name."""
+    return "." in name
+
+
+def root_of(name: str) -> str:
+    """The run that a workflow leaves with: of `agent.<root>.<name>`; "" for one that stays."""
+    space, _, rest = name.partition(".")
+    return rest.partition(".")[0] if space == "agent" else ""
+
+
+def name_token(name: str) -> str:
+    """A workflow's name as one subject token, and back: where the dots of a scoped name would be others."""
+    return name.replace(".", "/") if "." in name else name.replace("/", ".")
 
 
 def is_reserved(text: str) -> bool:

@@ -26,6 +26,7 @@ from dagnats.model.identifier import (
     GROUP,
     HEADER,
     NAME,
+    SCOPED,
     SUBJECT,
     TASK_TYPE,
     TASK_TYPE_LENGTH,
@@ -106,7 +107,11 @@ class Within:
         return value
 
 
-WorkflowName = Annotated[str, StringConstraints(pattern=NAME)]
+WorkflowName = Annotated[
+    str,
+    StringConstraints(pattern=rf"{NAME}|{SCOPED}"),
+    WithJsonSchema({"type": "string", "pattern": NAME}),  # a scoped one is nobody's to write: a run is given it
+]
 StepId = Annotated[str, StringConstraints(pattern=NAME)]
 TaskType = Annotated[str, StringConstraints(pattern=TASK_TYPE, max_length=TASK_TYPE_LENGTH)]
 OPTIONAL_TASK_TYPE = rf"^$|{TASK_TYPE}"

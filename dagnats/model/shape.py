@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from dagnats.model.condition import AllOf, AnyOf, Comparison, LiteralValue
 from dagnats.model.definition import WorkflowDef
 from dagnats.model.finding import Finding, did_you_mean, shown
-from dagnats.model.identifier import DOT_PATH, EVENT, GROUP, HEADER, NAME, SUBJECT, TASK_TYPE, URL_PATH, near
+from dagnats.model.identifier import DOT_PATH, EVENT, GROUP, HEADER, NAME, SCOPED, SUBJECT, TASK_TYPE, URL_PATH, near
 from dagnats.model.reading import members
 from dagnats.model.rule import RULES
 from dagnats.model.scalar import OPTIONAL_TASK_TYPE, Part
@@ -57,6 +57,7 @@ _WORD = "letters, digits, '_' and '-'"
 _TASK = f"{_WORD}, in parts joined by single dots"
 _PATTERNS = {
     NAME: ("identifier", "", _WORD),
+    rf"{NAME}|{SCOPED}": ("identifier", "", _WORD),
     GROUP: ("identifier", "", f"at most 64 {_WORD}"),
     TASK_TYPE: ("identifier", "", _TASK),
     OPTIONAL_TASK_TYPE: ("identifier", "task type", _TASK),

@@ -32,6 +32,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             when that is `attempt`.
         consumed: The newest signal of each name that earlier attempts have taken, by the event that brought it.
         sticky: `soft` or `hard` when the run prefers, or needs, the worker that gives its first result.
+        dispatch_nonce: Proof that whoever has it works on this attempt; "" where the step is granted no control plane.
         epoch: Not 0 once the log has lost its tail: what was said before is then not taken for what is said since.
     """
 
@@ -53,6 +54,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tries: int = 0
     consumed: Consumed = {}
     sticky: str = ""
+    dispatch_nonce: str = ""
     epoch: int = 0
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError, RefusedError
 from dagnats.model.check import load_definition
 from dagnats.model.event import ChildFailed, ChildOutcome, WorkflowStarted, encode_event
-from dagnats.model.identifier import is_run_id, near
+from dagnats.model.identifier import is_workflow_name, near
 from dagnats.model.json import compact
 from dagnats.model.payload import payload_problems
 from dagnats.runtime.blob import BlobLost, moved, resolved
@@ -79,7 +79,7 @@ class Children:
     async def _definition(self, name: str) -> WorkflowDef:
         """The newest of a name. Raises DagnatsError when there is none, or none that can be used."""
         definitions = self._ports.definitions
-        stored = await persist(lambda: definitions.newest(name)) if is_run_id(name) else None
+        stored = await persist(lambda: definitions.newest(name)) if is_workflow_name(name) else None
         if stored is None:
             names = await persist(definitions.names)
             raise NotFoundError("workflow", name, near=near(name, names), hint="" if names else "none is registered")

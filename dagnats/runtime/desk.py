@@ -18,6 +18,7 @@ from dagnats.runtime.blob import INLINE_BYTES, refuse, resolved
 from dagnats.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dagnats.runtime.past import Past
 from dagnats.runtime.patience import persist
+from dagnats.runtime.plane.petition import Petitions
 from dagnats.runtime.pulse import Pulsing
 
 if TYPE_CHECKING:
@@ -71,10 +72,10 @@ class Desk:
         "_consumed",
         "_loop",
         "_past",
+        "_petitions",
         "_ports",
         "_pulsing",
         "_task",
-        "control_plane",
         "resources",
         "verdict",
     )  # fmt: skip
@@ -90,7 +91,7 @@ class Desk:
         self._pulsing: Pulsing | None = None
         self._consumed: Consumed | None = None
         self.resources = resources
-        self.control_plane = None
+        self._petitions: Petitions | None = None
         self.verdict: Verdict | None = None
 
     # -- what is known -------------------------------------------------------------------------------------------
@@ -110,6 +111,12 @@ class Desk:
     @property
     def trace(self) -> str:
         return self._task.traceparent
+
+    @property
+    def control_plane(self) -> Petitions | None:
+        if self._petitions is None and self._task.dispatch_nonce:
+            self._petitions = Petitions(self._ports.inquiries, self._task, self._call)
+        return self._petitions
 
     @property
     def consumed(self) -> Consumed:

@@ -29,7 +29,7 @@ from dagnats.runtime.takeover import Takeover
 from dagnats.runtime.together import Aside, Errands, together
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Container, Coroutine, Iterator
 
     from dagnats.runtime.ports import EngineFeeds, Ports
     from dagnats.runtime.retention import Keep
@@ -47,6 +47,7 @@ class Engine:
     Args:
         save_after: How long a run that goes on may be without a snapshot of its newest events.
         keep: How long ended runs are kept; None for ever.
+        granted: The workflows whose steps may ask the control plane.
         pace: How many times rarer than usual it does what nothing asks for: renews its lease, looks for what the
             server owes. Under a virtual clock, years of waiting are made of nothing else.
     """
@@ -58,12 +59,14 @@ class Engine:
         *,
         save_after: timedelta = timedelta(seconds=SAVE_AFTER_S),
         keep: Keep | None = KEEP,
+        granted: Container[str] = (),
         pace: float = 1.0,
     ) -> None:
         self._ports = ports
         self._feeds = feeds
         self._save_after_s = save_after.total_seconds()
         self._keep = keep
+        self._granted = granted
         self._holder = f"engine-{secrets.token_hex(4)}-{os.getpid()}"
         self._leadership = Leadership(ports.lease, self._holder, pace=pace)
         self._pace = pace
@@ -86,6 +89,7 @@ class Engine:
                 self._holder,
                 self._save_after_s,
                 keep=self._keep,
+                granted=self._granted,
                 pace=self._pace,
             )
             try:
@@ -139,9 +143,11 @@ class _Term:
         save_after_s: float,
         *,
         keep: Keep | None,
+        granted: Container[str],
         pace: float,
     ) -> None:
         self._keep = keep
+        self._granted = granted
         self._pace = pace
         self._save_after_s = save_after_s
         self._ports = ports
@@ -174,6 +180,7 @@ class _Term:
             correlator=correlator,
             check=self._leadership.check,
             window_s=window_s,
+            granted=self._granted,
         )
         outbox = way_out(doubt)
         takeover = Takeover(

@@ -54,11 +54,12 @@ from dagnats.runtime.core.action import (
 from dagnats.runtime.correlator import failed_wait
 from dagnats.runtime.doubt import decided_for
 from dagnats.runtime.patience import persist
+from dagnats.runtime.plane import nonce
 from dagnats.runtime.ports import LogCut, OwnTask
 from dagnats.runtime.response import response_document
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 
     from dagnats.model.event import AnyEvent
     from dagnats.runtime.core.action import AnyAction
@@ -95,6 +96,7 @@ class Outbox:
         check: Raises LeaseLost when the engine may not lead any more: asked whenever something is sent, because it may
             have been frozen since it was asked before.
         window_s: How long the server remembers ids.
+        granted: The workflows whose steps may ask the control plane.
     """
 
     def __init__(
@@ -107,8 +109,10 @@ class Outbox:
         correlator: Correlator,
         check: Callable[[], None],
         window_s: float,
+        granted: Container[str] = (),
     ) -> None:
         self._check = check
+        self._granted = granted
         self._errands = errands
         self._correlator = correlator
         self._children = Children(ports, errands)
@@ -203,11 +207,10 @@ class Outbox:
                 return self._errands.begin(self._checked(action, id))
             case EnqueueTask() | EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
                 return self._errands.begin(self._lightened(action, id))
+            case EnqueueTask() if action.capabilities and action.workflow in self._granted:
+                return self._errands.begin(self._proven(action, id))
             case EnqueueTask():
-                data = encode_task(_task(action, self.epoch))
-                if action.worker_id:
-                    return ports.tasks.put_own(_own(action), data, id=id, within_s=within_s)
-                return ports.tasks.put(action.task, action.run_id, data, id=id, group=action.group, within_s=within_s)
+                return self._queued(action, encode_task(_task(action, self.epoch)), id)
             case AppendEvent() if action.run_id != decided_for(action):
                 return self._errands.begin(self._tell_other(action, id))
             case AppendEvent() | EndRun():
@@ -239,6 +242,19 @@ class Outbox:
             case _:
                 assert_never(action)
         return None
+
+    def _queued(self, action: EnqueueTask, data: bytes, id: str) -> Awaitable[Receipt]:
+        tasks, within_s = self._ports.tasks, self._within_s
+        if action.worker_id:
+            return tasks.put_own(_own(action), data, id=id, within_s=within_s)
+        return tasks.put(action.task, action.run_id, data, id=id, group=action.group, within_s=within_s)
+
+    async def _proven(self, action: EnqueueTask, id: str) -> Receipt:
+        """Queue a task of a step that may ask the control plane, with what proves that it was handed out."""
+        key = await persist(lambda: self._ports.secrets.key(nonce.KEY))
+        proof = nonce.dispatch_nonce(key, action.run_id, action.step_id, action.attempt)
+        task = msgspec.structs.replace(_task(action, self.epoch), dispatch_nonce=proof)
+        return await self._queued(action, encode_task(task), id)
 
     async def _lightened(self, action: Heavy, id: str) -> object:
         """Send an action whose payload travels as a reference, once what it stands for is stored."""

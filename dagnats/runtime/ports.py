@@ -399,6 +399,10 @@ class Definitions(Protocol):
         """Point the name at a definition. Raises ConflictError when `revision` is not the stored one."""
         ...
 
+    async def remove(self, name: str, *, revision: int) -> None:
+        """Forget a name; its versions stay. Raises ConflictError when `revision` is not the stored one."""
+        ...
+
     async def names(self) -> list[str]: ...
 
 

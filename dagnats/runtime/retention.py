@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import DagnatsError, DecodeError
+from dagnats.model.audit import AUDIT
 from dagnats.model.event import WorkflowStarted
 from dagnats.model.identifier import is_reserved
 from dagnats.model.instant import rfc3339
@@ -53,6 +54,7 @@ _AT_ONCE = 8
 _REST_S = 0.05  # between announcements: live runs come first
 _ORPHANS_EVERY_NS = 3600 * _SECOND
 _VERSIONS_EVERY_NS = 6 * 3600 * _SECOND
+_AUDITED_NS = 90 * _DAY
 _MOST_GRAPHS = 100
 
 
@@ -106,7 +108,7 @@ class Retention:
         while True:
             try:
                 await self.sweep()
-                await self._collect_versions()
+                await self.collect()
             except DagnatsError as error:
                 log.warning("removing old runs: %s", error)
             await asyncio.sleep(EVERY_S)
@@ -314,8 +316,17 @@ class Retention:
                 if newest_ns < now_ns - _DAY:
                     await persist(lambda run_id=run_id: self._ports.blobs.remove(run_id))
 
-    async def _collect_versions(self) -> None:
+    async def collect(self) -> None:
+        """Remove the versions that no run can need, and what was audited long ago, if that is due again."""
         now_ns = self._now_ns()
         if now_ns >= self._versions_at_ns:
             self._versions_at_ns = now_ns + _VERSIONS_EVERY_NS
             await collect(self._ports, now_ns=now_ns)
+            await self._forget_audit(now_ns)
+
+    async def _forget_audit(self, now_ns: int) -> None:
+        """What runs have asked of the control plane is kept for so long, whoever has asked."""
+        entries = await persist(lambda: self._ports.log.read(AUDIT))
+        old = [entry.seq for entry in entries if entry.time_ns < now_ns - _AUDITED_NS]
+        if old:
+            await persist(lambda: self._ports.log.remove(AUDIT, upto=old[-1]))

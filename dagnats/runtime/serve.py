@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagnats.client.client import AsyncClient
+from dagnats.config.policy import NOBODY
 from dagnats.errors import UnavailableError
 from dagnats.runtime.embedded import DEFAULT_OPTIONS, DEFAULT_SYNC, EmbeddedServer
 from dagnats.runtime.engine import Engine
@@ -18,6 +19,7 @@ from dagnats.runtime.index.inquiry import open_inquiries
 from dagnats.runtime.index.source import Tap
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
+from dagnats.runtime.plane.office import open_plane
 from dagnats.runtime.retention import KEEP
 from dagnats.runtime.worker import Worker
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from dagnats.config.policy import ControlPlane
     from dagnats.handling.handler import Handler
     from dagnats.runtime.api.door import Door
     from dagnats.runtime.api.listener import Address
@@ -67,6 +70,7 @@ async def serve(
     http_token: str = "",
     options: ServerOptions = DEFAULT_OPTIONS,
     handlers: Sequence[Handler[..., Any]] = (),
+    control_plane: ControlPlane = NOBODY,
     ready: Callable[[Serving], Awaitable[None]],
     stop: asyncio.Event,
 ) -> None:
@@ -84,6 +88,7 @@ async def serve(
         http_token: What callers over HTTP have to have; "" lets this machine in.
         options: What else is set of the embedded server.
         handlers: What we serve ourselves, in a worker beside the engine.
+        control_plane: Which workflows may register and start others while they run; nobody's, unless said.
         ready: Called once everything takes work.
         stop: Set it to end.
 
@@ -106,11 +111,13 @@ async def serve(
         index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)))
         feeds = Tap(jetstream.feeds, index.source)
         engine = asyncio.create_task(
-            Engine(jetstream.ports, feeds, keep=keep).run(alone=embedded is not None), name="engine"
+            Engine(jetstream.ports, feeds, keep=keep, granted=control_plane.grant).run(alone=embedded is not None),
+            name="engine",
         )
         stack.push_async_callback(_end, engine)
         stack.push_async_callback(_end, asyncio.create_task(index.run(), name="index"))
         stack.callback(open_inquiries(jetstream.ports.inquiries, index))
+        stack.callback(open_plane(jetstream.ports, AsyncClient(jetstream), control_plane))
         worker = Worker(AsyncClient(jetstream), handlers) if handlers else None
         working = asyncio.create_task(worker.run(), name="worker") if worker is not None else None
         if worker is not None and working is not None:

@@ -13,6 +13,8 @@ from dagnats.handling.codec import codec_for
 from dagnats.handling.context import SyncTaskContext, TaskContext
 from dagnats.handling.operation import Kept
 from dagnats.handling.value import written
+from dagnats.model.check import load_definition
+from dagnats.model.definition import WorkflowDef
 from dagnats.model.identifier import near
 from dagnats.runtime.ports import MOST_CHUNK_BYTES
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from dagnats.handling.operation import Operations
+    from dagnats.handling.plane import Budget
     from dagnats.handling.verdict import Verdict
 
 T = TypeVar("T")
@@ -44,6 +47,7 @@ class Given:
         metadata: The step's.
         deadline: When the attempt's time is over.
         trace: The W3C `traceparent`.
+        budget: What the control plane says is left; None: the step is granted none.
     """
 
     run_input: Any = None
@@ -55,6 +59,7 @@ class Given:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     deadline: datetime | None = None
     trace: str = ""
+    budget: Budget | None = None
 
 
 class Started(NamedTuple):
@@ -90,7 +95,8 @@ class Did:
         progress: Fractions and messages.
         chunks: What it has streamed.
         events: What it has published.
-        started: The runs it has started.
+        started: The runs it has started, by itself or by the control plane.
+        registered: The workflows it has registered, as it gave them.
         signals: The signals it has sent.
     """
 
@@ -100,13 +106,13 @@ class Did:
     chunks: list[bytes] = field(default_factory=list[bytes])
     events: list[Emitted] = field(default_factory=list[Emitted])
     started: list[Started] = field(default_factory=list[Started])
+    registered: list[WorkflowDef] = field(default_factory=list[WorkflowDef])
     signals: list[Sent] = field(default_factory=list[Sent])
 
 
 class _Recorder:
     """`handling.Operations` in memory. Nothing in it waits."""
 
-    control_plane = None
     verdict: Verdict | None = None
 
     def __init__(self, given: Given, did: Did) -> None:
@@ -129,6 +135,10 @@ class _Recorder:
     @property
     def resources(self) -> Any:
         return self._given.resources
+
+    @property
+    def control_plane(self) -> _Plane | None:
+        return _Plane(self, self._given.budget, self._did) if self._given.budget is not None else None
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         call: concurrent.futures.Future[T] = concurrent.futures.Future()
@@ -191,6 +201,26 @@ class _Recorder:
 
     async def emit_event(self, type: str, body: bytes) -> None:
         self._did.events.append(Emitted(type, _plain.decode(body)))
+
+
+class _Plane:
+    """`handling.PlaneOperations` in memory: it says yes to all that can be built."""
+
+    def __init__(self, recorder: _Recorder, budget: Budget, did: Did) -> None:
+        self._recorder = recorder
+        self._budget = budget
+        self._did = did
+
+    async def register(self, definition: bytes) -> str:
+        registered = load_definition(definition)
+        self._did.registered.append(registered)
+        return f"agent.run-1.{registered.name}"
+
+    async def start(self, workflow: str, input: bytes) -> str:
+        return await self._recorder.start(workflow, input)
+
+    async def budget(self) -> Budget:
+        return self._budget
 
 
 @dataclass(frozen=True)

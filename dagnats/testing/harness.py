@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dagnats.client.client import AsyncClient
+from dagnats.config.policy import NOBODY
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, DagnatsError, NotFoundError
 from dagnats.handling.handler import Handler
@@ -25,6 +26,7 @@ from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.loop import VirtualLoop
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
+from dagnats.runtime.plane.office import open_plane
 from dagnats.runtime.worker import Worker
 from dagnats.testing.double import Double, Stub, answering, doubling
 from dagnats.testing.nested import outside_of_loops
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from dagnats.client.run import RunHandle
     from dagnats.client.view import EventView, RunView
+    from dagnats.config.policy import ControlPlane
     from dagnats.runtime.lifespan import Lifespan
 
 T = TypeVar("T")
@@ -105,6 +108,7 @@ class Harness:
     Args:
         serves: Workflows (registered, their handlers served), definitions, and further handlers.
         lifespan: Gives what handlers find in `resources`, as for `Worker`.
+        control_plane: Which workflows may register and start others while they run; nobody's, unless said.
 
     Attributes:
         clock: What time it is, and how much has passed.
@@ -121,8 +125,10 @@ class Harness:
         serves: Iterable[Workflow[Any, Any] | WorkflowDef | Handler[..., Any]],
         *,
         lifespan: Lifespan | None = None,
+        control_plane: ControlPlane = NOBODY,
     ) -> None:
         serves = list(serves)
+        self._policy = control_plane
         self._lifespan = lifespan
         self._definitions = [_definition(each) for each in serves if not isinstance(each, Handler)]
         self._doubles = _doubles(self._definitions, _handlers(serves))
@@ -166,12 +172,13 @@ class Harness:
         worker = Worker(connection, doubles, worker_id="harness", ack_wait=_ACK_WAIT, lifespan=self._lifespan)
         await self._client.register_all(self._definitions)
         self._start_engine()
+        open_plane(self._client.connection.ports, self._client, self._policy)
         self._worker = process.spawn(self._watched(worker.run()))
 
     def _start_engine(self) -> None:
         self._engine = Process(self._running(), "engine")
         connection = self._engine.run(self._server.connect)
-        engine = Engine(connection.ports, connection.feeds, pace=_PACE, keep=None)
+        engine = Engine(connection.ports, connection.feeds, pace=_PACE, keep=None, granted=self._policy.grant)
         self._engine.spawn(self._watched(engine.run(alone=True)))
 
     async def _watched(self, work: Coroutine[Any, Any, None]) -> None:

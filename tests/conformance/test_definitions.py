@@ -45,3 +45,35 @@ async def test_the_newest_of_a_name_is_replaced_by_who_knows_the_one_before(back
         assert stored is not None
         assert stored.data == b"2"
         assert await definitions.names() == ["a", "b"]
+
+
+async def test_a_name_with_dots_is_one_name_and_no_version_of_another_one(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        definitions = connection.ports.definitions
+        for name in ("promoted", "promoted.made", "agent.r.made"):
+            await definitions.add_version(name, "h1", name.encode())
+            await definitions.set_newest(name, name.encode(), revision=0)
+        assert await definitions.names() == ["agent.r.made", "promoted", "promoted.made"]
+        for name in await definitions.names():
+            assert await definitions.version(name, "h1") == name.encode()
+            assert list(await definitions.versions(name)) == ["h1"]
+            newest = await definitions.newest(name)
+            assert newest is not None
+            assert newest.data == name.encode()
+
+
+async def test_a_name_is_forgotten_by_who_knows_its_newest_definition_and_its_versions_stay(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        definitions = connection.ports.definitions
+        await definitions.add_version("agent.r.a", "h1", b"1")
+        await definitions.set_newest("agent.r.a", b"1", revision=0)
+        newest = await definitions.newest("agent.r.a")
+        assert newest is not None
+        with pytest.raises(ConflictError):
+            await definitions.remove("agent.r.a", revision=newest.revision + 1)
+        await definitions.remove("agent.r.a", revision=newest.revision)
+        assert await definitions.newest("agent.r.a") is None
+        assert await definitions.names() == []
+        assert list(await definitions.versions("agent.r.a")) == ["h1"]
+        await definitions.set_newest("agent.r.a", b"2", revision=0)
+        assert await definitions.names() == ["agent.r.a"]

@@ -6,7 +6,16 @@ import pytest
 
 from dagnats.errors import DefinitionError
 from dagnats.model.check import load_definition
-from dagnats.model.identifier import is_reserved, is_run_id, near, worker_token
+from dagnats.model.identifier import (
+    is_reserved,
+    is_run_id,
+    is_scoped,
+    is_workflow_name,
+    name_token,
+    near,
+    root_of,
+    worker_token,
+)
 
 
 @pytest.mark.parametrize("text", ["0123456789abcdef0123456789abcdef", "my-run_1", "x", "x" * 128])
@@ -21,6 +30,26 @@ def test_what_is_not_one_subject_token_cannot_name_a_run(text: str) -> None:
 
 def test_histories_of_dagnats_own_are_no_runs() -> None:
     assert (is_reserved("_ops.retention"), is_reserved("r_1")) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["order", "x", "A_1-b", "agent", "agent.r-1.order", "promoted.order", "x" * 128])
+def test_a_workflow_has_a_name_of_its_own_or_one_that_a_run_was_given(name: str) -> None:
+    assert is_workflow_name(name)
+    assert is_scoped(name) == ("." in name)
+    assert is_run_id(name_token(name).replace("/", ""))
+    assert name_token(name_token(name)) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "a.b", "_a", "-a", "a/b", "agent.", "agent.r", "agent.r.", "agent.r.a.b", "agent._r.a", "promoted.a.b", "a\n"],
+)
+def test_no_other_name_is_a_workflows(name: str) -> None:
+    assert not is_workflow_name(name)
+
+
+def test_what_a_run_has_registered_knows_the_first_run_of_its_tree() -> None:
+    assert [root_of(name) for name in ("agent.r.a", "promoted.a", "agent", "order")] == ["r", "", "", ""]
 
 
 @pytest.mark.parametrize("worker_id", ["w1", "worker-0a_b", "", "my host", "a.b", "a-b", "*", ">", "é", "\ud800"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagnats import NotFoundError, Workflow, handler
+from dagnats.model.audit import AUDIT, Audited, encode_audited
 from dagnats.model.event import CORE_VERSION, Start, StepCompleted, WorkflowStarted, encode_event
 from dagnats.model.ops import TICKS, GateTicked, encode_fact
 from dagnats.model.removal import RETENTION, Removal, decode_removal, encode_removal
@@ -294,6 +295,19 @@ async def test_announcements_leave_when_they_are_old_except_the_newest(nats_serv
         await over(system, "d", 1)
         await sweeper.sweep()
         assert len(await ports.log.read(RETENTION)) == 1
+
+
+@pytest.mark.parametrize(("days", "kept"), [(89, 1), (91, 0)])
+async def test_what_runs_have_asked_of_the_control_plane_is_kept_for_90_days(
+    nats_server: EmbeddedServer, days: int, kept: int
+) -> None:
+    async with running(nats_server, engine=False) as system:
+        ports = system.jetstream.ports
+        await ports.log.append(AUDIT, encode_audited(Audited(action="budget", granted=True)), id="audited")
+        await ports.definitions.set_newest("agent.gone.made", b"of a later version", revision=0)
+        sweeper = retaining(ports, days=days)
+        await sweeper.collect()
+        assert len(await ports.log.read(AUDIT)) == kept
 
 
 async def test_histories_that_are_dagnats_own_are_no_runs(nats_server: EmbeddedServer) -> None:

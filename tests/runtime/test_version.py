@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from dagnats import Workflow, handler
 from dagnats.client import AsyncClient
+from dagnats.model.check import load_definition
 from dagnats.runtime import version
 from dagnats.runtime.jetstream import store
 from dagnats.runtime.version import collect
@@ -129,3 +131,19 @@ async def test_a_newer_registration_renews_the_version_it_replaces(
         await system.client.register(revised(9))
         renewed = (await system.jetstream.ports.definitions.versions("revised"))[first.identity]
         assert renewed.used_ns > kept.used_ns
+
+
+async def test_what_a_tree_has_registered_leaves_once_its_first_run_is_removed(
+    nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(nats_server, engine=False) as system:
+        ports = system.jetstream.ports
+        for name in ("agent.gone.made", "agent.there.made", "promoted.made"):
+            document = {"name": name, "steps": [{"id": "echo", "task": "versions.echo"}]}
+            await system.client.register_scoped(load_definition(json.dumps(document)))
+        assert await swept(system, days=2.9) == 0
+        monkeypatch.setattr(version, "GRACE_NS", -DAY_NS)
+        await ports.log.append("there", b"{}", id="there")  # later than all that was registered
+        assert await swept(system, days=100) == 1
+        assert await ports.definitions.names() == ["agent.there.made", "promoted.made"]
+        assert await ports.definitions.versions("agent.gone.made") == {}

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from dagnats import Abort, NotFoundError, SyncTaskContext, TaskContext
+from dagnats import Abort, NotFoundError, SyncTaskContext, TaskContext, Workflow
 from dagnats.errors import RefusedError
 from dagnats.handling.operation import Operations
+from dagnats.handling.plane import Budget
 from dagnats.testing import Given, MockSyncTaskContext, MockTaskContext, Paused
 from dagnats.testing.context import _Recorder  # pyright: ignore[reportPrivateUsage]
 
@@ -68,6 +69,22 @@ def test_without_being_given_anything_there_is_nothing() -> None:
         return [await ctx.run_input(), await ctx.load_checkpoint(), await ctx.heartbeat_details(), ctx.control_plane]
 
     assert asyncio.run(act(MockTaskContext())) == [None] * 4
+
+
+def test_a_handler_that_is_given_a_budget_has_a_control_plane() -> None:
+    made = Workflow("made")
+    made.task("it", "made.it")
+
+    async def act(ctx: TaskContext) -> tuple[str, str, Budget]:
+        plane = ctx.control_plane
+        assert plane is not None
+        return await plane.register(made), await plane.start("made", ORDER), await plane.budget()
+
+    budget = Budget(active_runs=1, max_active_runs=2, registered_defs=3, max_registered_defs=4)
+    context = MockTaskContext(given=Given(budget=budget))
+    assert asyncio.run(act(context)) == ("agent.run-1.made", "started-1", budget)
+    assert context.did.registered == [made.build()]
+    assert context.did.started == [("made", {"id": "42"}, "started-1")]
 
 
 def test_what_a_handler_does_is_kept_as_others_would_read_it() -> None:

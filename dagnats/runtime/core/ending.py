@@ -71,7 +71,7 @@ def ended(turn: Turn, event: TerminalEvent) -> None:
     cancel_in_flight(turn)
     if turn.graph.cancel_on:
         cancel.unwatch(turn)
-    if run.parent is not None:
+    if run.parent is not None and not run.parent.detached:
         _tell_parent(turn, run.parent)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from dagnats.model.identifier import is_run_id
+from dagnats.model.identifier import is_run_id, is_workflow_name, name_token
 from dagnats.runtime.jetstream.publish import EXPECTED_LAST
 from dagnats.runtime.jetstream.read import last_of, seq_of, subjects_of, time_ns_of
 from dagnats.runtime.jetstream.resources import DEFINITIONS
@@ -35,26 +35,26 @@ async def entry_of(link: Link, bucket: str, key: str) -> Message | None:
 
 
 class JetStreamDefinitions:
-    """`ports.Definitions`, under `<name>` and `<name>.<hash>`."""
+    """`ports.Definitions`, under `<name>` and `<name>.<hash>`; the dots of a scoped name are written `/`."""
 
     def __init__(self, link: Link, clock: Clock) -> None:
         self._link = link
         self._clock = clock
 
     async def newest(self, name: str) -> Stored | None:
-        message = await entry_of(self._link, DEFINITIONS, name)
+        message = await entry_of(self._link, DEFINITIONS, name_token(name))
         return _stored(message) if message is not None else None
 
     async def version(self, name: str, identity: str) -> bytes | None:
-        if not (is_run_id(name) and is_run_id(identity)):  # what cannot be a key has no value
+        if not (is_workflow_name(name) and is_run_id(identity)):  # what cannot be a key has no value
             return None
-        message = await entry_of(self._link, DEFINITIONS, f"{name}.{identity}")
+        message = await entry_of(self._link, DEFINITIONS, _key(name, identity))
         return message.data if message is not None else None
 
     async def versions(self, name: str) -> dict[str, Stored]:
-        if not is_run_id(name):
+        if not is_workflow_name(name):
             return {}
-        begin = f"{_PREFIX}{name}."
+        begin = f"{_PREFIX}{name_token(name)}."
         subjects = await subjects_of(self._link, f"KV_{DEFINITIONS}", f"{begin}*")
         entries = await asyncio.gather(
             *(entry_of(self._link, DEFINITIONS, subject[len(_PREFIX) :]) for subject in subjects)
@@ -63,24 +63,34 @@ class JetStreamDefinitions:
         return {subject[len(begin) :]: _version(entry) for subject, entry in found if entry is not None}
 
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
-        entry = await entry_of(self._link, DEFINITIONS, f"{name}.{identity}")
+        entry = await entry_of(self._link, DEFINITIONS, key := _key(name, identity))
         if entry is None:
-            await self._link.publish(f"{_PREFIX}{name}.{identity}", data)
+            await self._link.publish(_PREFIX + key, data)
         elif self._clock.now_ns() - time_ns_of(entry) > RENEWED_NS:
             since = {_SINCE: str(_version(entry).time_ns)}
-            await self._link.publish(f"{_PREFIX}{name}.{identity}", entry.data, since)
+            await self._link.publish(_PREFIX + key, entry.data, since)
 
     async def remove_version(self, name: str, identity: str, *, revision: int) -> None:
         # Not a purge: only a write can depend on there having been none since.
         gone = {"KV-Operation": "DEL", EXPECTED_LAST: str(revision)}
-        await self._link.publish(f"{_PREFIX}{name}.{identity}", b"", gone)
+        await self._link.publish(_PREFIX + _key(name, identity), b"", gone)
 
     async def set_newest(self, name: str, data: bytes, *, revision: int) -> None:
-        await self._link.publish(f"{_PREFIX}{name}", data, {EXPECTED_LAST: str(revision)})
+        await self._link.publish(_PREFIX + name_token(name), data, {EXPECTED_LAST: str(revision)})
+
+    async def remove(self, name: str, *, revision: int) -> None:
+        subject = _PREFIX + name_token(name)
+        gone = await self._link.publish(subject, b"", {"KV-Operation": "DEL", EXPECTED_LAST: str(revision)})
+        # Whoever lists the names sees subjects: this one goes, unless somebody has registered it again.
+        await self._link.api(f"STREAM.PURGE.KV_{DEFINITIONS}", {"filter": subject, "seq": gone.seq + 1})
 
     async def names(self) -> list[str]:
         subjects = await subjects_of(self._link, f"KV_{DEFINITIONS}", f"{_PREFIX}*")
-        return sorted(subject[len(_PREFIX) :] for subject in subjects)
+        return sorted(name_token(subject[len(_PREFIX) :]) for subject in subjects)
+
+
+def _key(name: str, identity: str) -> str:
+    return f"{name_token(name)}.{identity}"
 
 
 def _version(message: Message) -> Stored:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.errors import ConflictError
-from dagnats.model.identifier import is_run_id
+from dagnats.model.identifier import is_workflow_name, name_token
 from dagnats.runtime.memory.link import Call
 from dagnats.runtime.memory.snapshot import stored_of
 from dagnats.runtime.ports import Stored
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from dagnats.runtime.memory.stream import Message
 
 _SINCE = "since"
+
+
+def _key(name: str, identity: str) -> str:
+    return f"{name_token(name)}.{identity}"
 
 
 def _version(message: Message) -> Stored:
@@ -32,21 +36,21 @@ class MemoryDefinitions:
         self._link = link
 
     async def newest(self, name: str) -> Stored | None:
-        return stored_of(await self._last(name))
+        return stored_of(await self._last(name_token(name)))
 
     async def version(self, name: str, identity: str) -> bytes | None:
-        message = await self._last(f"{name}.{identity}")
+        message = await self._last(_key(name, identity))
         return message.data if message is not None else None
 
     async def versions(self, name: str) -> dict[str, Stored]:
-        if not is_run_id(name):  # what cannot be a key has no value
+        if not is_workflow_name(name):  # what cannot be a key has no value
             return {}
-        pattern = f"{name}.*"
+        pattern = _key(name, "*")
         found = await self._link.request(Call("definitions.versions", pattern, lambda: self._stream.fitting(pattern)))
         return {each.subject.rpartition(".")[2]: _version(each) for each in found}
 
     async def add_version(self, name: str, identity: str, data: bytes) -> None:
-        key = f"{name}.{identity}"
+        key = _key(name, identity)
 
         def add() -> None:
             there = self._stream.last(key)
@@ -59,22 +63,28 @@ class MemoryDefinitions:
         await self._link.request(Call("definitions.add_version", key, add))
 
     async def remove_version(self, name: str, identity: str, *, revision: int) -> None:
-        key = f"{name}.{identity}"
+        await self._remove("definitions.remove_version", _key(name, identity), revision)
 
+    async def remove(self, name: str, *, revision: int) -> None:
+        await self._remove("definitions.remove", name_token(name), revision)
+
+    async def _remove(self, kind: str, key: str, revision: int) -> None:
         def remove() -> None:
             there = self._stream.last(key)
             if there is None or there.seq != revision:
                 raise ConflictError(f"wrong last sequence: {there.seq if there is not None else 0}")
             self._stream.purge(key)
 
-        await self._link.request(Call("definitions.remove_version", key, remove))
+        await self._link.request(Call(kind, key, remove))
 
     async def set_newest(self, name: str, data: bytes, *, revision: int) -> None:
-        call = Call("definitions.set_newest", name, lambda: self._stream.put(name, data, last=revision))
+        key = name_token(name)
+        call = Call("definitions.set_newest", key, lambda: self._stream.put(key, data, last=revision))
         await self._link.request(call)
 
     async def names(self) -> list[str]:
-        return sorted(await self._link.request(Call("definitions.names", "*", lambda: self._stream.subjects("*"))))
+        found = await self._link.request(Call("definitions.names", "*", lambda: self._stream.subjects("*")))
+        return sorted(map(name_token, found))
 
     async def _last(self, key: str) -> Message | None:
         return await self._link.request(Call("definitions.get", key, lambda: self._stream.last(key)))
