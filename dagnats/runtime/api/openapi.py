@@ -162,7 +162,7 @@ code { font-size: .9em }
 <h1>DagNats API</h1>
 <p>Machines read <a href="/openapi.json">/openapi.json</a>.</p>
 <table><tr><th>Method<th>Path<th>Scope<th>What it does</tr>
-%s
+ROWS
 </table>
 </html>
 """
@@ -175,4 +175,4 @@ def page(operations: Sequence[Operation]) -> str:
         for each in operations
         if not each.older
     )
-    return PAGE % "\n".join(rows)
+    return PAGE.replace("ROWS", "\n".join(rows))

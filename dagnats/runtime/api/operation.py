@@ -135,7 +135,7 @@ class Operation:
     async def answered(self, request: Request, client: AsyncClient, stopping: asyncio.Event) -> Response:
         """Do it. Raises DagnatsError."""
         _expect_allowed(request, self.scope)
-        asked = Asked[Any, Any](
+        asked: Asked[Any, Any] = Asked(
             client=client,
             path=request.path_params,
             query=parameters(self.query, request.query_params),

@@ -14,7 +14,7 @@ from dagnats.client.document import (
     difference_document,
     queue_document,
 )
-from dagnats.errors import NotFoundError
+from dagnats.errors import ConflictError, NotFoundError
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
 from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import Asked, Nothing
@@ -87,7 +87,11 @@ async def resume(asked: Asked[Nothing, Note]) -> PausedDocument:
     name = asked.path["queue"]
     if _TYPE.fullmatch(name) is None or len(name) > TASK_TYPE_LENGTH:
         raise NotFoundError("queue", name)
-    await asked.client.resume_queue(name, by=asked.body.by)
+    try:
+        await asked.client.resume_queue(name, by=asked.body.by)
+    except ConflictError:
+        await asked.client.queue(name)  # one that nobody knows is not found, unless it is still paused
+        raise
     return PausedDocument(queue=name, paused=False)
 
 

@@ -14,7 +14,7 @@ from dagnats.client.document import (
     version_document,
     workflow_limits_document,
 )
-from dagnats.errors import NotFoundError
+from dagnats.errors import ConflictError, NotFoundError
 from dagnats.model.check import advice
 from dagnats.model.identifier import NAME
 from dagnats.runtime.api.body import Order
@@ -112,7 +112,11 @@ async def pause(asked: Asked[Nothing, Note]) -> HeldDocument:
 async def resume(asked: Asked[Nothing, Note]) -> HeldDocument:
     """Let runs of a paused workflow begin."""
     name = known(asked.path["workflow"])
-    await asked.client.resume_workflow(name, by=asked.body.by)
+    try:
+        await asked.client.resume_workflow(name, by=asked.body.by)
+    except ConflictError:
+        await asked.client.workflow(name)  # one that nobody knows is not found, unless it is still paused
+        raise
     return HeldDocument(workflow=name, paused=False)
 
 
