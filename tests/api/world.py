@@ -13,7 +13,7 @@ from tests.api.site import WORK, Answer, Caller, Site, one_step, site
 from tests.support.processes import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from dagnats.client.run import RunHandle
     from dagnats.runtime.api.operation import Operation
@@ -57,7 +57,7 @@ class Good(NamedTuple):
     query: str = ""
     of: str = "run_id"
     before: tuple[str, ...] = ()
-    names: dict[str, str] = {}
+    names: Mapping[str, str] = {}
 
 
 PAUSED = ("POST /v1/runs/{run_id}/pause",)

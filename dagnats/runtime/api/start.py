@@ -89,12 +89,13 @@ async def start(asked: Asked[Wait, Start]) -> Reply:
     """
     wait_s, said = _wait_s(asked.query.wait), asked.body
     definition = await asked.client.workflow(said.workflow)
+    at = _later(asked.client, said.run_at)
     handle = await asked.client.start_json(
         definition,
         bytes(said.input),
         run_id=said.run_id,
         idempotency_key=asked.headers.get("idempotency-key", ""),
-        at=_later(asked.client, said.run_at),
+        at=at,
         labels=said.labels,
         by=said.by,
     )
@@ -102,7 +103,7 @@ async def start(asked: Asked[Wait, Start]) -> Reply:
     if not handle.is_new:
         headers["Idempotent-Replayed"] = "true"
     ended = await asked.while_serving(_end(handle, wait_s)) if wait_s else None
-    return Reply(ended or await _begun(handle, said), headers)
+    return Reply(ended or await _begun(handle, said.workflow, known=handle.is_new and at is None), headers)
 
 
 async def bulk(asked: Asked[Any, Bulk]) -> StartedManyDocument:
@@ -123,12 +124,13 @@ def refused(done: list[Done]) -> tuple[RefusedDocument, ...]:
     return tuple(RefusedDocument(run_id=each.run_id, message=each.problem) for each in done if each.problem)
 
 
-async def _begun(handle: RunHandle, said: Start) -> StartedDocument:
-    if handle.is_new and said.run_at is None:
-        return StartedDocument(run_id=handle.run_id, workflow_id=said.workflow)
+async def _begun(handle: RunHandle, workflow: str, *, known: bool) -> StartedDocument:
+    """A run that was started; when not all is `known` of it, it is looked at."""
+    if known:
+        return StartedDocument(run_id=handle.run_id, workflow_id=workflow)
     view = await handle.view()
     run_at = rfc3339(view.run_at_ns) if view.run_at_ns else None
-    return StartedDocument(run_id=handle.run_id, workflow_id=said.workflow, status=view.status, run_at=run_at)
+    return StartedDocument(run_id=handle.run_id, workflow_id=workflow, status=view.status, run_at=run_at)
 
 
 async def _end(handle: RunHandle, wait_s: float) -> StartedDocument | None:
