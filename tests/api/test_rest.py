@@ -133,7 +133,7 @@ def requests(draw: st.DrawFn) -> tuple[Operation, dict[str, str], list[tuple[str
     query = [(name, draw(_TEXT)) for name in operation.query.model_fields if draw(st.booleans())]
     body: Any = draw(_VALUE) if draw(st.booleans()) else good_call(operation).body
     if operation.body is not None and issubclass(operation.body, Body):
-        good = good_call(operation).body or {}
+        good: dict[str, Any] = good_call(operation).body or {}
         body = {**good, **{name: draw(_VALUE) for name in operation.body.model_fields if draw(st.booleans())}}
     return operation, names, query, msgspec.json.encode(body)
 

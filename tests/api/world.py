@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
 from dagnats import Workflow
 from dagnats.model.json import compact
 from tests.api.site import WORK, Answer, Caller, Site, one_step, site
@@ -108,9 +106,7 @@ def good_call(operation: Operation) -> Good:
 def _body(document: Any, names: dict[str, str]) -> bytes:
     if document is None:
         return b""
-    if isinstance(document, dict) and document.get("run_id", "").startswith("{"):
-        document = {**document, "run_id": document["run_id"].format(**names)}
-    return compact(document) if not isinstance(document, bytes) else msgspec.json.encode(document)
+    return compact(document).decode().replace("{broken}", names["broken"]).encode()
 
 
 def workflows() -> list[Workflow[Any, Any]]:
