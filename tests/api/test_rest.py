@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
+from dagnats.errors import DagnatsError
 from dagnats.runtime.api import openapi
 from dagnats.runtime.api.body import Body
-from dagnats.runtime.api.operation import Operation
+from dagnats.runtime.api.operation import Grant, Operation
+from dagnats.runtime.api.problem import Fault
 from dagnats.runtime.api.rest import OPERATIONS
 from tests.api.site import in_virtual_time
 from tests.api.world import GOOD, good_call, key_of, world
 
 if TYPE_CHECKING:
+    from starlette.types import Message
+
+    from dagnats.runtime.api.operation import Scope
     from tests.api.world import World
 
+TOKEN = "a-token-of-the-api"
 NOWHERE = {
     "run_id": "0" * 32,
     "workflow": "nobody",
@@ -116,6 +126,60 @@ async def send(all_there: World, operation: Operation, data: bytes) -> Any:
     return await all_there.web.ask(operation.method, path + query, data)
 
 
+# -- who may ----------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_whoever_has_no_token_is_let_in_nowhere_and_whoever_has_it_everywhere() -> None:
+    async with world() as all_there:
+        stranger, friend = (
+            await all_there.here.api(TOKEN),
+            await all_there.here.api(TOKEN, authorization=f"Bearer {TOKEN}"),
+        )
+        for operation in OPERATIONS:
+            path = operation.paths[0].format(**{**all_there.names, **NOWHERE})
+            assert (await stranger.ask(operation.method, path)).status == 401, name_of(operation)
+            assert (await friend.ask(operation.method, path)).status not in (401, 403), name_of(operation)
+
+
+@pytest.mark.parametrize("scope", ["read", "run", "operate", "admin"])
+def test_whoever_may_do_one_thing_only_may_do_no_other(scope: Scope) -> None:
+    async def call() -> None:
+        async with world() as all_there:
+            for operation in OPERATIONS:
+                path = operation.paths[0].format(**{**all_there.names, **NOWHERE})
+                request = Request(bare(operation.method, path, frozenset({scope})), empty)
+                allowed = True
+                try:
+                    await operation.answered(request, all_there.here.client, asyncio.Event())
+                except Fault as fault:
+                    allowed = fault.status != 403
+                except DagnatsError:
+                    pass  # it was allowed, and is not there
+                assert allowed is (operation.scope == scope), name_of(operation)
+
+    in_virtual_time(call)()
+
+
+async def empty() -> Message:
+    return {"type": "http.request", "body": b""}
+
+
+def bare(method: str, path: str, scopes: frozenset[Scope]) -> dict[str, Any]:
+    """What a server makes of a request, once it knows what its caller may do."""
+    names = {**NOWHERE, "step": "work", "name": "go", "type": "a.b"}
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+        "server": ("localhost", 80),
+        "path_params": names,
+        "dagnats.grant": Grant(scopes),
+    }
+
+
 # -- whatever is said ------------------------------------------------------------------------------------------
 
 _TEXT = st.text(max_size=12) | st.sampled_from(["solo", "*", ">", "a.b", "..", "\0", "9999-12-31", "+1h", "1s", "-1"])
@@ -138,12 +202,10 @@ def requests(draw: st.DrawFn) -> tuple[Operation, dict[str, str], list[tuple[str
     return operation, names, query, msgspec.json.encode(body)
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=int(os.environ.get("FUZZ", "5")), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(requests(), min_size=40, max_size=40))
 def test_whatever_is_said_no_fault_is_ours(said: list[Any]) -> None:
     async def call() -> None:
-        from urllib.parse import quote, urlencode
-
         async with world() as all_there:
             for operation, names, query, body in said:
                 if operation.streams is not None and operation.answer is None:
