@@ -22,6 +22,7 @@ from dagnats.runtime.api.problem import Fault
 from dagnats.runtime.api.rest import OPERATIONS
 from tests.api.site import in_virtual_time
 from tests.api.world import GOOD, good_call, key_of, world
+from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
     from starlette.types import Message
@@ -240,3 +241,17 @@ async def test_the_description_is_there_for_machines_and_for_people() -> None:
         page = await all_there.web.get("/docs")
         assert page.headers["content-type"].startswith("text/html")
         assert "/v1/runs/{run_id}/diagnose" in page.body.decode()
+
+
+def test_the_page_lists_every_operation() -> None:
+    rows = [
+        line
+        for line in (ROOT / "docs/http.md").read_text().splitlines()
+        if line.startswith(("| GET", "| POST", "| DEL"))
+    ]
+    old = {operation.path for operation in OPERATIONS if operation.old or operation.older}
+    assert rows == [
+        f"| {each.method} | `{each.paths[0]}`{' °' if each.path in old else ''} | {each.scope} | {each.summary} |"
+        for each in OPERATIONS
+        if not each.older
+    ]
