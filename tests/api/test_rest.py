@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -14,12 +15,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from dagnats.errors import DagnatsError
+from dagnats.errors import (
+    ConflictError,
+    DagnatsError,
+    DecodeError,
+    DefinitionError,
+    InputError,
+    NotFoundError,
+    RefusedError,
+    ResultTimeout,
+    RunFailed,
+    UnavailableError,
+)
 from dagnats.runtime.api import openapi
 from dagnats.runtime.api.body import Body
 from dagnats.runtime.api.operation import Grant, Operation
-from dagnats.runtime.api.problem import Fault
+from dagnats.runtime.api.problem import Fault, on_error
 from dagnats.runtime.api.rest import OPERATIONS
+from dagnats.runtime.blob import BlobLost
 from tests.api.site import in_virtual_time
 from tests.api.world import GOOD, good_call, key_of, world
 from tests.support.processes import ROOT
@@ -110,21 +123,56 @@ async def test_another_method_is_told_which_there_are() -> None:
         assert {each.strip() for each in answer.headers["allow"].split(",")} == {"GET", "HEAD", "POST"}
 
 
-@pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.old], ids=name_of)
-def test_the_old_path_does_the_same(operation: Operation) -> None:
-    async def call() -> None:
-        async with world() as all_there:
-            old = Operation(operation.method, operation.path, operation.work, "read", operation.answer, older=True)
-            answer = await all_there.call(old, good_call(operation))
-            assert answer.status == operation.status, answer
-
-    in_virtual_time(call)()
+@in_virtual_time
+async def test_the_old_path_does_the_same() -> None:
+    async with world() as all_there:
+        names = {**all_there.names, **NOWHERE}
+        for operation in OPERATIONS:
+            if operation.old:
+                new, old = [await all_there.web.ask(operation.method, path.format(**names)) for path in operation.paths]
+                assert f"/v1{operation.path}" == operation.paths[0] != operation.paths[1] == operation.path
+                assert (old.status, old.body) == (new.status, new.body), name_of(operation)
 
 
 async def send(all_there: World, operation: Operation, data: bytes) -> Any:
     path = operation.paths[0].format(**all_there.names)
     query = good_call(operation).query.format(**all_there.names)
     return await all_there.web.ask(operation.method, path + query, data)
+
+
+@in_virtual_time
+async def test_a_body_that_is_too_large_is_not_read() -> None:
+    async with world() as all_there:
+        for operation in OPERATIONS:
+            if operation.body is not None:
+                path = operation.paths[0].format(**all_there.names) + good_call(operation).query
+                answer = await all_there.web.ask(operation.method, path, content_length=str(2**40))
+                assert (answer.status, answer.json["type"]) == (413, "urn:dagnats:too-large"), name_of(operation)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotFoundError("run", "x"), 404),
+        (ConflictError("it is over"), 409),
+        (InputError("it does not fit", []), 422),
+        (DefinitionError([]), 422),
+        (RefusedError("too deep"), 400),
+        (DagnatsError("no such thing"), 400),
+        (ResultTimeout("x", timedelta(seconds=1)), 408),
+        (RunFailed("x"), 409),
+        (BlobLost("it is gone"), 410),
+        (DecodeError("not ours"), 500),
+        (UnavailableError("NATS is away"), 503),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_each_kind_of_error_has_a_status(error: DagnatsError, status: int) -> None:
+    answer = await on_error(Request({"type": "http"}), error)
+    document = msgspec.json.decode(answer.body)
+    assert (answer.status_code, document["status"]) == (status, status)
+    assert answer.media_type == "application/problem+json"
+    assert ("retry-after" in answer.headers) is (status == 503)
 
 
 # -- who may ----------------------------------------------------------------------------------------------------

@@ -187,10 +187,24 @@ async def test_the_output_of_a_run_is_there_once_it_has_completed() -> None:
         web, names = all_there.web, all_there.names
         given = (await web.get(f"/v1/runs/{names['done']}/output")).json
         assert (given["output"], given["outputs"]) == (7, {"work": 7})
+        early = await web.get(f"/v1/runs/{names['run_id']}/output?wait=2s")
+        assert (early.status, early.json["type"]) == (408, "urn:dagnats:timeout")
         for name, why in (("run_id", "it is running"), ("broken", "it is failed: no such card")):
             refused = await web.get(f"/v1/runs/{names[name]}/output")
             assert (refused.status, refused.json["type"]) == (409, "urn:dagnats:conflict")
             assert why in refused.json["detail"]
+
+
+@in_virtual_time
+async def test_the_output_of_a_run_can_be_waited_for() -> None:
+    async with site(one_step("solo")) as here:
+        web, worker = await here.api(), await here.api()
+        run = await here.client.start("solo")
+        serving = asyncio.create_task(done(worker))
+        assert (await web.get(f"/v1/runs/{run.run_id}/output?wait=30s")).json["output"] == 7
+        await serving
+        refused = await web.get(f"/v1/runs/{run.run_id}/output?wait=soon")
+        assert (refused.status, refused.paths) == (400, {"?wait"})
 
 
 @in_virtual_time

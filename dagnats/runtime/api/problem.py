@@ -13,14 +13,17 @@ from starlette.responses import Response
 from dagnats.errors import (
     ConflictError,
     DagnatsError,
+    DecodeError,
     DefinitionError,
     InputError,
     NotFoundError,
     Problem,
     RefusedError,
     ResultTimeout,
+    RunError,
     UnavailableError,
 )
+from dagnats.runtime.blob import BlobLost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +41,9 @@ _STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
     (UnavailableError, 503, "unavailable"),
     (ResultTimeout, 408, "timeout"),
     (RefusedError, 400, "refused"),
+    (RunError, 409, "run-ended"),
+    (BlobLost, 410, "gone"),
+    (DecodeError, 500, "unreadable"),  # of what is stored: what a request brings is no DecodeError
     (InputError, 422, "unfit"),
     (DefinitionError, 422, "unfit"),
     (DagnatsError, 400, "invalid"),

@@ -59,7 +59,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/runs/bulk", start.bulk, "run", start.StartedManyDocument, body=start.Bulk, status=201, old=True
     ),
     Operation("GET", _RUN, run.show, "read", RunDocument, old=True),
-    Operation("GET", f"{_RUN}/output", run.output, "read", run.OutputDocument),
+    Operation("GET", f"{_RUN}/output", run.output, "read", run.OutputDocument, query=start.Wait),
     Operation("GET", f"{_RUN}/events", run.events, "read", list[EventDocument], query=run.Since, streams=EventDocument),
     Operation("GET", f"{_RUN}/diagnose", run.diagnose, "read", run.DiagnosisDocument),
     Operation("GET", f"{_RUN}/scheduled", run.scheduled, "read", run.ScheduledRunDocument, old=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -30,6 +31,7 @@ from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import Asked, Nothing, Reply
 from dagnats.runtime.api.problem import Fault, invalid
 from dagnats.runtime.api.sse import Sent, sent, wants_events
+from dagnats.runtime.api.start import Wait, wait_s
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -155,8 +157,10 @@ async def show(asked: Asked[Nothing, None]) -> RunDocument:
     return run_document(await asked.run.view(gates=True))
 
 
-async def output(asked: Asked[Nothing, None]) -> OutputDocument:
-    """Give the output of a run that has completed."""
+async def output(asked: Asked[Wait, None]) -> OutputDocument:
+    """Give the output of a run that has completed; with `?wait=30s`, once it has."""
+    if patience_s := wait_s(asked.query.wait):
+        await asked.while_serving(asked.run.wait(timeout=timedelta(seconds=patience_s)))
     view = await asked.run.view()
     if view.status != "completed":
         raise Fault(409, "conflict", f"run {view.run_id} has no output: it is {view.status}{_blame(view)}")

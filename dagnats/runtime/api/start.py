@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -87,7 +88,7 @@ async def start(asked: Asked[Wait, Start]) -> Reply:
 
     Starts of a workflow with the same header `Idempotency-Key` are one run, for a day.
     """
-    wait_s, said = _wait_s(asked.query.wait), asked.body
+    said, patience_s = asked.body, wait_s(asked.query.wait)
     definition = await asked.client.workflow(said.workflow)
     at = _later(asked.client, said.run_at)
     handle = await asked.client.start_json(
@@ -102,7 +103,7 @@ async def start(asked: Asked[Wait, Start]) -> Reply:
     headers = {"Location": f"/v1/runs/{handle.run_id}"}
     if not handle.is_new:
         headers["Idempotent-Replayed"] = "true"
-    ended = await asked.while_serving(_end(handle, wait_s)) if wait_s else None
+    ended = await asked.while_serving(_end(handle, patience_s)) if patience_s else None
     return Reply(ended or await _begun(handle, said.workflow, known=handle.is_new and at is None), headers)
 
 
@@ -133,9 +134,9 @@ async def _begun(handle: RunHandle, workflow: str, *, known: bool) -> StartedDoc
     return StartedDocument(run_id=handle.run_id, workflow_id=workflow, status=view.status, run_at=run_at)
 
 
-async def _end(handle: RunHandle, wait_s: float) -> StartedDocument | None:
+async def _end(handle: RunHandle, patience_s: float) -> StartedDocument | None:
     try:
-        view = await handle.wait(timeout=f"{wait_s:f}s")
+        view = await handle.wait(timeout=timedelta(seconds=patience_s))
     except ResultTimeout:
         return None
     return StartedDocument(
@@ -156,7 +157,8 @@ def _later(client: AsyncClient, run_at: str | None) -> str | None:
     return run_at if instant_of(run_at, now_ns=now_ns) > now_ns + _SOON_NS else None
 
 
-def _wait_s(wait: str) -> float:
+def wait_s(wait: str) -> float:
+    """How long somebody wants to wait. Raises Fault 400."""
     if not wait:
         return 0.0
     try:
