@@ -36,6 +36,8 @@ def test_a_run_is_registered_started_listed_and_followed_over_http_alone(project
         assert again["run_id"] == first["run_id"]
         (listed,) = answer(ask(f"{url}/v1/runs?workflow=nap&status=completed"))
         assert listed["run_id"] == first["run_id"]
+        for far, count in (("after=9999-12-31", 0), ("before=0001-01-01", 0), ("after=0001-01-01", 1)):
+            assert len(answer(ask(f"{url}/v1/runs?{far}"))) == count
         with urllib.request.urlopen(
             ask(f"{url}/v1/runs/{first['run_id']}/events", Accept="text/event-stream"), timeout=30
         ) as events:
