@@ -75,6 +75,10 @@ load: $(DEV) ## Run 2,000 orders under two engines, a map of 10,000 items, 1,000
 simulate: $(DEV) ## Run seeds of the simulation: ARGS="--seeds 2000", or ARGS="--seed 7 --trace" for one
 	@$(BIN)/python -m tests.simulation $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(DEV) ## Say twenty thousand odd things to the API: none may be a fault of ours
+	@FUZZ=500 $(BIN)/python -m pytest --timeout=0 tests/api/test_rest.py -k whatever_is_said $(ARGS)
+
 .PHONY: check
 check: format lint types layers docs ## Format, lint, types, layers and docs: all that CI checks besides the tests
 

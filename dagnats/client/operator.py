@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
     from dagnats.model.run import RunStatus
-    from dagnats.model.summary import RunSummary, Tally
+    from dagnats.model.summary import RunPage, RunSummary, Tally
     from dagnats.model.worker import WorkerEntry
     from dagnats.runtime.ports import Ports
 
@@ -94,6 +94,29 @@ class Operator(ABC):
         async for run in self._newest(asked, limit):
             found.append(run)
         return found
+
+    async def page(
+        self,
+        *,
+        workflow: str = "",
+        status: RunStatus | Literal[""] = "",
+        labels: Mapping[str, str] | None = None,
+        parent: str = "",
+        error: str = "",
+        after: Moment | None = None,
+        before: Moment | None = None,
+        below: int = 0,
+        limit: int = 50,
+    ) -> RunPage:
+        """One page of `runs`, and whether there are others behind it: those go on `below` the last one's `seq`.
+
+        Args:
+            workflow, status, labels, parent, error, after, before: See `runs`.
+            below: Only runs that were started before the one with this `seq`; 0 for the first page.
+            limit: At most so many, and at most `MOST`.
+        """
+        asked = self._query(workflow, status, labels, parent, error, after, before)
+        return await listing.page(self._ports, msgspec.structs.replace(asked, below=below, limit=min(limit, MOST)))
 
     async def _newest(self, query: RunQuery, limit: int) -> AsyncIterator[RunSummary]:
         while limit > 0:
@@ -274,8 +297,8 @@ class Operator(ABC):
 
     def _window(self, workflow: str, after: Moment | None, before: Moment | None) -> Window:
         now_ns = self._ports.clock.now_ns()
-        after_ns = instant_of(after, now_ns=now_ns) if after is not None else 0
-        before_ns = instant_of(before, now_ns=now_ns) if before is not None else 0
+        after_ns = _bound(after, now_ns) if after is not None else 0
+        before_ns = _bound(before, now_ns) if before is not None else 0
         return Window(workflow, after_ns, before_ns)
 
     # -- dead letters ----------------------------------------------------------------------------------------
@@ -466,6 +489,11 @@ class Operator(ABC):
         What is missing is made by the engine, which folds everything anew for that.
         """
         return await mend(self._ports, differences)
+
+
+def _bound(moment: Moment, now_ns: int) -> int:
+    """A moment as a bound of a window: 0 would be none, and what runs were started at fits 63 bits."""
+    return min(max(instant_of(moment, now_ns=now_ns), 1), 2**63 - 1)
 
 
 def _period_ns(period: timedelta | str) -> int:

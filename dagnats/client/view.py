@@ -118,6 +118,7 @@ class RunView:
         retry_of: The run that it repeats, or "".
         forked_from: The run whose outputs it took over, or "".
         events: How many its history has.
+        trace_parent: The starter's W3C trace context, or "".
     """
 
     run_id: str
@@ -141,6 +142,7 @@ class RunView:
     retry_of: str = ""
     forked_from: str = ""
     events: int = 0
+    trace_parent: str = ""
 
     @property
     def ended(self) -> bool:
@@ -209,6 +211,7 @@ def run_view(graph: Graph, run: Run, pulses: Mapping[str, Pulse] | None = None) 
         retry_of=run.retry_of,
         forked_from=run.forked_from,
         events=run.events,
+        trace_parent=run.trace_parent,
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 import msgspec
 
@@ -84,6 +85,9 @@ class Caller:
     async def send(self, path: str, body: bytes, **headers: str) -> Answer:
         return await self._call("POST", path, body, headers)
 
+    async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        return await self._call(method, path, body, headers)
+
     async def poll(self, *task_types: str, **settings: Any) -> list[dict[str, Any]]:
         answer = await self.post("/v1/tasks/poll", {"task_types": task_types, **settings})
         assert answer.status == 200, answer
@@ -110,15 +114,16 @@ class Caller:
         async def send(message: Message) -> None:
             sent.append(message)
 
+        path, _, query = path.partition("?")
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": method,
             "scheme": "http",
-            "path": path,
+            "path": unquote(path),
             "raw_path": path.encode(errors="surrogatepass"),
-            "query_string": b"",
+            "query_string": query.encode(errors="surrogatepass"),
             "root_path": "",
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in said.items()],
             "client": ("127.0.0.1", 1),

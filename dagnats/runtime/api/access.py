@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from dagnats.runtime.api.operation import Grant
 from dagnats.runtime.api.problem import Fault, on_error
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Guard:
                 response = await on_error(Request(scope), fault)
                 await response(scope, receive, send)
                 return
+            scope["dagnats.grant"] = Grant()  # the one token there is allows everything, and so does this machine
         await self._app(scope, receive, send)
 
 

@@ -10,35 +10,37 @@ from pydantic import Field, StringConstraints
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from dagnats.client.client import AsyncClient
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.identifier import GROUP, TASK_TYPE, TASK_TYPE_LENGTH
 from dagnats.model.worker import WorkerEntry
+from dagnats.runtime.api import openapi
 from dagnats.runtime.api.access import Guard
 from dagnats.runtime.api.body import SMALL, Body, checked, members, read
 from dagnats.runtime.api.bridge import Bridge
+from dagnats.runtime.api.operation import JSON, LARGEST
 from dagnats.runtime.api.problem import Fault, on_bug, on_error
 from dagnats.runtime.api.resolution import resolve
+from dagnats.runtime.api.rest import OPERATIONS
+from dagnats.runtime.api.sse import BEAT_S, UNCACHED
 from dagnats.runtime.api.tap import Queue
 from dagnats.runtime.api.ticket import KEY
-from dagnats.runtime.blob import MOST_BYTES
 from dagnats.runtime.presence import Presence
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 
     from starlette.requests import Request
 
+    from dagnats.runtime.api.operation import Operation
     from dagnats.runtime.ports import Connection
 
 T = TypeVar("T")
 
-_JSON = "application/json"
 _HEALTH_S = 2.0
-_BEAT_S = 25.0  # proxies cut connections that are silent for half a minute
-_LARGEST = MOST_BYTES + SMALL  # a payload, and what is around it
 _LONGEST_POLL_MS = 60_000
 _LOOK_S = 0.25  # the least that a poll waits: what is there has to come here first
 
@@ -78,6 +80,7 @@ class Api:
         self.ready = False
         self._connection = connection
         self._ports = connection.ports
+        self._client = AsyncClient(connection)
         self._stopping = asyncio.Event()
         self._bridge: Bridge | None = None
         self._key = b""
@@ -90,7 +93,25 @@ class Api:
             Route("/v1/workers/connect", self.connect, methods=["POST"]),
             Route("/v1/tasks/poll", self.poll, methods=["POST"]),
             Route("/v1/tasks/{task_id}/resolve", self.resolve, methods=["POST"]),
+            Route("/openapi.json", self.described),
+            Route("/docs", self.documented),
+            *self._operations(),
         ]
+
+    def _operations(self) -> list[Route]:
+        """A route for each path, in the list's order: whoever uses another method learns which there are."""
+        found: dict[str, dict[str, Operation]] = {}
+        for operation in OPERATIONS:
+            for path in operation.paths:
+                found.setdefault(path, {})[operation.method] = operation
+        return [Route(path, self._carried_out(by_method), methods=[*by_method]) for path, by_method in found.items()]
+
+    def _carried_out(self, by_method: Mapping[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            operation = by_method["GET" if request.method == "HEAD" else request.method]
+            return await operation.answered(request, self._client, self._stopping)
+
+        return answer
 
     def app(self, token: str = "") -> Starlette:
         """The application. `token` is what callers have to have; see `access`."""
@@ -132,12 +153,22 @@ class Api:
             raise Fault(503, "not-ready", "the server is starting, or stops", headers={"Retry-After": "1"})
         return _json({"status": "ready"})
 
+    # -- what there is ---------------------------------------------------------------------------------------
+
+    async def described(self, _: Request) -> Response:
+        """The description of the API."""
+        return _json(openapi.description(OPERATIONS))
+
+    async def documented(self, _: Request) -> Response:
+        """The same, for people."""
+        return HTMLResponse(openapi.page(OPERATIONS))
+
     # -- workers ---------------------------------------------------------------------------------------------
 
     async def connect(self, request: Request) -> Response:
         """Show a worker, and send it a sign of life now and then, for as long as it listens."""
         said = checked(Connect, members(await read(request, SMALL)))
-        return StreamingResponse(self._beats(said), media_type="text/event-stream", headers=_UNCACHED)
+        return StreamingResponse(self._beats(said), media_type="text/event-stream", headers=UNCACHED)
 
     async def _beats(self, said: Connect) -> AsyncGenerator[bytes]:
         presence = Presence(self._ports, _entry(said))
@@ -146,7 +177,7 @@ class Api:
             yield _sse("connected", {"worker_id": said.worker_id})
             while not self._stopping.is_set():
                 try:
-                    async with asyncio.timeout(_BEAT_S):
+                    async with asyncio.timeout(BEAT_S):
                         await self._stopping.wait()
                 except TimeoutError:
                     yield _sse("heartbeat", {"worker_id": said.worker_id})
@@ -170,13 +201,13 @@ class Api:
 
     async def resolve(self, request: Request) -> Response:
         """Take what a worker says of a task."""
-        data = await read(request, _LARGEST)
+        data = await read(request, LARGEST)
         task_id, trace = request.path_params["task_id"], request.headers.get("traceparent", "")
         saying = resolve(self._ports, self._key, task_id, data, trace=trace)
         reply = await self._unless_gone(request, saying)
         if reply is None:
             raise UnavailableError("the server stops", hint="say it again")
-        return Response(reply.body, reply.status, media_type=_JSON if reply.body else None)
+        return Response(reply.body, reply.status, media_type=JSON if reply.body else None)
 
     @property
     def _open_bridge(self) -> Bridge:
@@ -199,9 +230,6 @@ class Api:
             await asyncio.gather(working, *ends, return_exceptions=True)
 
 
-_UNCACHED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-
-
 def _entry(said: Connect) -> WorkerEntry:
     return WorkerEntry(
         worker_id=said.worker_id,
@@ -219,7 +247,7 @@ async def _gone(request: Request) -> None:
 
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(value), headers=headers, media_type=_JSON)
+    return Response(msgspec.json.encode(value), headers=headers, media_type=JSON)
 
 
 def _sse(event: str, data: Any) -> bytes:

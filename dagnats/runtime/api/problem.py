@@ -13,14 +13,17 @@ from starlette.responses import Response
 from dagnats.errors import (
     ConflictError,
     DagnatsError,
+    DecodeError,
     DefinitionError,
     InputError,
     NotFoundError,
     Problem,
     RefusedError,
     ResultTimeout,
+    RunError,
     UnavailableError,
 )
+from dagnats.runtime.blob import BlobLost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,8 +41,11 @@ _STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
     (UnavailableError, 503, "unavailable"),
     (ResultTimeout, 408, "timeout"),
     (RefusedError, 400, "refused"),
-    (InputError, 400, "invalid"),
-    (DefinitionError, 400, "invalid"),
+    (RunError, 409, "run-ended"),
+    (BlobLost, 410, "gone"),
+    (DecodeError, 500, "unreadable"),  # of what is stored: what a request brings is no DecodeError
+    (InputError, 422, "unfit"),
+    (DefinitionError, 422, "unfit"),
     (DagnatsError, 400, "invalid"),
 )
 
@@ -71,10 +77,10 @@ class Fault(DagnatsError):
         self.headers = dict(headers or {})
 
 
-def invalid(*problems: Problem) -> Fault:
-    """Something in the body is not as it has to be."""
+def invalid(*problems: Problem, what: str = "the body") -> Fault:
+    """Something in the body, or in `what`, is not as it has to be."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return Fault(400, "invalid", f"the body has {count}", problems=problems)
+    return Fault(400, "invalid", f"{what} has {count}", problems=problems)
 
 
 async def on_error(_: Request, error: Exception) -> Response:

@@ -1,0 +1,77 @@
+"""`/v1/dlq`: dead letters, looked at, tried again, or given up."""
+
+from __future__ import annotations
+
+from dagnats.client.document import Document, LetterDocument, letter_document
+from dagnats.errors import NotFoundError
+from dagnats.runtime.api.body import Order
+from dagnats.runtime.api.operation import Asked, Nothing
+
+_DIGITS = 15
+
+
+class OfRun(Order):
+    """Whose: a run's, or all."""
+
+    run_id: str = ""
+
+
+class Replay(Order):
+    """Who does it."""
+
+    by: str = ""
+
+
+class ReplayAll(Replay):
+    """Whose dead letters are tried again."""
+
+    run_id: str
+
+
+class ReplayedDocument(Document, frozen=True, kw_only=True):
+    """Dead letters that were tried again, and the run that goes on."""
+
+    replayed: tuple[int, ...]
+    run_id: str
+
+
+class DiscardedDocument(Document, frozen=True, kw_only=True):
+    """A dead letter that was dropped."""
+
+    seq: int
+    discarded: bool
+
+
+async def all_letters(asked: Asked[OfRun, None]) -> list[LetterDocument]:
+    """List all dead letters, or a run's, oldest first."""
+    return [letter_document(letter) for letter in await asked.client.dead_letters(asked.query.run_id)]
+
+
+async def show(asked: Asked[Nothing, None]) -> LetterDocument:
+    """Show a dead letter."""
+    return letter_document(await asked.client.dead_letter(_seq(asked.path["seq"])))
+
+
+async def replay(asked: Asked[Nothing, Replay]) -> ReplayedDocument:
+    """Try again what a dead letter is about: its run goes on where it broke."""
+    letter = await asked.client.replay_dead_letter(_seq(asked.path["seq"]), by=asked.body.by)
+    return ReplayedDocument(replayed=(letter.seq,), run_id=letter.run_id)
+
+
+async def replay_all(asked: Asked[Nothing, ReplayAll]) -> ReplayedDocument:
+    """Let a run go on where it broke, for all its dead letters."""
+    said = asked.body
+    found = await asked.client.replay_dead_letters(asked.client.handle(said.run_id).run_id, by=said.by)
+    return ReplayedDocument(replayed=tuple(letter.seq for letter in found), run_id=said.run_id)
+
+
+async def discard(asked: Asked[Nothing, None]) -> DiscardedDocument:
+    """Drop a dead letter for good. Its run stays as it is."""
+    letter = await asked.client.discard_dead_letter(_seq(asked.path["seq"]))
+    return DiscardedDocument(seq=letter.seq, discarded=True)
+
+
+def _seq(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise NotFoundError("dead letter", text, hint="a dead letter is named by its number")
+    return int(text)

@@ -1,0 +1,127 @@
+"""`/v1/workflows`: definitions, and what holds their runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from dagnats.client.document import (
+    Document,
+    VersionDocument,
+    WorkflowLimitsDocument,
+    version_document,
+    workflow_limits_document,
+)
+from dagnats.errors import ConflictError, NotFoundError
+from dagnats.model.check import advice
+from dagnats.model.identifier import NAME
+from dagnats.runtime.api.body import Order
+from dagnats.runtime.api.operation import Asked, Nothing
+from dagnats.runtime.api.order import Note
+
+_NAME = re.compile(NAME)
+
+
+class Which(Order):
+    """Which version: its hash, or how that begins; without one the newest."""
+
+    version: str = ""
+
+
+class RunLimit(Note):
+    """How many runs may go on at a time; 0 for what the definition says."""
+
+    max_runs: Annotated[int, Field(ge=0, le=2**53)]
+
+
+class AdviceDocument(Document, frozen=True, kw_only=True):
+    """What is probably not meant."""
+
+    kind: str
+    message: str
+    path: str
+
+
+class RegisteredDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
+    """What registering did: `created`, `updated` or `unchanged`."""
+
+    status: str
+    name: str
+    action: str
+    hash: str
+    warnings: tuple[AdviceDocument, ...] = ()
+
+
+class HeldDocument(Document, frozen=True, kw_only=True):
+    """Whether runs of a workflow are held back."""
+
+    workflow: str
+    paused: bool
+
+
+async def all_workflows(asked: Asked[Nothing, None]) -> list[Any]:
+    """List the newest definition of every workflow."""
+    return [definition.content() for definition in await asked.client.workflows()]
+
+
+async def register(asked: Asked[Nothing, bytes]) -> RegisteredDocument:
+    """Make a definition the newest of its name, with its triggers; runs under way keep theirs."""
+    done = await asked.client.register(asked.body)
+    warnings = (
+        AdviceDocument(kind=each.rule, message=each.message, path=each.path) for each in advice(done.definition)
+    )
+    return RegisteredDocument(
+        status="registered", name=done.name, action=done.action, hash=done.identity, warnings=tuple(warnings)
+    )
+
+
+async def show(asked: Asked[Which, None]) -> Any:
+    """Show a workflow's definition."""
+    name, version = asked.path["workflow"], asked.query.version
+    found = await (asked.client.version(known(name), version) if version else asked.client.workflow(name))
+    return found.content()
+
+
+async def versions(asked: Asked[Nothing, None]) -> list[VersionDocument]:
+    """List every version of a workflow, the last registered first."""
+    return [version_document(version) for version in await asked.client.versions(asked.path["workflow"])]
+
+
+async def limits(asked: Asked[Nothing, None]) -> WorkflowLimitsDocument:
+    """Show what operators have said of a workflow."""
+    definition = await asked.client.workflow(asked.path["workflow"])
+    return workflow_limits_document(await asked.client.workflow_limits(definition.name))
+
+
+async def limit(asked: Asked[Nothing, RunLimit]) -> WorkflowLimitsDocument:
+    """Let only so many runs of a workflow go on at a time."""
+    said = asked.body
+    done = await asked.client.limit_workflow(asked.path["workflow"], said.max_runs, by=said.by, reason=said.reason)
+    return workflow_limits_document(done)
+
+
+async def pause(asked: Asked[Nothing, Note]) -> HeldDocument:
+    """Let no run of a workflow begin until it is resumed."""
+    name = asked.path["workflow"]
+    await asked.client.pause_workflow(name, asked.body.reason, by=asked.body.by)
+    return HeldDocument(workflow=name, paused=True)
+
+
+async def resume(asked: Asked[Nothing, Note]) -> HeldDocument:
+    """Let runs of a paused workflow begin."""
+    name = known(asked.path["workflow"])
+    try:
+        await asked.client.resume_workflow(name, by=asked.body.by)
+    except ConflictError:
+        await asked.client.workflow(name)  # one that nobody knows is not found, unless it is still paused
+        raise
+    return HeldDocument(workflow=name, paused=False)
+
+
+def known(name: str) -> str:
+    """A name that a workflow can have, though it need not be registered any more. Raises NotFoundError."""
+    if _NAME.fullmatch(name) is None:
+        raise NotFoundError("workflow", name)
+    return name
