@@ -251,8 +251,9 @@ def test_a_handler_that_returns_nothing_and_may_end_by_a_call_gives_what_nobody_
 
     def silent() -> None: ...
 
+    functions: list[Any] = [speaking, silent]
     schemas: list[Any] = []
-    for function in (speaking, silent):
+    for function in functions:
         workflow = Workflow("ending")
         workflow.step(function)
         schemas.append(workflow.build().output_schema)
