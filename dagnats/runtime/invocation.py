@@ -147,7 +147,7 @@ def _encode(value: Any, codec: Codec, declared: Any, what: str) -> bytes:
         return codec.encode(value)
     except CodecError as error:
         raise AttemptFailed(f"{what} does not fit {type_name(declared)}: {error}", "non_retriable") from None
-    except Exception as error:  # a serializer in the user's types may raise anything
+    except (Exception, SystemExit) as error:  # a serializer in the user's types may raise anything
         raise AttemptFailed(f"writing {what} failed: {said(error)}", "non_retriable") from error
 
 
@@ -184,7 +184,7 @@ def _decode(handler: Handler[..., Any], task: Task) -> Any:
     except CodecError as error:
         expected = type_name(handler.input_type)
         raise AttemptFailed(f"the input does not fit {expected}: {error}", "non_retriable") from None
-    except Exception as error:  # a validator in the user's types may raise anything
+    except (Exception, SystemExit) as error:  # a validator in the user's types may raise anything
         raise AttemptFailed(f"reading the input failed: {said(error)}", "non_retriable") from error
 
 
@@ -250,6 +250,6 @@ def _text(error: BaseException) -> str:
     """An exception's text, whatever its author did to it, as text that JSON can carry."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001  # a user's __str__ may raise anything
+    except (Exception, SystemExit):  # a user's __str__ may raise anything
         text = "(its text cannot be read: __str__ raised)"
     return text.encode("utf-8", "backslashreplace").decode()

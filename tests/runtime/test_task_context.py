@@ -15,6 +15,7 @@ from dagnats.errors import ConflictError, RefusedError
 from dagnats.handling.role import Checkpointing, Streaming
 from dagnats.model.pulse import decode_pulse
 from dagnats.testing import Harness
+from tests.support.processes import until
 from tests.support.system import running
 
 if TYPE_CHECKING:
@@ -656,3 +657,23 @@ async def test_all_of_it_works_on_a_real_server(nats_server: EmbeddedServer) -> 
             chunks = [(chunk.offset, chunk.data) async for chunk in run.stream("talk")]
             assert await run.result() == [["input", 1, "two"], 1]
     assert chunks == [(0, b"one"), (1, b"two")]
+
+
+async def test_a_handler_whose_bucket_was_removed_waits_for_it_and_the_log_names_it(
+    nats_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(ctx: TaskContext) -> Any:
+        await ctx.checkpoint(5)
+        return await ctx.load_checkpoint()
+
+    async def is_told() -> bool:
+        return "$KV.checkpoints" in caplog.text or "KV_checkpoints" in caplog.text
+
+    async with running(nats_server) as system:
+        await system.client.register(alone(act))
+        await system.jetstream.link.api("STREAM.DELETE.KV_checkpoints")
+        system.start_worker([alone(act)])
+        run = await system.client.start("alone")
+        await until(is_told, what="the bucket's name in the log")
+        await system.jetstream.ports.server.prepare()
+        assert await run.result(timeout="30s") == 5
