@@ -14,6 +14,7 @@ from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.handling.loop import Continue
 from dagnats.handling.verdict import Paused
 from dagnats.model.event import Failure, FailureType
+from dagnats.model.json import DEEPEST_PAYLOAD, TooDeep, shallow
 from dagnats.model.task import Task
 from dagnats.runtime.blob import BlobLost, has_reference, resolved
 from dagnats.runtime.patience import persist
@@ -144,9 +145,11 @@ def _again(handler: Handler[..., Any], asked: Continue[Any]) -> Again:
 
 def _encode(value: Any, codec: Codec, declared: Any, what: str) -> bytes:
     try:
-        return codec.encode(value)
+        return shallow(codec.encode(value), DEEPEST_PAYLOAD)
     except CodecError as error:
         raise AttemptFailed(f"{what} does not fit {type_name(declared)}: {error}", "non_retriable") from None
+    except TooDeep as error:
+        raise AttemptFailed(f"{what} cannot be carried: {error}", "non_retriable") from None
     except (Exception, SystemExit) as error:  # a serializer in the user's types may raise anything
         raise AttemptFailed(f"writing {what} failed: {said(error)}", "non_retriable") from error
 

@@ -61,10 +61,11 @@ async def _started(server: EmbeddedServer) -> None:
             await (await system.jetstream.feeds.tasks(task_type, ack_wait_s=ack_wait_s, most=1)).close()
 
 
-async def left(system: System) -> int:
-    """How many tasks are not acknowledged."""
-    count: int = (await system.jetstream.link.api("STREAM.INFO.TASK_QUEUES"))["state"]["messages"]
-    return count
+async def left(system: System, task_type: str) -> int:
+    """How many tasks of a type are not acknowledged."""
+    filter = {"subjects_filter": f"task.{task_type}.>"}
+    subjects = (await system.jetstream.link.api("STREAM.INFO.TASK_QUEUES", filter))["state"].get("subjects")
+    return len(subjects or {})
 
 
 async def events(system: System) -> int:
@@ -73,9 +74,9 @@ async def events(system: System) -> int:
     return count
 
 
-async def is_empty(system: System, *, within_s: float) -> None:
+async def is_empty(system: System, task_type: str, *, within_s: float) -> None:
     async def empty() -> bool:
-        return not await left(system)
+        return not await left(system, task_type)
 
     await until(empty, within_s=within_s, what="an empty queue")
 
@@ -98,7 +99,7 @@ async def test_one_process_runs_many_sleeping_handlers_at_a_time(server: Embedde
             before = await events(system)
             begun = time.monotonic()
             await put(system, "naps.quiet", 5 * SLEEPERS)
-            await is_empty(system, within_s=100)
+            await is_empty(system, "naps.quiet", within_s=100)
             took, size = time.monotonic() - begun, peak_mb(worker.pid)
         assert await events(system) - before == 2 * 5 * SLEEPERS, "each began and completed once"
     (tmp_path / "figures").write_text(f"{5 * SLEEPERS} tasks in {took:.2f} s, {size:.0f} MB")
@@ -132,7 +133,7 @@ async def test_when_one_of_three_workers_is_killed_the_others_go_on_where_it_sto
 
             await until(is_halfway, what="a checkpoint in the middle of a task")
             doomed.kill()
-            await is_empty(system, within_s=60)
+            await is_empty(system, "naps.staged", within_s=60)
         done = await system.jetstream.link.api("STREAM.INFO.WORKFLOW_HISTORY", {"subjects_filter": "history.*"})
     runs = {f"naps-staged-{at}" for at in range(300)}
     assert {subject.removeprefix("history.") for subject in done["state"]["subjects"]} >= runs
