@@ -253,6 +253,6 @@ def _text(error: BaseException) -> str:
     """An exception's text, whatever its author did to it, as text that JSON can carry."""
     try:
         text = str(error)
-    except (Exception, SystemExit):  # a user's __str__ may raise anything
+    except (Exception, SystemExit):  # noqa: BLE001  # a user's __str__ may raise anything
         text = "(its text cannot be read: __str__ raised)"
     return text.encode("utf-8", "backslashreplace").decode()

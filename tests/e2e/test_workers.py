@@ -11,6 +11,7 @@ import os
 import time
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,9 +28,11 @@ from tests.support.system import System, running
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dagnats.client.run import RunHandle
+
 SLEEPERS = int(os.environ.get("LOAD_SLEEPERS", "200"))
 PROMISED = 1_000
-ORDERS = 60
+PACE_S = 0.05  # from order to order
 # A lost worker's tasks come again after 2 s; where nothing may have to wait for that, after longer than a test takes.
 QUEUES = {"naps.told": 2.0, "naps.staged": 2.0, **{each.task: 200.0 for each in ledger.wf.handlers}}
 
@@ -212,39 +215,57 @@ async def test_workers_are_replaced_one_by_one_under_load_and_no_effect_happens_
 ) -> None:
     book = tmp_path / "ledger"
     env = environment(server, LEDGER=str(book))
-
-    def program(name: str) -> Program:
-        return Program("worker", "tests.e2e.ledger", "--concurrency", "4", log=tmp_path / f"{name}.log", env=env)
-
+    old, new = (
+        [
+            Program("worker", "tests.e2e.ledger", "--concurrency", "4", log=tmp_path / f"{age}-{at}.log", env=env)
+            for at in range(3)
+        ]
+        for age in ("old", "new")
+    )
     async with running(server) as system:
         await system.client.register(ledger.wf)
-        workers = [program(f"old-{at}") for at in range(3)]
+        replaced = asyncio.Event()
         try:
-            for worker in workers:
+            for worker in (*old, new[0]):
                 worker.start()
-            await asyncio.gather(*(worker.says("Ctrl-C stops") for worker in workers))
-            orders = [ledger.Order(id=f"order-{at}", kind="good") for at in range(ORDERS)]
-            runs = [await system.client.start("ledger", order, run_id=order.id) for order in orders]
+            await asyncio.gather(*(worker.says("Ctrl-C stops") for worker in old))
+            ordering = asyncio.create_task(ordered(system, replaced))
             for at in range(3):
-                await until(lambda at=at: _lines(book, 20 * (at + 1)))
-                workers.append(program(f"new-{at}"))
-                workers[-1].start()
-                await workers[-1].says("Ctrl-C stops")
-                assert await asyncio.to_thread(workers[at].terminate) == 0
+                await new[at].says("Ctrl-C stops")
+                await until(partial(_has_grown, book, len(_effects(book))))
+                if at < 2:
+                    new[at + 1].start()
+                assert await asyncio.to_thread(old[at].terminate) == 0
+            replaced.set()
+            runs = await ordering
             views = [await run.wait(timeout=timedelta(seconds=60)) for run in runs]
         finally:
-            for worker in workers:
+            for worker in (*old, *new):
                 worker.close()
         kinds = Counter([event.type for run in runs for event in await run.history()])
     assert {view.status for view in views} == {"completed"}
     assert kinds["step.failed"] == 0
-    effects = Counter(line.rpartition(" ")[0] for line in book.read_text().splitlines())
-    wanted = [f"{name} {order.id}" for order in orders for name in ("reserve", "charge", "ship")]
+    wanted = [f"{name} {run.run_id}" for run in runs for name in ("reserve", "charge", "ship")]
+    effects = Counter(line.rpartition(" ")[0] for line in _effects(book))
     assert effects == {f"{when} {what}": 1 for what in wanted for when in ("begin", "end")}
 
 
-async def _lines(book: Path, count: int) -> bool:
-    return book.exists() and len(book.read_text().splitlines()) >= count
+async def ordered(system: System, enough: asyncio.Event) -> list[RunHandle]:
+    """Order at a steady pace, until it is enough."""
+    runs: list[RunHandle] = []
+    while not enough.is_set():
+        order = ledger.Order(id=f"order-{len(runs)}", kind="good")
+        runs.append(await system.client.start("ledger", order, run_id=order.id))
+        await asyncio.sleep(PACE_S)
+    return runs
+
+
+def _effects(book: Path) -> list[str]:
+    return book.read_text().splitlines() if book.exists() else []
+
+
+async def _has_grown(book: Path, before: int) -> bool:
+    return len(_effects(book)) > before + 20
 
 
 @pytest.mark.timeout(90)

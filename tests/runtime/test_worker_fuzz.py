@@ -212,7 +212,8 @@ _ODD: list[Callable[[], Any]] = [
     lambda: iter([1]), lambda: (each for each in [1]), lambda: ValueError("returned"), lambda: Plain(5),
     lambda: Record(number="x"),  # pyright: ignore[reportArgumentType]  # the mistake that is tested
     lambda: Model.model_construct(number=object()), lambda: Model(inner=_knot()), lambda: Record(inner=_knot()),
-    lambda: Record(inner=_deep(600)), lambda: Model(inner=float("nan")), lambda: Record(inner=float("inf")), lambda: Record(inner={1: {2, 3}}),
+    lambda: Record(inner=_deep(600)), lambda: Model(inner=float("nan")), lambda: Record(inner=float("inf")),
+    lambda: Record(inner={1: {2, 3}}),
     lambda: Hostile(a=1), lambda: msgspec.Raw(b"{no json"), lambda: msgspec.Raw(b""), lambda: msgspec.Raw(b"\xff"),
     lambda: msgspec.Raw(b"1}, {"), lambda: Continue(5), lambda: Continue(_knot()), lambda: {"$dagnats.blob": 1},
     lambda: "\ud800", lambda: {"\udcff": 1}, lambda: "\0", lambda: 10**400, lambda: memoryview(b"abc"),
