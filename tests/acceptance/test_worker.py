@@ -20,7 +20,7 @@ from tests.api.site import in_virtual_time, site
 
 @pytest.mark.parametrize("settings", [{"timeout": "500ms"}, {"heartbeat_timeout": "1m"}])
 async def test_a_start_from_which_time_counts_is_in_the_history_before_the_handler_begins(
-    settings: dict[str, str],
+    settings: dict[str, Any],
 ) -> None:
     wf: Workflow[Any, Any] = Workflow("counted")
 

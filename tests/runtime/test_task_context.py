@@ -270,6 +270,16 @@ async def test_a_checkpoint_is_there_for_the_next_turn_of_a_loop() -> None:
     assert seen == [None, 1, 2]
 
 
+@pytest.mark.parametrize("value", [object(), float("nan"), print])
+async def test_a_value_without_a_json_form_fails_the_step_for_good(value: Any) -> None:
+    async def act(ctx: TaskContext) -> None:
+        await ctx.checkpoint(value)
+
+    view = await ran(act, retries=3)
+    assert (view.status, view.steps[0].attempts) == ("failed", 1)
+    assert view.error.startswith("what the context was given cannot be carried as JSON: ")
+
+
 async def test_an_attempt_that_is_over_cannot_store_a_checkpoint() -> None:
     kept: list[TaskContext] = []
 
