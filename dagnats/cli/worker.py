@@ -17,7 +17,7 @@ from dagnats.cli.output import counted, emit, paint, say
 from dagnats.errors import DagnatsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from datetime import timedelta
 
     from dagnats.handling.handler import Handler
@@ -97,7 +97,33 @@ def _served(targets: list[str]) -> tuple[list[Handler[..., Any]], Callable[[], A
     if configured and not targets and not Path(DEFAULT_TARGET).is_dir():
         return configured, None
     discovered = discover(targets)
-    return [*discovered.handlers.values(), *configured], discovered.lifespan
+    lifespan = discovered.lifespan
+    return [*discovered.handlers.values(), *configured], None if lifespan is None else _told(lifespan)
+
+
+def _told(lifespan: Callable[[], Any]) -> Callable[[], Any]:
+    """A lifespan whose failure to open is told as the user's, with its line."""
+    from contextlib import AsyncExitStack, asynccontextmanager
+
+    from dagnats.dsl.discover import TargetError
+    from dagnats.handling.source import shown_source, source_of
+    from dagnats.runtime.lifespan import opened
+
+    shown = shown_source(source_of(lifespan))
+
+    @asynccontextmanager
+    async def told() -> AsyncGenerator[Any]:
+        async with AsyncExitStack() as stack:
+            try:
+                resources = await stack.enter_async_context(opened(lifespan))
+            except DagnatsError:
+                raise
+            except (Exception, SystemExit) as error:  # the user's code may raise anything
+                why = f"{type(error).__name__}: {error}"
+                raise TargetError(f"lifespan ({shown}) could not be opened: {why}") from error
+            yield resources
+
+    return told
 
 
 async def _work(handlers: Sequence[Handler[..., Any]], settings: dict[str, Any]) -> None:

@@ -145,7 +145,10 @@ class RunHandle:
         """
         graph, run = await self._fold()
         if graph.node(step, run) is None:
-            raise NotFoundError("step", step, near=near(step, {**graph.nodes, **run.steps}))
+            known = list({**graph.nodes, **run.steps})
+            close = near(step, known)
+            hint = "" if close else f"run {self.run_id} has {repeat.listed(known)}"
+            raise NotFoundError("step", step, near=close, hint=hint)
         over = self._step_over(step)
         async with aclosing(streamed(self._ports.chunks, self.run_id, step, start=after + 1, over=over)) as chunks:
             async for chunk in chunks:

@@ -9,7 +9,9 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
+import sysconfig
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 DEFAULT_TARGET = "workflows"
+# Where Python's own modules and installed ones are; "<" begins what has no file.
+_LIBRARIES = ("<", *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 _SKIPPED_FOLDERS = {"build", "__pycache__"}
 
 
@@ -232,14 +236,18 @@ def _failed(target: str, error: Exception | SystemExit) -> TargetError:
 
 
 def _place(error: BaseException) -> str:
-    """`file:line` of what failed: the deepest line before it called into this package. "" when there is none."""
+    """`file:line` of what failed: the deepest line of the user's own before it called into this package, or into a
+    library. "" when there is none."""
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{error.filename}:{error.lineno}"
-    place = ""
+    own = library = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
-        if is_ours(file) and place:
-            break
-        if not is_ours(file) and not str(frame.f_globals.get("__name__")).startswith("importlib"):
-            place = f"{file}:{line}"
-    return place
+        if is_ours(file):
+            if own:
+                break
+        elif not file.startswith(_LIBRARIES):
+            own = f"{file}:{line}"
+        elif not file.startswith("<") and not str(frame.f_globals.get("__name__")).startswith("importlib"):
+            library = f"{file}:{line}"
+    return own or library

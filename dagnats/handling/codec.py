@@ -243,6 +243,9 @@ class _Bytes:
         return BASE64
 
 
+_syntax = msgspec.json.Decoder(msgspec.Raw)
+
+
 class _Raw:
     """JSON as it is, for those who hand it on: nothing reads it, so nothing changes it."""
 
@@ -252,7 +255,13 @@ class _Raw:
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, msgspec.Raw):
             raise CodecError(f"got {type_name(cast('type[object]', type(value)))}, which is not msgspec.Raw")
-        return bytes(value)
+        data = bytes(value) or b"null"
+        try:
+            _syntax.decode(data)
+            data.decode()  # which msgspec does not look at in what it skips
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise CodecError(f"got msgspec.Raw that is no JSON: {error}") from None
+        return data
 
     def schema(self, direction: Direction) -> Schema:
         return _ANY

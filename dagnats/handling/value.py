@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from dagnats.errors import Abort
-from dagnats.handling.codec import CodecError, codec_for, type_name
+from dagnats.handling.codec import CodecError, UnsupportedType, codec_for, type_name
 
 
 def written(value: Any) -> bytes:
-    """Any value with a JSON form. Raises CodecError when it has none."""
-    return codec_for(type(value)).encode(value)
+    """Any value with a JSON form. Raises Abort when it has none: it will not at the next attempt either."""
+    try:
+        return codec_for(type(value)).encode(value)
+    except (CodecError, UnsupportedType) as error:
+        raise Abort(f"what the context was given cannot be carried as JSON: {error}") from None
 
 
 def read(data: bytes, type: Any, what: str) -> Any:

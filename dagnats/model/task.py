@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from dagnats.errors import DecodeError
@@ -39,7 +41,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     task_id: str = ""
     run_id: str
     step_id: str
-    attempt: int = 0
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=2**31)] = 0  # what a result can carry
     input: msgspec.Raw = NOTHING
     workflow_name: str = ""
     timeout_ms: int = 0

@@ -14,6 +14,7 @@ from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.handling.loop import Continue
 from dagnats.handling.verdict import Paused
 from dagnats.model.event import Failure, FailureType
+from dagnats.model.json import DEEPEST_PAYLOAD, TooDeep, shallow
 from dagnats.model.task import Task
 from dagnats.runtime.blob import BlobLost, has_reference, resolved
 from dagnats.runtime.patience import persist
@@ -144,10 +145,12 @@ def _again(handler: Handler[..., Any], asked: Continue[Any]) -> Again:
 
 def _encode(value: Any, codec: Codec, declared: Any, what: str) -> bytes:
     try:
-        return codec.encode(value)
+        return shallow(codec.encode(value), DEEPEST_PAYLOAD)
     except CodecError as error:
         raise AttemptFailed(f"{what} does not fit {type_name(declared)}: {error}", "non_retriable") from None
-    except Exception as error:  # a serializer in the user's types may raise anything
+    except TooDeep as error:
+        raise AttemptFailed(f"{what} cannot be carried: {error}", "non_retriable") from None
+    except (Exception, SystemExit) as error:  # a serializer in the user's types may raise anything
         raise AttemptFailed(f"writing {what} failed: {said(error)}", "non_retriable") from error
 
 
@@ -184,7 +187,7 @@ def _decode(handler: Handler[..., Any], task: Task) -> Any:
     except CodecError as error:
         expected = type_name(handler.input_type)
         raise AttemptFailed(f"the input does not fit {expected}: {error}", "non_retriable") from None
-    except Exception as error:  # a validator in the user's types may raise anything
+    except (Exception, SystemExit) as error:  # a validator in the user's types may raise anything
         raise AttemptFailed(f"reading the input failed: {said(error)}", "non_retriable") from error
 
 
@@ -250,6 +253,6 @@ def _text(error: BaseException) -> str:
     """An exception's text, whatever its author did to it, as text that JSON can carry."""
     try:
         text = str(error)
-    except Exception:  # noqa: BLE001  # a user's __str__ may raise anything
+    except (Exception, SystemExit):  # noqa: BLE001  # a user's __str__ may raise anything
         text = "(its text cannot be read: __str__ raised)"
     return text.encode("utf-8", "backslashreplace").decode()

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _NONE: Consumed = {}
 
+_LONGEST_ERROR = 16_384  # characters: people read it, and each view of its run has it
+
 MOST_DELIVERIES = 4  # from here on the attempt fails unrun: it keeps taking its workers down
 
 
@@ -126,7 +128,9 @@ class Reporter:
         return self._log.append(task.run_id, encode_event(event), id=event_id)
 
     async def failed(self, task: Task, failure: Failure, *, started_ns: int = 0) -> None:
-        """The attempt failed. An error text the log will not take is cut."""
+        """The attempt failed. An error text that is too long is cut, and more of it where the log will not take it."""
+        if len(failure.error) > _LONGEST_ERROR:
+            failure = msgspec.structs.replace(failure, error=f"{failure.error[:_LONGEST_ERROR]}…")
         try:
             await self._failed(task, failure, started_ns)
         except RefusedError:

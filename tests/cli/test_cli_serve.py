@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import stat
 import urllib.request
@@ -28,6 +29,20 @@ wf = Workflow("slow")
 def nap(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+"""
+
+_BROKEN = """
+from contextlib import asynccontextmanager
+from dagnats import handler
+
+async def connected(): raise ConnectionError("nobody answers")
+
+@asynccontextmanager
+async def lifespan():
+    yield await connected()
+
+@handler("broken.work")
+async def work() -> None: ...
 """
 
 _CLASH = """
@@ -251,6 +266,19 @@ def test_a_worker_says_what_is_wrong_with_its_options(served: CommandLine, optio
 
     assert refused.code == 2
     assert refused.err.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "said"),
+    [("@asynccontextmanager", "ConnectionError: nobody answers"), ("", "TypeError: lifespan gives async_generator, ")],
+)
+def test_a_worker_whose_lifespan_does_not_open_says_why(served: CommandLine, decorator: str, said: str) -> None:
+    (served.folder / "broken.py").write_text(_BROKEN.replace("@asynccontextmanager", decorator))
+
+    refused = served.process("worker", "broken.py")
+
+    assert refused.code == 2
+    assert re.match(rf"error: lifespan \(broken\.py:\d\) could not be opened: {said}", refused.err), refused.err
 
 
 def test_a_worker_without_handlers_is_refused(served: CommandLine) -> None:

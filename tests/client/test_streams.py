@@ -61,6 +61,9 @@ async def test_only_a_step_of_a_run_can_be_followed() -> None:
         with pytest.raises(NotFoundError, match="no step 'tlak'") as unknown:
             await first(harness, run.run_id, "tlak")
         assert unknown.value.hint == "did you mean 'talk'?"
+        with pytest.raises(NotFoundError, match="no step 'zebra'") as unknown:
+            await first(harness, run.run_id, "zebra")
+        assert unknown.value.hint == f"run {run.run_id} has talk"
         with pytest.raises(NotFoundError, match="no run 'nothing'"):
             await first(harness, "nothing", "talk")
 

@@ -195,6 +195,17 @@ def test_the_failing_line_is_named(here: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
+    ["import os\nos.environ['NO_SUCH_VARIABLE']", "import pydantic\npydantic.TypeAdapter(int).validate_python('x')"],
+)
+def test_the_users_line_is_named_where_a_library_raises(here: Path, text: str) -> None:
+    file = _write(here / "shop.py", text)
+    with pytest.raises(TargetError) as caught:
+        discover(["shop"])
+    assert str(caught.value).endswith(f"({file}:2)")
+
+
+@pytest.mark.parametrize(
+    "text",
     [
         "@wf.step(timeout=5)\nasync def work(): ...",
         "wf.task('work', print)",

@@ -9,6 +9,7 @@ from pathlib import Path
 from dagnats import TaskContext, Workflow, handler
 
 NAP_S = float(os.environ.get("NAP_S", "0.05"))
+PARTS = 3
 
 
 def write(line: str) -> None:
@@ -29,6 +30,19 @@ async def told(ctx: TaskContext) -> str:
     await asyncio.sleep(NAP_S)
     write(f"end {ctx.run_id} {os.getpid()}")
     return ctx.worker_id
+
+
+@handler("naps.staged")
+async def staged(ctx: TaskContext) -> int:
+    """Naps in parts, with a checkpoint after each."""
+    begun_at = await ctx.load_checkpoint(int) or 0
+    write(f"from {ctx.run_id} {os.getpid()} {begun_at}")
+    for part in range(begun_at, PARTS):
+        await asyncio.sleep(NAP_S)
+        write(f"part {ctx.run_id} {os.getpid()} {part}")
+        await ctx.checkpoint(part + 1)
+        write(f"kept {ctx.run_id} {os.getpid()} {part + 1}")
+    return begun_at
 
 
 wf = Workflow("naps")

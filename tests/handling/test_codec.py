@@ -328,5 +328,12 @@ def test_raw_json_is_handed_on_as_it_is() -> None:
     assert bytes(codec.decode(data)) == codec.encode(msgspec.Raw(data)) == data
     assert bytes(codec.decode(b"")) == b"null"
     assert codec.schema("reading") == {}
+    assert codec.encode(msgspec.Raw(b"")) == b"null"
     with pytest.raises(CodecError, match=r"got dict, which is not msgspec\.Raw"):
         codec.encode({"a": 1})
+
+
+@pytest.mark.parametrize("data", [b"{no json", b"\xff", b'"\xff"', b'1}, {"a": 2', b"NaN", b"[" * 100_000])
+def test_raw_json_that_is_none_is_refused(data: bytes) -> None:
+    with pytest.raises(CodecError, match=r"got msgspec\.Raw that is no JSON: "):
+        codec_for(msgspec.Raw).encode(msgspec.Raw(data))

@@ -15,6 +15,7 @@ from dagnats.errors import ConflictError, RefusedError
 from dagnats.handling.role import Checkpointing, Streaming
 from dagnats.model.pulse import decode_pulse
 from dagnats.testing import Harness
+from tests.support.processes import until
 from tests.support.system import running
 
 if TYPE_CHECKING:
@@ -267,6 +268,16 @@ async def test_a_checkpoint_is_there_for_the_next_turn_of_a_loop() -> None:
         view = await harness.run("turns", 1)
     assert view.status == "completed", view.error
     assert seen == [None, 1, 2]
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), print])
+async def test_a_value_without_a_json_form_fails_the_step_for_good(value: Any) -> None:
+    async def act(ctx: TaskContext) -> None:
+        await ctx.checkpoint(value)
+
+    view = await ran(act, retries=3)
+    assert (view.status, view.steps[0].attempts) == ("failed", 1)
+    assert view.error.startswith("what the context was given cannot be carried as JSON: ")
 
 
 async def test_an_attempt_that_is_over_cannot_store_a_checkpoint() -> None:
@@ -656,3 +667,23 @@ async def test_all_of_it_works_on_a_real_server(nats_server: EmbeddedServer) -> 
             chunks = [(chunk.offset, chunk.data) async for chunk in run.stream("talk")]
             assert await run.result() == [["input", 1, "two"], 1]
     assert chunks == [(0, b"one"), (1, b"two")]
+
+
+async def test_a_handler_whose_bucket_was_removed_waits_for_it_and_the_log_names_it(
+    nats_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(ctx: TaskContext) -> Any:
+        await ctx.checkpoint(5)
+        return await ctx.load_checkpoint()
+
+    async def is_told() -> bool:
+        return "$KV.checkpoints" in caplog.text or "KV_checkpoints" in caplog.text
+
+    async with running(nats_server) as system:
+        await system.client.register(alone(act))
+        await system.jetstream.link.api("STREAM.DELETE.KV_checkpoints")
+        system.start_worker([alone(act)])
+        run = await system.client.start("alone")
+        await until(is_told, what="the bucket's name in the log")
+        await system.jetstream.ports.server.prepare()
+        assert await run.result(timeout="30s") == 5

@@ -179,6 +179,8 @@ class Link:
         def told(result: Message | DagnatsError) -> None:
             if answer.done():
                 return
+            if isinstance(result, Nobody):  # the stream or bucket in the subject may have been removed
+                result = Nobody(f"NATS: nobody serves {subject}; is JetStream on, and is what it names there?")
             if isinstance(result, DagnatsError):
                 answer.set_exception(result)
             else:
