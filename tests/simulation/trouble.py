@@ -13,9 +13,11 @@ from tests.simulation.network import STORED, Boundary, Point, Weather
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dagnats.runtime.memory.stream import Message
     from tests.simulation.world import World
 
 MINUTE_NS = 60_000_000_000
+START = b'"workflow.started"'
 
 ENGINE_CALLS = (
     "log.append", "log.append_after", "tasks.put", "timers.set", "letters.put", "snapshots.save", "engine.position",
@@ -110,6 +112,7 @@ class Trouble:
 
     Attributes:
         tail_was_lost: Whether acknowledged messages are gone, as the disk's policy allowed.
+        lost: The events among them.
         clock_was_set: Whether the server's clock was.
         was_scribbled: Whether histories have what is no event.
     """
@@ -118,6 +121,7 @@ class Trouble:
         self.plan = plan
         self._world = world
         self._random = random
+        self.lost: list[Message] = []
         self.tail_was_lost = self.clock_was_set = self.was_scribbled = False
         self._stops_busy = False
         twice = [self._freeze, self._stop]
@@ -127,6 +131,11 @@ class Trouble:
             self._incidents += [self._set_server_clock] * 2
         if plan.scribbles:
             self._incidents += [self._scribble] * 2
+
+    def has_lost_start(self, run_id: str) -> bool:
+        """Whether the disk has lost a run's start."""
+        subject = f"history.{run_id}"
+        return any(message.subject == subject and START in message.data for message in self.lost)
 
     async def happen(self) -> None:
         """Let it."""
@@ -233,6 +242,8 @@ class Trouble:
             lost = [self._random.choice([1, 3, 8]), self._random.choice([0, 0, 1, 3])]
             self.tail_was_lost = True
             self._note("tail lost", about=f"{lost[0]} events, {lost[1]} tasks")
+        history = self._world.server.history
+        self.lost += history.behind(history.last_seq - lost[0], lost[0])
         self._world.server.restart(lost_events=lost[0], lost_tasks=lost[1])
 
     def _cut_off(self) -> None:
