@@ -22,7 +22,7 @@ START = b'"workflow.started"'
 ENGINE_CALLS = (
     "log.append", "log.append_after", "tasks.put", "timers.set", "letters.put", "snapshots.save", "engine.position",
     "engine.lease", "engine.correlated", "waiters.put", "waiters.drop", "signals.put", "blobs.put", "tasks.drop",
-    "timers.drop", "wakeups.acknowledge", "tasks.cancel", "tasks.shut",
+    "timers.drop", "wakeups.acknowledge", "tasks.cancel", "tasks.shut", "tasks.put_own", "tasks.drop_own",
 )  # fmt: skip
 WORKER_CALLS = ("log.append", "tasks.acknowledge", "blobs.put")
 UNANSWERED = frozenset({"wakeups.acknowledge", "tasks.acknowledge", "tasks.cancel"})
@@ -44,24 +44,40 @@ ALL_BOUNDARIES: list[Point] = [
     *(("worker", boundary) for boundary in boundaries(WORKER_CALLS)),
 ]
 TRIES = {
-    "blobs.put": 8,
-    "letters.put": 2,
-    "log.append_after": 2,
-    "signals.put": 3,
-    "snapshots.save": 3,
-    "tasks.cancel": 2,
-    "tasks.drop": 3,
-    "timers.drop": 7,
-    "timers.set": 2,
-    "wakeups.acknowledge": 4,
-    "waiters.drop": 3,
-    "waiters.put": 3,
+    "engine blobs.put": 9,
+    "engine letters.put": 3,
+    "engine log.append": 2,
+    "engine log.append_after": 2,
+    "engine signals.put": 4,
+    "engine snapshots.save": 2,
+    "engine tasks.cancel": 3,
+    "engine tasks.drop": 5,
+    "engine tasks.drop_own": 12,
+    "engine tasks.put": 2,
+    "engine tasks.put_own": 5,
+    "engine timers.drop": 8,
+    "engine waiters.drop": 4,
+    "engine waiters.put": 3,
+    "engine wakeups.acknowledge": 3,
+    "worker blobs.put": 3,
+    "worker log.append": 2,
+    "worker tasks.acknowledge": 2,
 }
-"""Calls that are made so seldom that a process has to be ready to die at them in more executions."""
+"""How many times as often as at others processes have to be ready to die at these, to die there often enough."""
 
-ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(TRIES.get(point[1][0], 1))]
+SELDOM = 3
+"""Where so many tries are needed, calls are so seldom that a process is ready from the beginning, for the first one."""
+
+
+def tries(point: Point) -> int:
+    """How often a point is in the deck."""
+    kind, (call, _) = point
+    return TRIES.get(f"{kind} {call}", 1)
+
+
+ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(tries(point))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 19
+FIRST = 28
 """How many points an execution tries, at least. Those of its successor are the next ones."""
 
 assert {"log.append", "tasks.put"} <= STORED
@@ -124,6 +140,7 @@ class Trouble:
         self.lost: list[Message] = []
         self.tail_was_lost = self.clock_was_set = self.was_scribbled = False
         self._stops_busy = False
+        self._clock_off_ns = 0
         twice = [self._freeze, self._stop]
         once = [self._restart, self._cut_off, self._redeliver, self._set_process_clock]
         self._incidents: list[Callable[[], None]] = [*[self._kill, self._doom] * 3, *twice * 2, *once]
@@ -143,9 +160,11 @@ class Trouble:
         end = loop.time() + plan.lasts_s
         if not plan.incidents:
             return
-        for kind, boundary in plan.first:
-            when = 0.0 if boundary[0] in TRIES else random.random() * plan.lasts_s * 0.9
-            self._world.later(when, partial(self._doom_at, kind, boundary, before=random.choice([0, 0, 3])))
+        for point in plan.first:
+            is_seldom = tries(point) >= SELDOM
+            when = 0.0 if is_seldom else random.random() * plan.lasts_s * 0.9
+            before = 0 if is_seldom else random.choice([0, 0, 3])
+            self._world.later(when, partial(self._doom_at, *point, before=before))
         if plan.loses_tails:
             self._world.later(plan.lasts_s * random.random(), self._restart)
         if plan.sets_clock:
@@ -177,8 +196,8 @@ class Trouble:
 
     def _doom(self) -> None:
         """Have the next engine, or worker, die that makes some call."""
-        kind, boundary = self._random.choice(ALL_TRIES)
-        self._doom_at(kind, boundary, before=0 if boundary[0] in TRIES else self._random.choice([0, 1, 4, 10]))
+        point = self._random.choice(ALL_TRIES)
+        self._doom_at(*point, before=0 if tries(point) >= SELDOM else self._random.choice([0, 1, 4, 10]))
 
     def _doom_at(self, kind: str, boundary: Boundary, *, before: int) -> None:
         self._world.network.dying[kind, boundary] = before
@@ -264,5 +283,14 @@ class Trouble:
     def _set_server_clock(self) -> None:
         minutes = self._random.choice([-10, -0.1, 0.1, 10])
         self.clock_was_set = True
-        self._note("server's clock set", about=f"by {minutes} min")
-        self._world.server.clock.jump(int(minutes * MINUTE_NS))
+        self._set_by(int(minutes * MINUTE_NS))
+
+    def clock_right(self) -> None:
+        """Set the server's clock right, if it was set back: nobody waits for ever for what is due by it."""
+        if self._clock_off_ns < 0:
+            self._set_by(-self._clock_off_ns)
+
+    def _set_by(self, shift_ns: int) -> None:
+        self._note("server's clock set", about=f"by {shift_ns / MINUTE_NS:g} min")
+        self._clock_off_ns += shift_ns
+        self._world.server.clock.jump(shift_ns)

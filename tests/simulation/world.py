@@ -127,7 +127,7 @@ class Settings:
         self.ack_wait_s = random.choice([1.5, 3.0])
         self.timeout_s = random.choice([TIMEOUT_S, 1.0, 1.0])
         self.window_s = random.choice([30.0, 30.0, 6.0])
-        self.inline_bytes = random.choice([INLINE_BYTES, INLINE_BYTES, _FEW_BYTES])
+        self.inline_bytes = random.choice([INLINE_BYTES, _FEW_BYTES])
         self.apart = ""
         self.named = False
 
