@@ -47,16 +47,18 @@ TRIES = {
     "engine blobs.put": 9,
     "engine letters.put": 3,
     "engine log.append": 2,
-    "engine log.append_after": 2,
+    "engine log.append_after": 3,
     "engine signals.put": 4,
     "engine snapshots.save": 2,
     "engine tasks.cancel": 3,
-    "engine tasks.drop": 5,
-    "engine tasks.drop_own": 12,
+    "engine tasks.drop": 9,
+    "engine tasks.drop_own": 18,
     "engine tasks.put": 2,
     "engine tasks.put_own": 5,
-    "engine timers.drop": 8,
-    "engine waiters.drop": 4,
+    "engine tasks.shut": 2,
+    "engine timers.drop": 12,
+    "engine timers.set": 2,
+    "engine waiters.drop": 6,
     "engine waiters.put": 3,
     "engine wakeups.acknowledge": 3,
     "worker blobs.put": 3,
@@ -77,7 +79,7 @@ def tries(point: Point) -> int:
 
 ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(tries(point))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 28
+FIRST = 36
 """How many points an execution tries, at least. Those of its successor are the next ones."""
 
 assert {"log.append", "tasks.put"} <= STORED
@@ -161,10 +163,8 @@ class Trouble:
         if not plan.incidents:
             return
         for point in plan.first:
-            is_seldom = tries(point) >= SELDOM
-            when = 0.0 if is_seldom else random.random() * plan.lasts_s * 0.9
-            before = 0 if is_seldom else random.choice([0, 0, 3])
-            self._world.later(when, partial(self._doom_at, *point, before=before))
+            when = 0.0 if tries(point) >= SELDOM else random.random() * plan.lasts_s * 0.7
+            self._world.later(when, partial(self._doom_at, *point, before=0))
         if plan.loses_tails:
             self._world.later(plan.lasts_s * random.random(), self._restart)
         if plan.sets_clock:
