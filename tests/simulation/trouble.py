@@ -44,8 +44,9 @@ ALL_BOUNDARIES: list[Point] = [
     *(("worker", boundary) for boundary in boundaries(WORKER_CALLS)),
 ]
 TRIES = {
-    "engine blobs.put": 2,
-    "engine signals.put": 2,
+    "engine blobs.put": 3,
+    "engine signals.put": 4,
+    "engine tasks.drop": 2,
     "engine tasks.drop_own": 3,
     "engine tasks.put_own": 2,
     "engine timers.drop": 2,
@@ -62,7 +63,7 @@ def tries(point: Point) -> int:
 
 ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(tries(point))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 8
+FIRST = 9
 """How many points an execution tries, at least. Those of its successor are the next ones.
 
 With many more, engines do little but die and take over, and hardly come to the later ones.
