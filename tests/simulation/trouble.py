@@ -63,7 +63,7 @@ def tries(point: Point) -> int:
 
 ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(tries(point))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 9
+FIRST = 10
 """How many points an execution tries, at least. Those of its successor are the next ones.
 
 With many more, engines do little but die and take over, and hardly come to the later ones.
