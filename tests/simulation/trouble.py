@@ -191,7 +191,7 @@ class Trouble:
 
     def _scribble(self) -> None:
         """Somebody puts into a history what is no event."""
-        subject = self._random.choice(self._world.server.history.subjects("history.*") or ["history.nobody"])
+        subject = self._random.choice(self._world.server.history.subjects("history.*") or ["history._"])
         if not subject.startswith("history._"):
             self.was_scribbled = True
             self._note("scribbled", about=subject)
