@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dagnats.engine")
 
-_LOOK_S = 0.25
+LOOK_S = 0.25
 _SILENT_S = 2.0  # rarely waited for: only when the last events before the position are gone
 
 
@@ -62,7 +62,7 @@ class Follower:
                 except LogCut as cut:
                     log.warning("standing by with an empty memory: %s", cut)
                     await self.reset()
-            await self._keeper.changed(_LOOK_S)
+            await self._keeper.changed(LOOK_S)
 
     async def _follow_to(self, position: Position) -> None:
         if self._feed is None:

@@ -22,7 +22,7 @@ log = logging.getLogger("dagnats.engine")
 RENEW_S = 1.5
 EXPIRES_S = 5.0
 PROVEN_S = 4.0  # a leader that could not renew for this long stops acting: a standby may be about to take over
-_LOOK_S = 0.25
+LOOK_S = 0.25
 _FREE = b""
 
 
@@ -67,7 +67,7 @@ class Leadership:
             if not told:
                 log.warning("standing by: engine %s leads, or did until just now", holder.decode(errors="replace"))
                 told = True
-            await self._lease.changed(_LOOK_S)
+            await self._lease.changed(LOOK_S)
 
     async def _read_clock(self) -> None:
         """The server's time of what we have just written is its time now."""

@@ -28,7 +28,8 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     tasks = list(tasks)
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks:  # without any, `gather` asks for a loop: after the end of ours it makes one that nobody closes
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Aside:

@@ -194,6 +194,27 @@ def test_a_killed_process_says_no_farewell_and_none_of_it_goes_on() -> None:
     run(kill())
 
 
+def test_what_a_dead_process_cleans_up_with_is_its_own_loop() -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def leave() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            loops.append(asyncio.gather().get_loop())
+            loops.append(asyncio.create_task(leave()).get_loop())
+
+    async def kill() -> None:
+        process = Process(virtual_loop())
+        process.spawn(leave())
+        await asyncio.sleep(1)
+        process.kill()
+
+    loop = VirtualLoop()
+    run(kill(), loop)
+    assert loops == [loop, loop]
+
+
 def test_a_process_that_nobody_kills_lives_to_its_end() -> None:
     async def watch() -> list[str]:
         life = Life()

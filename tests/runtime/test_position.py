@@ -149,3 +149,39 @@ async def test_a_write_that_nobody_waited_for_is_no_lost_leadership() -> None:
     await keeper.begin(at(9))
     assert await seq_of(keeper) == 9
     assert paper.writes == 3
+
+
+async def test_an_engine_that_is_relieved_while_it_takes_over_leaves_its_successors_position_alone() -> None:
+    paper = Paper()
+    leads = True
+
+    def check() -> None:
+        if not leads:
+            raise LeaseLost("another engine leads now")
+
+    keeper = PositionKeeper(paper, NoDial(), holder="first", check=check)
+    await begun(paper, 7, "second")
+    await keeper.peek()  # the one it could replace now is its successor's
+    leads = False
+    with pytest.raises(LeaseLost):
+        await keeper.begin(at(3))
+    assert await seq_of(keeper) == 7
+
+
+async def test_a_position_whose_answer_was_lost_is_not_sent_again_by_an_engine_that_was_relieved_meanwhile() -> None:
+    paper = Paper()
+    checks = 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks > 2:
+            raise LeaseLost("another engine leads now")
+
+    keeper = PositionKeeper(paper, NoDial(), holder="first", check=check)
+    await keeper.peek()
+    await keeper.begin(at(7))
+    paper.lose = ["before", "before"]
+    with pytest.raises(LeaseLost):
+        await keeper.begin(at(8))
+    assert await seq_of(keeper) == 7

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ORDERS = (
     "pause", "resume", "skip", "skip", "replay", "replay", "signal", "signal", "approve", "reject", "reject", "answer",
-    "fail", "cancel", "cancel", "rerun", "fork",
+    "fail", "cancel", "cancel", "cancel", "cancel", "rerun", "fork",
 )  # fmt: skip
 LIMITS = ("hold workflow", "free workflow", "limit workflow", "hold queue", "free queue", "limit queue", "pace queue")
 QUEUES = ("do", "few", "paced", "list")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from dagnats.model.event import (
     CompensateStepCompleted,
+    Result,
     StepCompleted,
     StepSkipped,
     TimerFired,
@@ -18,6 +19,7 @@ from dagnats.model.event import (
 )
 from dagnats.model.run import IN_FLIGHT, decode_run, encode_run
 from tests.simulation.chronicle import DONE
+from tests.simulation.trouble import START
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
     from dagnats.runtime.core.gate.book import Page
     from dagnats.runtime.core.graph import Graph
     from dagnats.runtime.memory.server import MemoryServer
+    from dagnats.runtime.memory.stream import Message
     from tests.simulation.chronicle import Chronicle, Story
     from tests.simulation.gating import Watchman
     from tests.simulation.hand import Acknowledged
     from tests.simulation.workshop import Effect
+
+_NAMELESS = "worker-"  # with what was drawn for it; others are called by their place
 
 
 class Outcome(NamedTuple):
@@ -39,6 +44,7 @@ class Outcome(NamedTuple):
         acknowledged: What else was.
         calm: Whether no fault happened at all.
         tail_was_lost: Whether the disk lost what was acknowledged.
+        lost: The events among that.
         clock_was_set: Whether the server's clock was.
         was_scribbled: Whether somebody put into histories what is no event.
         gates: What the engine has stored of the gates; None when it is not whole.
@@ -54,6 +60,7 @@ class Outcome(NamedTuple):
     broken: list[str]
     calm: bool
     tail_was_lost: bool
+    lost: list[Message]
     clock_was_set: bool
     was_scribbled: bool
     gates: Page | None
@@ -80,14 +87,14 @@ def faults_of(outcome: Outcome) -> list[str]:
 
 
 def _acknowledged(outcome: Outcome) -> Iterator[str]:
-    if outcome.tail_was_lost:
-        return
-    history = outcome.server.history
+    known: dict[str, list[bytes]] = defaultdict(list)
+    for message in (*outcome.server.history.fitting("history.*"), *outcome.lost):
+        known[message.subject].append(message.data)
     for run_id in outcome.started:
-        if not history.of(f"history.{run_id}"):
+        if not any(START in data for data in known[f"history.{run_id}"]):
             yield f"{run_id}: its start was acknowledged and is not in the log"
     for run_id, said in outcome.acknowledged:
-        if not any(said in message.data for message in history.of(f"history.{run_id}")):
+        if not any(said in data for data in known[f"history.{run_id}"]):
             yield f"{run_id}: {said.decode()} was acknowledged and is not in the log"
 
 
@@ -105,7 +112,7 @@ def _letters(outcome: Outcome) -> Iterator[str]:
 
 def _life(outcome: Outcome, story: Story) -> Iterator[str]:
     starts = sum(isinstance(record.event, WorkflowStarted) for record in story.records)
-    if starts != 1 and not outcome.tail_was_lost:
+    if starts != 1:
         yield f"it has {starts} starts"
     run = story.run
     if run is None:
@@ -214,7 +221,22 @@ def _left_over(outcome: Outcome) -> Iterator[str]:
     kinds = ((server.tasks, "task"), (server.own_tasks, "task"), (server.timers, "timer"), (server.waiters, "waiter"))
     for stream, what in kinds:
         for subject in stream.subjects():
-            yield f"{what} {subject} is left"
+            if stream is not server.own_tasks or not _is_forsaken(outcome, subject):
+                yield f"{what} {subject} is left"
+
+
+def _is_forsaken(outcome: Outcome, subject: str) -> bool:
+    """Whether a task was answered by a worker that died before it said so, and had a name that nobody has again.
+
+    It is nobody's then, and goes with its run.
+    """
+    _, _, worker, run_id, attempt = subject.split(".", 4)
+    step_id, _, number = attempt.rpartition(".")
+    records = outcome.chronicle.stories[run_id].records
+    answers = [record.event for record in records if isinstance(record.event, Result)]
+    return worker.startswith(_NAMELESS) and (step_id, int(number)) in {
+        (answer.step_id, answer.attempt_number) for answer in answers
+    }
 
 
 def _gates(outcome: Outcome) -> Iterator[str]:

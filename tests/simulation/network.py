@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextvars import Context
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagnats.runtime.memory.link import Call, Link
@@ -187,11 +186,17 @@ class RoughLink(Link):
         elif weather.late and network.happens(weather.late):
             network.faults["answer late"] += 1
             delay_s = network.random.random() * weather.longest_s
-        self.soon(partial(self._answered, call, arrive), delay_s)
+        if self.dead:
+            return
+        if delay_s:
+            self.loop.call_later(delay_s, self._answered, call, arrive, context=self._context)
+        else:
+            self.loop.call_soon(self._answered, call, arrive, context=self._context)
 
     def _answered(self, call: Call[Any], arrive: Callable[[], None]) -> None:
-        arrive()
-        self._network.cross(self._process, call, "answered")
+        if not self.dead:
+            arrive()
+            self._network.cross(self._process, call, "answered")
 
     def deliver(self, subject: str, arrive: Callable[[], None]) -> None:
         network = self._network

@@ -13,14 +13,16 @@ from tests.simulation.network import STORED, Boundary, Point, Weather
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dagnats.runtime.memory.stream import Message
     from tests.simulation.world import World
 
 MINUTE_NS = 60_000_000_000
+START = b'"workflow.started"'
 
 ENGINE_CALLS = (
     "log.append", "log.append_after", "tasks.put", "timers.set", "letters.put", "snapshots.save", "engine.position",
     "engine.lease", "engine.correlated", "waiters.put", "waiters.drop", "signals.put", "blobs.put", "tasks.drop",
-    "timers.drop", "wakeups.acknowledge", "tasks.cancel", "tasks.shut",
+    "timers.drop", "wakeups.acknowledge", "tasks.cancel", "tasks.shut", "tasks.put_own", "tasks.drop_own",
 )  # fmt: skip
 WORKER_CALLS = ("log.append", "tasks.acknowledge", "blobs.put")
 UNANSWERED = frozenset({"wakeups.acknowledge", "tasks.acknowledge", "tasks.cancel"})
@@ -42,25 +44,30 @@ ALL_BOUNDARIES: list[Point] = [
     *(("worker", boundary) for boundary in boundaries(WORKER_CALLS)),
 ]
 TRIES = {
-    "blobs.put": 8,
-    "letters.put": 2,
-    "log.append_after": 2,
-    "signals.put": 3,
-    "snapshots.save": 3,
-    "tasks.cancel": 2,
-    "tasks.drop": 3,
-    "timers.drop": 7,
-    "timers.set": 2,
-    "wakeups.acknowledge": 4,
-    "waiters.drop": 3,
-    "waiters.put": 3,
+    "engine blobs.put": 3,
+    "engine signals.put": 4,
+    "engine tasks.drop": 2,
+    "engine tasks.drop_own": 3,
+    "engine tasks.put_own": 2,
+    "engine timers.drop": 2,
+    "worker blobs.put": 2,
 }
-"""Calls that are made so seldom that a process has to be ready to die at them in more executions."""
+"""How many times as often as at others processes are ready to die at calls that many executions never make."""
 
-ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(TRIES.get(point[1][0], 1))]
+
+def tries(point: Point) -> int:
+    """How often a point is in the deck."""
+    kind, (call, _) = point
+    return TRIES.get(f"{kind} {call}", 1)
+
+
+ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(tries(point))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 19
-"""How many points an execution tries, at least. Those of its successor are the next ones."""
+FIRST = 10
+"""How many points an execution tries, at least. Those of its successor are the next ones.
+
+With many more, engines do little but die and take over, and hardly come to the later ones.
+"""
 
 assert {"log.append", "tasks.put"} <= STORED
 
@@ -88,7 +95,7 @@ class Plan:
     Attributes:
         lasts_s: How long.
         rest_s: How long nothing happens, on average.
-        first: The points at which a process is to die, if any comes to them.
+        first: The points at which a process is to die, if any comes to them: if need be, when all else is calm again.
         incidents: Whether anything happens at all.
         loses_tails: Whether the disk loses what it had not written.
         sets_clock: Whether the server's clock is set.
@@ -110,6 +117,7 @@ class Trouble:
 
     Attributes:
         tail_was_lost: Whether acknowledged messages are gone, as the disk's policy allowed.
+        lost: The events among them.
         clock_was_set: Whether the server's clock was.
         was_scribbled: Whether histories have what is no event.
     """
@@ -118,8 +126,10 @@ class Trouble:
         self.plan = plan
         self._world = world
         self._random = random
+        self.lost: list[Message] = []
         self.tail_was_lost = self.clock_was_set = self.was_scribbled = False
         self._stops_busy = False
+        self._clock_off_ns = 0
         twice = [self._freeze, self._stop]
         once = [self._restart, self._cut_off, self._redeliver, self._set_process_clock]
         self._incidents: list[Callable[[], None]] = [*[self._kill, self._doom] * 3, *twice * 2, *once]
@@ -128,15 +138,20 @@ class Trouble:
         if plan.scribbles:
             self._incidents += [self._scribble] * 2
 
+    def has_lost_start(self, run_id: str) -> bool:
+        """Whether the disk has lost a run's start."""
+        subject = f"history.{run_id}"
+        return any(message.subject == subject and START in message.data for message in self.lost)
+
     async def happen(self) -> None:
         """Let it."""
         random, loop, plan = self._random, self._world.loop, self.plan
         end = loop.time() + plan.lasts_s
         if not plan.incidents:
             return
-        for kind, boundary in plan.first:
-            when = 0.0 if boundary[0] in TRIES else random.random() * plan.lasts_s * 0.9
-            self._world.later(when, partial(self._doom_at, kind, boundary, before=random.choice([0, 0, 3])))
+        for point in plan.first:
+            when = 0.0 if tries(point) > 1 else random.random() * plan.lasts_s
+            self._world.later(when, partial(self._doom_at, *point, before=random.choice([0, 0, 3])))
         if plan.loses_tails:
             self._world.later(plan.lasts_s * random.random(), self._restart)
         if plan.sets_clock:
@@ -168,15 +183,15 @@ class Trouble:
 
     def _doom(self) -> None:
         """Have the next engine, or worker, die that makes some call."""
-        kind, boundary = self._random.choice(ALL_TRIES)
-        self._doom_at(kind, boundary, before=0 if boundary[0] in TRIES else self._random.choice([0, 1, 4, 10]))
+        point = self._random.choice(ALL_TRIES)
+        self._doom_at(*point, before=0 if tries(point) > 1 else self._random.choice([0, 1, 4, 10]))
 
     def _doom_at(self, kind: str, boundary: Boundary, *, before: int) -> None:
         self._world.network.dying[kind, boundary] = before
 
     def _scribble(self) -> None:
         """Somebody puts into a history what is no event."""
-        subject = self._random.choice(self._world.server.history.subjects("history.*") or ["history.nobody"])
+        subject = self._random.choice(self._world.server.history.subjects("history.*") or ["history._"])
         if not subject.startswith("history._"):
             self.was_scribbled = True
             self._note("scribbled", about=subject)
@@ -233,6 +248,8 @@ class Trouble:
             lost = [self._random.choice([1, 3, 8]), self._random.choice([0, 0, 1, 3])]
             self.tail_was_lost = True
             self._note("tail lost", about=f"{lost[0]} events, {lost[1]} tasks")
+        history = self._world.server.history
+        self.lost += history.behind(history.last_seq - lost[0], lost[0])
         self._world.server.restart(lost_events=lost[0], lost_tasks=lost[1])
 
     def _cut_off(self) -> None:
@@ -253,5 +270,14 @@ class Trouble:
     def _set_server_clock(self) -> None:
         minutes = self._random.choice([-10, -0.1, 0.1, 10])
         self.clock_was_set = True
-        self._note("server's clock set", about=f"by {minutes} min")
-        self._world.server.clock.jump(int(minutes * MINUTE_NS))
+        self._set_by(int(minutes * MINUTE_NS))
+
+    def clock_right(self) -> None:
+        """Set the server's clock right, if it was set back: nobody waits for ever for what is due by it."""
+        if self._clock_off_ns < 0:
+            self._set_by(-self._clock_off_ns)
+
+    def _set_by(self, shift_ns: int) -> None:
+        self._note("server's clock set", about=f"by {shift_ns / MINUTE_NS:g} min")
+        self._clock_off_ns += shift_ns
+        self._world.server.clock.jump(shift_ns)

@@ -47,7 +47,7 @@ def _affinity(whole: dict[str, Any]) -> dict[str, Any]:
         return {}
     modes = ["soft", "hard"] if "timeout" in whole else ["soft"]
     drawn = Random(str(whole))
-    return {"sticky": drawn.choice(modes)} if drawn.random() < 0.25 else {}
+    return {"sticky": drawn.choice(modes)} if drawn.random() < 0.5 else {}
 
 
 class Author:

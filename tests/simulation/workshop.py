@@ -59,13 +59,15 @@ class Temper(NamedTuple):
     asks_again: int
     hangs: int
     takes: int
+    pauses: int = 0
 
 
 def temper(random: Random) -> Temper:
     """Mostly good-natured, at times not."""
     if random.random() < 0.3:
         return Temper(0, 0, 0, 0, 10)
-    return Temper(random.choice([2, 8, 20]), random.choice([0, 2, 5]), random.choice([0, 4]), 6, 30)
+    pauses = random.choice([0, 4])
+    return Temper(random.choice([2, 8, 20]), random.choice([0, 2, 5]), random.choice([0, 4]), 6, 30, pauses)
 
 
 class Workshop:
@@ -127,6 +129,8 @@ class Workshop:
                 raise Abort("never")
             case "asks_again":
                 raise Retry("later", after=timedelta(milliseconds=number % 1_500))
+            case "pauses":
+                await context.pause(timedelta(milliseconds=number % 1_500 + 1))
             case "hangs" if (context.workflow, _base(context.step_id)) in self._limited:
                 await asyncio.sleep(3_600)
             case _:

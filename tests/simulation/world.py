@@ -122,12 +122,12 @@ class Settings:
         self.engines = random.choice([1, 1, 2, 2, 3])
         self.workers = random.choice([1, 2, 2, 3])
         self.save_after_s = random.choice([0.0, 0.2, 1.0])
-        self.pace = random.choice([1.0, 0.2, 0.2])
+        self.pace = random.choice([1.0, 0.3, 0.3])
         self.concurrency = random.choice([2, 6, 16])
         self.ack_wait_s = random.choice([1.5, 3.0])
         self.timeout_s = random.choice([TIMEOUT_S, 1.0, 1.0])
         self.window_s = random.choice([30.0, 30.0, 6.0])
-        self.inline_bytes = random.choice([INLINE_BYTES, INLINE_BYTES, _FEW_BYTES])
+        self.inline_bytes = random.choice([INLINE_BYTES, _FEW_BYTES])
         self.apart = ""
         self.named = False
 

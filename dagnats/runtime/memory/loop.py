@@ -13,7 +13,7 @@ from contextvars import Context, copy_context
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dagnats.runtime.memory.process import current_process, process_of
+from dagnats.runtime.memory.process import CURRENT, current_process, process_of
 
 if TYPE_CHECKING:
     import selectors
@@ -44,6 +44,22 @@ class _Handle(asyncio.Handle):
         self._repr = self._source_traceback = None
 
 
+class _TimerHandle(asyncio.TimerHandle):
+    """The same of a timer."""
+
+    __slots__ = ()
+
+    def __init__(self, when: float, callback: Any, args: Any, loop: VirtualLoop, context: Context | None) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = self._source_traceback = None
+        self._when = when
+        self._scheduled = True
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A deterministic event loop.
 
@@ -54,6 +70,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """
 
     # What `BaseEventLoop` keeps; the same from Python 3.11 to 3.14.
+    _closed: bool
     _ready: deque[asyncio.Handle]
     _selector: selectors.BaseSelector
     _process_events: Callable[[list[tuple[selectors.SelectorKey, int]]], None]
@@ -87,17 +104,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return task
 
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
-        if self.is_closed():
+        if self._closed:
             raise RuntimeError("the event loop is closed")
         handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
-        if self.is_closed():
+        if self._closed:
             raise RuntimeError("the event loop is closed")
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        handle._scheduled = True
+        handle = _TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._ages), handle))
         return handle
 
@@ -128,9 +144,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._working -= 1
 
     def close(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.bury()
+        # What cleans up now asks for its loop. Where none runs, asyncio makes another one, which nobody would close.
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        try:
+            for process in self._processes:
+                process.kill()
+                process.bury()
+        finally:
+            asyncio._set_running_loop(before)
         self._processes.clear()
         super().close()
 
@@ -139,7 +161,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         """What `BaseEventLoop` calls again and again: wait for something to be ready, and run what is."""
         ready, timers = self._ready, self._timers
-        if self._cancelled:
+        if self._cancelled and (timers[0][2]._cancelled or self._cancelled > _MANY_CANCELLED):
             self._forget_cancelled()
         if self._working or self._since is not None:
             self._pass_really()
@@ -164,7 +186,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.steps += 1
         if self.on_step is not None:
             self.on_step(self.steps)
-        process = process_of(handle._context)
+        process = handle._context.get(CURRENT)
         if process is None or (process.alive and process.held is None):
             handle._run()
         elif process.held is not None:

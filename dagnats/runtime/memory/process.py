@@ -7,27 +7,30 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from contextvars import Context, ContextVar, copy_context
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextvars import Context
 
     from dagnats.runtime.memory.loop import VirtualLoop
 
 T = TypeVar("T")
 
-_CURRENT: ContextVar[Process | None] = ContextVar("dagnats_process", default=None)
+_MANY = 64
+
+CURRENT: ContextVar[Process | None] = ContextVar("dagnats_process", default=None)
 
 
 def current_process() -> Process | None:
     """The process that the running code belongs to; None outside of all."""
-    return _CURRENT.get()
+    return CURRENT.get()
 
 
 def process_of(context: Context) -> Process | None:
     """The process that a callback with this context belongs to."""
-    return context.get(_CURRENT)
+    return context.get(CURRENT)
 
 
 class Process:
@@ -45,8 +48,9 @@ class Process:
         self.held: list[asyncio.Handle] | None = None
         self._loop = loop
         self._context = copy_context()
-        self._context.run(_CURRENT.set, self)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._context.run(CURRENT.set, self)
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._many = _MANY  # when there are more, those that are done are forgotten
         self._at_end: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
@@ -86,18 +90,23 @@ class Process:
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
         """Keep a task of this process: a dead one must not be collected, which would run its `finally` blocks."""
-        self._tasks.add(task)
+        self._tasks.append(task)
         if not self.alive:  # its last callback goes on to its end
             _hide(task)
-        task.add_done_callback(self._tasks.discard, context=Context())
+        if len(self._tasks) > self._many:
+            self._tasks = [each for each in self._tasks if not each.done()]
+            self._many = max(_MANY, 2 * len(self._tasks))
 
     def bury(self) -> None:
         """Dispose of what a dead process has left, when the loop is closed: now its `finally` blocks may run."""
-        for task in list(self._tasks):
+        self._context.copy().run(self._bury)
+
+    def _bury(self) -> None:
+        while self._tasks:  # a `finally` block may begin others, which end here, too
+            task = self._tasks.pop()
             task._log_destroy_pending = False  # pyright: ignore[reportAttributeAccessIssue]  # it says nothing by being collected
             with suppress(BaseException):
                 task.get_coro().close()
-        self._tasks.clear()
 
 
 def _hide(task: asyncio.Task[Any]) -> None:
