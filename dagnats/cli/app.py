@@ -19,8 +19,10 @@ from dagnats.cli import (
     event,
     failure,
     init,
+    inspection,
     option,
     order,
+    outcome,
     output,
     queue,
     register,
@@ -75,6 +77,8 @@ app.command("worker", rich_help_panel="Start here")(worker.worker)
 app.command("build", rich_help_panel="Workflows and runs")(build.build)
 app.command("register", rich_help_panel="Workflows and runs")(register.register)
 app.add_typer(workflow.app, name="workflow", rich_help_panel="Workflows and runs")
+run_noun.app.add_typer(outcome.app)
+run_noun.app.add_typer(inspection.app)
 run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
 run_noun.app.add_typer(diagnose.app)
@@ -93,6 +97,8 @@ for _group in (
     init.app,
     workflow.app,
     run_noun.app,
+    outcome.app,
+    inspection.app,
     order.app,
     again.app,
     workers.app,
