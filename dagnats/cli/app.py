@@ -12,6 +12,7 @@ import dagnats
 from dagnats.cli import (
     again,
     build,
+    clean,
     config,
     demo,
     diagnose,
@@ -29,6 +30,7 @@ from dagnats.cli import (
     serve,
     status,
     verify,
+    waitpoint,
     worker,
     workers,
     workflow,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 _EVERYWHERE = "Every command"
-_NOUNS = ("init", "workflow", "run", "queue", "dlq", "event")
+_NOUNS = ("init", "workflow", "run", "queue", "waitpoint", "dlq", "event")
 
 app = typer.Typer(
     name="dagnats",
@@ -87,8 +89,10 @@ app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
 app.add_typer(workers.app, name="workers", rich_help_panel="Operate")
 app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
+app.add_typer(waitpoint.app, name="waitpoint", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
+app.command("clean", rich_help_panel="Operate")(clean.clean)
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 
@@ -103,6 +107,7 @@ for _group in (
     again.app,
     workers.app,
     queue.app,
+    waitpoint.app,
     dlq.app,
     event.app,
     config.app,

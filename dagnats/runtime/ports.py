@@ -399,6 +399,14 @@ class Definitions(Protocol):
         """Point the name at a definition. Raises ConflictError when `revision` is not the stored one."""
         ...
 
+    async def remove_newest(self, name: str, *, revision: int) -> None:
+        """Forget which definition is the newest of a name: it is none any more. Its versions stay.
+
+        Raises:
+            ConflictError: `revision` is not the stored one.
+        """
+        ...
+
     async def names(self) -> list[str]: ...
 
 

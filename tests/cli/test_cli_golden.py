@@ -225,6 +225,10 @@ _SCENES: dict[str, Callable[[Stage], Made]] = {
     "status": _nothing,
     "status-detail": _dead,
     "status-json": _nothing,
+    "clean-dry-run": _dead,
+    "clean-older-than": _nothing,
+    "clean-otel": _nothing,
+    "clean-json": _nothing,
     "run-status-whole": lambda stage: {"a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6": stage.review()},
     "run-status-prefix": lambda stage: {"a1b2c3d4": stage.review()[:8]},
 }
@@ -235,6 +239,7 @@ _ALONE = {
     "run-cancel-all-dry-run",
     "run-cancel-all",
     "dlq-watch",
+    "clean-all",
     "config-show",
     "config-show-json",
 }
@@ -316,6 +321,19 @@ def test_the_configuration_is_shown_as_the_reference_shows(offline: CommandLine,
         DAGNATS_HTTP_ADDR=":8080",
         DAGNATS_MAX_STORE_BYTES="1073741824",
     )
+
+
+def test_everything_is_cleaned_as_the_reference_shows_except_what_goes_on(stage: Stage) -> None:
+    live, over = stage.linting(), stage.review()
+
+    _holds(stage.line, _example("clean-all"))
+    assert stage.line("run", "status", over).code == 2
+    assert "Status: running" in stage.line("run", "status", live).lines
+    names = [each["name"] for each in stage.line("workflow", "list", "--json").json()]
+    assert names == ["code-review"]  # a run of it goes on
+    assert stage.line("dlq", "list").out == "There are no dead letters.\n"
+    cleaned = stage.line("clean", "--include-running", "--force", "--json").json()
+    assert (cleaned["left"], stage.line("run", "count", "--json").json()["count"]) == ([], 0)
 
 
 # -- the index ---------------------------------------------------------------------------------------------

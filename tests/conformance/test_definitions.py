@@ -45,3 +45,23 @@ async def test_the_newest_of_a_name_is_replaced_by_who_knows_the_one_before(back
         assert stored is not None
         assert stored.data == b"2"
         assert await definitions.names() == ["a", "b"]
+
+
+async def test_a_name_that_is_removed_is_listed_no_more_and_its_versions_stay(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        definitions = connection.ports.definitions
+        await definitions.add_version("a", "h1", b"1")
+        await definitions.set_newest("a", b"1", revision=0)
+        stored = await definitions.newest("a")
+        assert stored is not None
+        await definitions.set_newest("a", b"2", revision=stored.revision)
+        with pytest.raises(ConflictError):
+            await definitions.remove_newest("a", revision=stored.revision)
+        stored = await definitions.newest("a")
+        assert stored is not None
+        await definitions.remove_newest("a", revision=stored.revision)
+        assert await definitions.newest("a") is None
+        assert await definitions.names() == []
+        assert await definitions.version("a", "h1") == b"1"
+        await definitions.set_newest("a", b"3", revision=0)
+        assert await definitions.names() == ["a"]

@@ -78,6 +78,13 @@ class JetStreamDefinitions:
     async def set_newest(self, name: str, data: bytes, *, revision: int) -> None:
         await self._link.publish(f"{_PREFIX}{name}", data, {EXPECTED_LAST: str(revision)})
 
+    async def remove_newest(self, name: str, *, revision: int) -> None:
+        gone = {"KV-Operation": "DEL", EXPECTED_LAST: str(revision)}
+        receipt = await self._link.publish(f"{_PREFIX}{name}", b"", gone)
+        # The mark goes as well, else the name would be listed; but nothing that somebody has put behind it.
+        purge = {"filter": f"{_PREFIX}{name}", "seq": receipt.seq + 1}
+        await self._link.api(f"STREAM.PURGE.KV_{DEFINITIONS}", purge)
+
     async def names(self) -> list[str]:
         subjects = await subjects_of(self._link, f"KV_{DEFINITIONS}", f"{_PREFIX}*")
         return sorted(subject[len(_PREFIX) :] for subject in subjects)

@@ -73,6 +73,15 @@ class MemoryDefinitions:
         call = Call("definitions.set_newest", name, lambda: self._stream.put(name, data, last=revision))
         await self._link.request(call)
 
+    async def remove_newest(self, name: str, *, revision: int) -> None:
+        def remove() -> None:
+            there = self._stream.last(name)
+            if there is None or there.seq != revision:
+                raise ConflictError(f"wrong last sequence: {there.seq if there is not None else 0}")
+            self._stream.purge(name)
+
+        await self._link.request(Call("definitions.remove_newest", name, remove))
+
     async def names(self) -> list[str]:
         return sorted(await self._link.request(Call("definitions.names", "*", lambda: self._stream.subjects("*"))))
 
