@@ -217,14 +217,21 @@ async def _remove_runs(
 
 
 async def _forget(client: AsyncClient, name: str) -> int:
-    """Forget a workflow and all its versions, unless somebody has just started a run of it; gives how many."""
+    """Forget a workflow and all its versions, unless somebody has just started a run of it; gives how many.
+
+    The name goes last: while it is there, the next cleaning finds the versions that are left.
+    """
     definitions = client.connection.ports.definitions
     stored = await definitions.newest(name)
-    with suppress(ConflictError):  # somebody has just registered it
-        if stored is not None:
+    versions = await definitions.versions(name)
+    if stored is None or await client.runs(workflow=name, limit=1):
+        return 0
+    with suppress(ConflictError):  # somebody has just registered it, or keeps a version for a run
+        for identity, version in versions.items():
+            await definitions.remove_version(name, identity, revision=version.revision)
+        if not await client.runs(workflow=name, limit=1):
             await definitions.remove_newest(name, revision=stored.revision)
-            for identity, version in (await definitions.versions(name)).items():
-                if not await client.runs(workflow=name, limit=1):
-                    await definitions.remove_version(name, identity, revision=version.revision)
             return 1
+    for identity, version in versions.items():
+        await definitions.add_version(name, identity, version.data)
     return 0

@@ -325,6 +325,7 @@ def test_the_configuration_is_shown_as_the_reference_shows(offline: CommandLine,
 
 def test_everything_is_cleaned_as_the_reference_shows_except_what_goes_on(stage: Stage) -> None:
     live, over = stage.linting(), stage.review()
+    known: list[dict[str, object]] = stage.line("workflow", "list", "--json").json()
 
     _holds(stage.line, _example("clean-all"))
     assert stage.line("run", "status", over).code == 2
@@ -334,6 +335,9 @@ def test_everything_is_cleaned_as_the_reference_shows_except_what_goes_on(stage:
     assert stage.line("dlq", "list").out == "There are no dead letters.\n"
     cleaned = stage.line("clean", "--include-running", "--force", "--json").json()
     assert (cleaned["left"], stage.line("run", "count", "--json").json()["count"]) == ([], 0)
+    for definition in known:  # for the other tests
+        (stage.line.folder / "again.json").write_text(json.dumps(definition))
+        assert stage.line("workflow", "register", "again.json").code == 0
 
 
 # -- the index ---------------------------------------------------------------------------------------------
