@@ -17,6 +17,7 @@ from dagnats.cli import (
     demo,
     diagnose,
     dlq,
+    doctor,
     event,
     failure,
     init,
@@ -92,6 +93,7 @@ app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
 app.add_typer(waitpoint.app, name="waitpoint", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
+app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
 app.command("clean", rich_help_panel="Operate")(clean.clean)
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)

@@ -102,7 +102,8 @@ async def _clean(chosen: Chosen, by: str) -> Cleaned:
 def _question(chosen: Chosen) -> str:
     live = f", {counted(len(chosen.live), 'run')} that go on" if chosen.live else ""
     workflows = f", {counted(len(chosen.workflows), 'workflow')}" if chosen.workflows else ""
-    return f"Remove {counted(len(chosen.runs), 'ended run')}{live}, {counted(len(chosen.letters), 'dead letter')}{workflows}?"
+    letters = counted(len(chosen.letters), "dead letter")
+    return f"Remove {counted(len(chosen.runs), 'ended run')}{live}, {letters}{workflows}?"
 
 
 def _tell_dry_run(places: list[Place]) -> None:
