@@ -28,6 +28,7 @@ _LINES = (
     "status",
     "status --detail",
     "config show",
+    "config check",
     "workers list",
     "queue list",
     "queue show nobody.serves.this",
@@ -85,7 +86,7 @@ _LINES_OF_JSON = ("run watch", "run stream")  # one document a line
 
 _GO_ON = {"serve", "worker", "demo", "dlq watch"}
 """Commands that go on until they are stopped, with tests of their own."""
-_WRITE = {"init", "init workflow"}
+_WRITE = {"init project", "init workflow"}
 """Commands that make a project, with tests of their own."""
 
 
