@@ -61,4 +61,5 @@ async def test_a_stream_that_is_missing_or_otherwise_is_told_and_the_missing_one
         await link.api("STREAM.DELETE.SLEEP_TIMERS")
         await server.prepare()
         assert await server.defects() == []
+        await jetstream.ports.log.append("full-0001", b"{}", id="1")
         assert (await server.holding()).used > 0
