@@ -12,21 +12,26 @@ import dagnats
 from dagnats.cli import (
     again,
     build,
+    clean,
     config,
     demo,
     diagnose,
     dlq,
+    doctor,
     event,
     failure,
     init,
+    inspection,
     option,
     order,
+    outcome,
     output,
     queue,
     register,
     serve,
     status,
     verify,
+    waitpoint,
     worker,
     workers,
     workflow,
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 _EVERYWHERE = "Every command"
-_NOUNS = ("init", "workflow", "run", "queue", "dlq", "event")
+_NOUNS = ("init", "workflow", "run", "queue", "waitpoint", "dlq", "event")
 
 app = typer.Typer(
     name="dagnats",
@@ -75,6 +80,8 @@ app.command("worker", rich_help_panel="Start here")(worker.worker)
 app.command("build", rich_help_panel="Workflows and runs")(build.build)
 app.command("register", rich_help_panel="Workflows and runs")(register.register)
 app.add_typer(workflow.app, name="workflow", rich_help_panel="Workflows and runs")
+run_noun.app.add_typer(outcome.app)
+run_noun.app.add_typer(inspection.app)
 run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
 run_noun.app.add_typer(diagnose.app)
@@ -83,8 +90,11 @@ app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
 app.add_typer(workers.app, name="workers", rich_help_panel="Operate")
 app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
+app.add_typer(waitpoint.app, name="waitpoint", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
+app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
+app.command("clean", rich_help_panel="Operate")(clean.clean)
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 
@@ -93,10 +103,13 @@ for _group in (
     init.app,
     workflow.app,
     run_noun.app,
+    outcome.app,
+    inspection.app,
     order.app,
     again.app,
     workers.app,
     queue.app,
+    waitpoint.app,
     dlq.app,
     event.app,
     config.app,

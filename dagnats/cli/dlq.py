@@ -189,7 +189,12 @@ def _row(letter: DeadLetter) -> tuple[str, ...]:
 
     when = table_time(letter.time_ns)
     cells = (short(letter.run_id), letter.step_id, letter.task, letter.error)
-    return (str(letter.seq), letter.subject, *(cell or "-" for cell in cells), when)
+    return (str(letter.seq), _subject(letter), *(cell or "-" for cell in cells), when)
+
+
+def _subject(letter: DeadLetter) -> str:
+    """Its subject without the run and the step, which have columns of their own."""
+    return letter.subject.removesuffix(f".{letter.run_id}.{letter.step_id}")
 
 
 def _document(letter: DeadLetter) -> dict[str, Any]:

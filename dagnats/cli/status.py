@@ -2,34 +2,109 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
-from dagnats.cli.output import counted, emit, paint, say
+from dagnats.cli.output import counted, emit, paint, room, say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dagnats.client.client import ServerStatus
+    from dagnats.client.health import Health, Letters
+
+_QUEUE_HEADER = ("TASK", "PENDING", "IN-FLIGHT", "REDELIVERED", "ACK WAIT")
 
 
-def status() -> None:
+def status(
+    detail: bool = typer.Option(False, "--detail", help="Also queues, dead letters, and how far the engine is."),
+) -> None:
     """Show whether NATS and JetStream answer, and how many runs are active."""
-    found = run(_ask())
+    found, health = run(_ask(detail=detail))
     if current().json:
-        emit(
-            {
-                "nats": "connected",
-                "jetstream": "available",
-                "stream_count": found.streams,
-                "active_runs": found.active_runs,
-            }
-        )
+        document = {
+            "nats": "connected",
+            "jetstream": "available",
+            "stream_count": found.streams,
+            "active_runs": found.active_runs,
+        }
+        emit(document | (_document(health) if health is not None else {}))
         return
     say(f"NATS: {paint('connected', 'green')}")
     say(f"JetStream: {paint('available', 'green')} ({counted(found.streams, 'stream')})")
     say(f"Active runs: {found.active_runs}")
+    for line in _lines(health) if health is not None else ():
+        say(line)
 
 
-async def _ask() -> ServerStatus:
+async def _ask(*, detail: bool) -> tuple[ServerStatus, Health | None]:
+    from dagnats.client.health import health
+
     async with open_client() as client:
-        return await client.status()
+        return await client.status(), await health(client) if detail else None
+
+
+def _lines(health: Health) -> Iterator[str]:
+    inside = room()
+    width = inside - 2 if inside is not None else None
+    if health.queues:
+        rows = [
+            (queue.name, str(queue.waiting), str(queue.in_flight), str(queue.redelivered), _ack_wait(queue.ack_wait_s))
+            for queue in health.queues
+        ]
+        yield from ("", "Task Queues:", *(f"  {line}" for line in table(_QUEUE_HEADER, rows, width)))
+    yield from ("", *_letter_lines(health.letters, width), "", "Engine:")
+    engine = health.engine
+    if not engine.leads:
+        yield f"  {paint('None leads', 'red')}: no run goes on. `dagnats serve` starts one"
+    yield f"  History lag: {counted(engine.behind, 'message')} ({health.lag_s:.1f}s)"
+    yield f"  Scheduled timers: {health.timers}"
+
+
+def _letter_lines(letters: Letters, width: int | None) -> list[str]:
+    from dagnats.model.instant import table_time
+
+    lines = [f"Dead Letters: {letters.total} total"]
+    if letters.total:
+        rows = [(task, str(count)) for task, count in letters.by_task.items()]
+        lines += [f"  Oldest: {table_time(letters.oldest_ns)}", f"  Newest: {table_time(letters.newest_ns)}"]
+        lines += [f"  {line}" for line in table(("TASK", "COUNT"), rows, width)]
+    return lines
+
+
+def _ack_wait(seconds: float) -> str:
+    """As the command reference writes it; none where no worker was ever there."""
+    return f"{seconds * 1000:.0f}ms" if seconds else "-"
+
+
+def _document(health: Health) -> dict[str, Any]:
+    from dagnats.model.instant import rfc3339
+
+    letters = health.letters
+    return {
+        "queues": [
+            {
+                "task": queue.name,
+                "pending": queue.waiting,
+                "in_flight": queue.in_flight,
+                "redelivered": queue.redelivered,
+                "ack_wait_ms": round(queue.ack_wait_s * 1000) or None,
+            }
+            for queue in health.queues
+        ],
+        "dlq": {
+            "total": letters.total,
+            "oldest": rfc3339(letters.oldest_ns) if letters.total else None,
+            "newest": rfc3339(letters.newest_ns) if letters.total else None,
+            "by_task": dict(letters.by_task),
+        },
+        "engine": {
+            "leads": health.engine.leads,
+            "history_lag_messages": health.engine.behind,
+            "history_lag_seconds": round(health.lag_s, 3),
+            "scheduled_timers": health.timers,
+        },
+    }

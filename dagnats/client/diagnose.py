@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dagnats.client.client import AsyncClient
     from dagnats.client.run import RunHandle
     from dagnats.client.view import EventView, RunView
+    from dagnats.model.definition import WorkflowDef
     from dagnats.model.step import StepDef
     from dagnats.runtime.ports import Ports
 
@@ -43,8 +44,8 @@ async def facts_of(client: AsyncClient, handle: RunHandle, view: RunView) -> Fac
         client.workers(),
         client.dead_letters(view.run_id),
     )
-    steps, errors, children, newest = await asyncio.gather(
-        _steps(ports, view), _errors(handle, view), _children(client, view), _newest_hash(client, view.workflow)
+    definition, errors, children, newest = await asyncio.gather(
+        definition_of(ports, view), _errors(handle, view), _children(client, view), _newest_hash(client, view.workflow)
     )
     return Facts(
         view=view,
@@ -53,7 +54,7 @@ async def facts_of(client: AsyncClient, handle: RunHandle, view: RunView) -> Fac
         gates=gates,
         queues={queue.name: queue for queue in queues},
         workers=tuple(workers),
-        steps=steps,
+        steps=step_facts(definition),
         letters=tuple(letters),
         errors=errors,
         children=children,
@@ -87,13 +88,17 @@ async def _renewed(ports: Ports, revision: int) -> bool:
     return False
 
 
-async def _steps(ports: Ports, view: RunView) -> dict[str, StepFacts]:
+async def definition_of(ports: Ports, view: RunView) -> WorkflowDef | None:
+    """The definition that a run is pinned to; None when it is gone, or cannot be read."""
     data = await ports.definitions.version(view.workflow, view.def_hash)
     with suppress(DagnatsError):
-        if data is not None:
-            definition = load_definition(data)
-            return {step.id: _facts(step) for step in definition.steps}
-    return {}
+        return load_definition(data) if data is not None else None
+    return None
+
+
+def step_facts(definition: WorkflowDef | None) -> dict[str, StepFacts]:
+    """By step, what its definition says."""
+    return {step.id: _facts(step) for step in definition.steps} if definition is not None else {}
 
 
 def _facts(step: StepDef) -> StepFacts:

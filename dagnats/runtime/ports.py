@@ -824,10 +824,41 @@ Sync = Literal["interval", "always"]
 `always`, writes that wait together are stored together."""
 
 
+class Defect(NamedTuple):
+    """What is not as `Server.prepare` makes it.
+
+    Attributes:
+        name: The stream's; a bucket is one as well.
+        kind: Whether it is missing, or there in another shape.
+        detail: What differs.
+    """
+
+    name: str
+    kind: Literal["missing", "differs"]
+    detail: str = ""
+
+
+class Holding(NamedTuple):
+    """How full the store is: bytes that are used, and how many may be; 0 for no limit that the server tells."""
+
+    used: int
+    limit: int
+
+
 class Server(Protocol):
     """The NATS server itself."""
 
     async def overview(self) -> Overview: ...
+
+    async def defects(self) -> list[Defect]:
+        """What `prepare` would make, or refuse. Changes nothing."""
+        ...
+
+    async def holding(self) -> Holding: ...
+
+    async def sync(self) -> Sync:
+        """When its writes are on disk, as whoever started it has noted."""
+        ...
 
     async def start(self) -> str:
         """Which start of the server this is: another word after each; "" when it does not say."""

@@ -129,6 +129,14 @@ class Retention:
         await self._sweep_orphans()
         return count
 
+    async def remove(self, run_ids: Sequence[str]) -> list[str]:
+        """Remove those of some runs that are over, and whose end is stored; gives which."""
+        position = await self._ports.position.read()
+        known = decode_position(position.data) if position is not None else None
+        over = await self._over(run_ids, known.low) if known is not None else []
+        await self._remove(over)
+        return [each.run_id for each in over]
+
     async def _excess(self, active: int) -> int:
         if self._keep.runs is None:
             return 0
@@ -184,7 +192,7 @@ class Retention:
     async def _judge(self, run_id: str, low: int) -> _Over | None:
         recalled = await persist(lambda: recall(self._ports, run_id))
         if not recalled.last:
-            del self._staying[run_id]
+            self._staying.pop(run_id, None)
             return None
         if recalled.last >= low:  # an engine may have something of it that is not stored
             return None

@@ -28,14 +28,14 @@ from dagnats.runtime.jetstream.policy import Policy
 from dagnats.runtime.jetstream.pulse import JetStreamPulses
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
 from dagnats.runtime.jetstream.read import subjects_of
-from dagnats.runtime.jetstream.resources import HISTORY, prepare
+from dagnats.runtime.jetstream.resources import HISTORY, defects, prepare
 from dagnats.runtime.jetstream.secret import JetStreamSecrets
 from dagnats.runtime.jetstream.signal import JetStreamSignals
 from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
 from dagnats.runtime.jetstream.store import JetStreamDefinitions
 from dagnats.runtime.jetstream.timers import JetStreamTimers, JetStreamWakeupFeed
 from dagnats.runtime.jetstream.waiter import JetStreamWaiters
-from dagnats.runtime.ports import EventFeed, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
+from dagnats.runtime.ports import Defect, EventFeed, Holding, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -66,6 +66,18 @@ class JetStreamServer:
         return Overview(
             jetstream=True, streams=account.get("streams", 0), runs=max(state.get("num_subjects", 0) - len(own), 0)
         )
+
+    async def defects(self) -> list[Defect]:
+        return await defects(self._link)
+
+    async def holding(self) -> Holding:
+        account = await self._link.api("INFO")
+        limit = int(account.get("limits", {}).get("max_storage", 0))
+        return Holding(int(account.get("storage", 0)), max(limit, 0))
+
+    async def sync(self) -> Sync:
+        await self._policy.read()
+        return self._policy.sync
 
     async def start(self) -> str:
         # A server makes itself a new id whenever it is started. Of several, this is the one we are connected to.

@@ -5,10 +5,11 @@ Names are the wire's: operators follow the guides with the `nats` tool, and Go w
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import ConflictError, RefusedError
-from dagnats.runtime.ports import MOST_CHUNKS
+from dagnats.runtime.ports import MOST_CHUNKS, Defect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -180,18 +181,42 @@ async def _adopt(link: Link, wanted: Mapping[str, Any]) -> None:
         await link.api(f"STREAM.UPDATE.{wanted['name']}", {**found, **missing})
 
 
+async def defects(link: Link) -> list[Defect]:
+    """What `prepare` would create, and what it would refuse. Changes nothing."""
+    found = await asyncio.gather(*(_defect(link, config) for config in stream_configs()))
+    return [defect for defect in found if defect is not None]
+
+
+async def _defect(link: Link, wanted: Mapping[str, Any]) -> Defect | None:
+    name: str = wanted["name"]
+    try:
+        found: dict[str, Any] = (await link.api(f"STREAM.INFO.{name}"))["config"]
+    except RefusedError as error:
+        if error.code != _NOT_FOUND:
+            raise
+        return Defect(name, "missing")
+    missing = {switch: wanted[switch] for switch in _SWITCHES if wanted.get(switch) and not found.get(switch)}
+    differing = _differences(wanted, {**found, **missing})
+    return Defect(name, "differs", "; ".join(differing)) if differing else None
+
+
 _NAME_IN_USE = 10058
+_NOT_FOUND = 10059
 _SWITCHES = ("allow_atomic", "allow_msg_schedules", "allow_direct")
 # What may differ: operators size and replicate streams to their machines.
 _FREE = {"num_replicas", "max_bytes", "max_age", "max_msgs", "description", "max_consumers", "duplicate_window"}
 
 
-def _refuse_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    differing = [
+def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    return [
         f"{key} is {found.get(key)!r}, not {value!r}"
         for key, value in wanted.items()
         if key not in _FREE and found.get(key) != value
     ]
+
+
+def _refuse_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    differing = _differences(wanted, found)
     if differing:
         raise ConflictError(
             f"stream {wanted['name']} exists with another configuration: {'; '.join(differing)}",

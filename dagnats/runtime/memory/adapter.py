@@ -26,7 +26,7 @@ from dagnats.runtime.memory.snapshot import MemorySnapshots
 from dagnats.runtime.memory.store import MemoryDefinitions
 from dagnats.runtime.memory.timers import MemoryTimers, MemoryWakeupFeed
 from dagnats.runtime.memory.waiter import MemoryWaiters
-from dagnats.runtime.ports import EventFeed, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
+from dagnats.runtime.ports import Defect, EventFeed, Holding, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +50,21 @@ class MemoryServerPort:
             return Overview(True, len(self._server.streams), len(runs))
 
         return await self._link.request(Call("server.overview", "server", look))
+
+    async def defects(self) -> list[Defect]:
+        """None: everything is there from the beginning."""
+        return []
+
+    async def holding(self) -> Holding:
+        def look() -> Holding:
+            return Holding(
+                sum(len(message.data) for stream in self._server.streams for message in stream.fitting(">")), 0
+            )
+
+        return await self._link.request(Call("server.holding", "server", look))
+
+    async def sync(self) -> Sync:
+        return "always"
 
     async def start(self) -> str:
         return await self._link.request(Call("server.start", "server", lambda: f"start-{self._server.generation}"))

@@ -1,0 +1,265 @@
+"""What is wrong with the whole: rules that look at facts, and name the cure. Pure; `client.checkup` finds the facts.
+
+`client.diagnosis` asks the same of one run. An ailment says what was seen, with its numbers, what that means, and the
+command that cures it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from dagnats.client.diagnosis import EngineState
+from dagnats.model.identifier import near
+from dagnats.runtime.core.gate.view import GateView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dagnats.client.diagnosis import Grade
+    from dagnats.client.queue import QueueView
+    from dagnats.model.ops import WorkflowLimited
+    from dagnats.model.worker import WorkerEntry
+    from dagnats.runtime.ports import Defect, Holding, Sync
+
+_BEHIND = 1_000  # events; what an engine at full speed has not decided yet is fewer
+_NEAR_FULL = 0.8
+_OVERDUE_S = 30.0
+_CLOCKS_S = 5.0  # apart, a lease that is renewed looks as if it had expired
+_MOST_NAMED = 5
+
+Fix = Literal["", "prepare", "resume_queue", "resume_workflow"]
+
+
+class Ailment(NamedTuple):
+    """One thing that was found.
+
+    Attributes:
+        kind: A stable name; programs compare this, never the text.
+        grade: Whether somebody has to do something.
+        seen: What was seen, with its numbers.
+        why: What that means.
+        cure: The command that helps; "" where waiting is all there is to do.
+        subject: The queue, the workflow or the stream that it is about, or "".
+        fix: What `--fix` would do; "" for nothing.
+    """
+
+    kind: str
+    grade: Grade
+    seen: str
+    why: str
+    cure: str = ""
+    subject: str = ""
+    fix: Fix = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """All that the rules look at.
+
+    Attributes:
+        defects: What streams, buckets and consumers lack.
+        engine: Whether somebody decides.
+        gates: Who has slots, and who waits.
+        queues: All of them.
+        workers: The workers that there are.
+        paused: Workflows that somebody holds.
+        letters: How many dead letters there are, by what they are about.
+        overdue: How many wake-ups should have come, and how late the oldest is, in seconds.
+        holding: How full the store is.
+        sync: When the server's writes are on disk, as whoever started it said.
+        asked_sync: When they should be, by the configuration.
+    """
+
+    defects: tuple[Defect, ...] = ()
+    engine: EngineState = field(default_factory=lambda: EngineState())
+    gates: GateView = field(default_factory=lambda: GateView((), ()))
+    queues: tuple[QueueView, ...] = ()
+    workers: tuple[WorkerEntry, ...] = ()
+    paused: tuple[WorkflowLimited, ...] = ()
+    letters: Mapping[str, int] = field(default_factory=dict[str, int])
+    overdue: tuple[int, float] = (0, 0.0)
+    holding: Holding | None = None
+    sync: Sync = "interval"
+    asked_sync: Sync = "interval"
+
+
+def ailments(signs: Signs) -> list[Ailment]:
+    """What is wrong with the whole, most important first."""
+    found = [
+        *map(_defect, signs.defects),
+        *_of_engine(signs),
+        *_of_store(signs),
+        *(each for queue in signs.queues for each in _of_queue(signs, queue)),
+        *_of_workflows(signs),
+        *_of_letters(signs),
+    ]
+    order = {"wrong": 0, "waits": 1, "note": 2}
+    return sorted(found, key=lambda ailment: order[ailment.grade])
+
+
+def unreachable(why: str) -> Ailment:
+    """The one thing to say when the server does not answer."""
+    return Ailment("unreachable", "wrong", why, "nothing else can be looked at", "dagnats serve")
+
+
+def _defect(defect: Defect) -> Ailment:
+    if defect.kind == "missing":
+        return Ailment(
+            "stream-missing", "wrong", f"stream {defect.name} is not there", "what is to be stored there is refused",
+            "dagnats doctor --fix", defect.name, "prepare",
+        )  # fmt: skip
+    return Ailment(
+        "stream-misconfigured",
+        "wrong",
+        f"stream {defect.name} is set up otherwise: {defect.detail}",
+        "no engine and no worker starts on it",
+        f"nats stream edit {defect.name}",
+        defect.name,
+    )
+
+
+def _of_engine(signs: Signs) -> Iterator[Ailment]:
+    engine = signs.engine
+    if not engine.leads:
+        yield Ailment(
+            "no-engine",
+            "wrong",
+            f"no engine has renewed its lease for {engine.silent_s:.0f} s, and {engine.behind:,} events wait",
+            "nobody decides: no run goes on, and no new one begins",
+            "dagnats serve",
+        )
+    elif engine.behind > _BEHIND:
+        yield Ailment(
+            "engine-behind", "waits", f"the engine is {engine.behind:,} events behind the end of the log",
+            "runs go on late",
+        )  # fmt: skip
+    if engine.leads and engine.silent_s > _CLOCKS_S:
+        yield Ailment(
+            "clock-skew",
+            "note",
+            f"the lease was renewed just now, and by this machine's clock {engine.silent_s:.0f} s ago",
+            "ages and waits are told wrong here; what the engine does goes by the server's clock",
+        )
+    count, late_s = signs.overdue
+    if engine.leads and count and late_s > _OVERDUE_S:
+        yield Ailment(
+            "timer-overdue",
+            "wrong",
+            f"{count} wake-ups have not been taken up, the oldest for {late_s:.0f} s",
+            "retries, sleeps and time limits of their runs are late",
+            "dagnats queue repair --fix",
+        )
+
+
+def _of_store(signs: Signs) -> Iterator[Ailment]:
+    holding = signs.holding
+    if holding is not None and holding.limit and holding.used > _NEAR_FULL * holding.limit:
+        share = holding.used / holding.limit
+        yield Ailment(
+            "store-full" if share >= 1 else "store-near-limit",
+            "wrong",
+            f"{holding.used:,} of {holding.limit:,} bytes are used ({share:.0%})",
+            "a full store refuses new events",
+            "dagnats clean --older-than=7d",
+        )
+    if signs.asked_sync == "always" and signs.sync != "always":
+        yield Ailment(
+            "sync-weaker",
+            "wrong",
+            "the configuration asks for sync: always, and the server writes to disk from time to time",
+            "a machine that loses its power loses the newest events",
+            "dagnats serve --sync always",
+        )
+
+
+def _of_queue(signs: Signs, queue: QueueView) -> Iterator[Ailment]:
+    state, gate = queue.state, signs.gates.task(queue.task)
+    waiting = state.waiting + (len(gate.waiting) if queue.task == queue.name else 0)
+    if queue.limits.paused and queue.task == queue.name:
+        by = f" by {queue.limits.by}" if queue.limits.by else ""
+        yield Ailment(
+            "queue-paused", "wrong" if waiting else "note",
+            f"queue {queue.task} is paused{by}, and {waiting} tasks wait",
+            "no task of this type is handed out", f"dagnats queue resume {queue.task}", queue.task, "resume_queue",
+        )  # fmt: skip
+    elif state.waiting and not state.pulls and not _served(signs, queue):
+        yield _nobody_serves(signs, queue)
+    if gate.concurrency and gate.waiting and len(gate.out) >= gate.concurrency and queue.task == queue.name:
+        holders = _named([f"{out.run_id}/{out.step_id}" for out in gate.out])
+        yield Ailment(
+            "concurrency",
+            "waits",
+            f"{len(gate.out)} of at most {gate.concurrency} tasks of type {queue.task} are in flight ({holders}), and"
+            f" {len(gate.waiting)} wait",
+            "they go on as these end",
+            f"dagnats queue limit {queue.task} --concurrency {gate.concurrency + 1}",
+            queue.task,
+        )
+
+
+def _served(signs: Signs, queue: QueueView) -> bool:
+    group = queue.name.removeprefix(queue.task).removeprefix(".")
+    return any(
+        queue.task in worker.task_types and (group in worker.groups if group else not worker.groups)
+        for worker in signs.workers
+    )
+
+
+def _nobody_serves(signs: Signs, queue: QueueView) -> Ailment:
+    known = sorted({task for worker in signs.workers for task in worker.task_types})
+    close = near(queue.task, known)
+    what = f"; workers serve {' and '.join(repr(task) for task in close)}" if close else ""
+    return Ailment(
+        "no-worker",
+        "wrong",
+        f"{queue.state.waiting} tasks wait in queue {queue.name}, and no worker serves it{what}",
+        "they wait until one comes",
+        "dagnats worker",
+        queue.name,
+    )
+
+
+def _of_workflows(signs: Signs) -> Iterator[Ailment]:
+    for said in signs.paused:
+        waiting = sum(len(gate.waiting) for gate in signs.gates.runs if gate.workflow == said.workflow)
+        by = f" by {said.by}" if said.by else ""
+        yield Ailment(
+            "workflow-paused",
+            "wrong" if waiting else "note",
+            f"workflow {said.workflow} is paused{by}, and {waiting} runs wait",
+            "none of its runs begins",
+            f"dagnats workflow resume {said.workflow}",
+            said.workflow,
+            "resume_workflow",
+        )
+    held = {said.workflow for said in signs.paused}
+    for gate in signs.gates.runs:
+        if gate.workflow not in held and gate.max_runs and gate.waiting and len(gate.out) >= gate.max_runs:
+            holders = _named([out.run_id for out in gate.out])
+            key = f" for {gate.key!r}" if gate.key else ""
+            yield Ailment(
+                "max-runs",
+                "waits",
+                f"{len(gate.out)} of at most {gate.max_runs} runs of {gate.workflow}{key} go on ({holders}), and"
+                f" {len(gate.waiting)} wait",
+                "they begin as these end",
+                f"dagnats workflow limit {gate.workflow} --max-runs {gate.max_runs + 1}",
+                gate.workflow,
+            )
+
+
+def _of_letters(signs: Signs) -> Iterator[Ailment]:
+    total = sum(signs.letters.values())
+    if total:
+        most = sorted(signs.letters, key=lambda what: -signs.letters[what])
+        what = _named([f"{each}: {signs.letters[each]}" for each in most])
+        yield Ailment(
+            "dead-letters", "note", f"there are {total} dead letters ({what})",
+            "they failed for good, and are kept for somebody to look at", "dagnats dlq list",
+        )  # fmt: skip
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

@@ -1,0 +1,151 @@
+"""Cleaning in memory: what leaves, what stays, and what the next one makes of one that was killed."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from dagnats import NotFoundError, Workflow
+from dagnats.client import AsyncClient
+from dagnats.client.clean import CATEGORIES, choose, clean, places
+from dagnats.runtime.engine import Engine
+from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
+from dagnats.runtime.memory.process import Process
+from dagnats.runtime.memory.server import MemoryServer
+from tests.support import mortal as mortality
+from tests.support.mortal import Fate, Killed, mortal
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+_SECOND = 1_000_000_000
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(work)
+
+
+def work(name: str) -> Workflow[Any, Any]:
+    """A workflow whose step nobody serves."""
+    workflow = Workflow(name)
+    workflow.task("work", "nobody.works")
+    return workflow
+
+
+class House:
+    """A server with an engine; runs that have failed, each with a dead letter, and one that goes on."""
+
+    def __init__(self) -> None:
+        self.server = MemoryServer()
+        self.connection = self.server.connect()
+        self.client = AsyncClient(self.connection)
+        process = Process(virtual_loop(), "engine")
+        memory = process.run(self.server.connect)
+        process.spawn(Engine(memory.ports, memory.feeds).run())
+
+    async def begin(self, *over: str) -> None:
+        for name in ("over", "live"):
+            await self.client.register(work(name))
+        await self.client.start("live", run_id="live-1")
+        for run_id in over:
+            handle = await self.client.start("over", run_id=run_id)
+            await asyncio.sleep(1)
+            await handle.fail_step("work", "no use")
+        await asyncio.sleep(5)
+
+    async def run_ids(self) -> set[str]:
+        return {run.run_id for run in await self.client.runs()}
+
+    def doomed(self, fate: Fate) -> AsyncClient:
+        """A client that is killed where its fate says."""
+        connection = SimpleNamespace(ports=mortal(self.connection.ports, fate), feeds=self.connection.feeds)
+        return AsyncClient(cast("Any", connection))
+
+
+def test_what_is_over_leaves_and_what_goes_on_stays_with_what_it_needs() -> None:
+    async def main() -> None:
+        house = House()
+        await house.begin("over-1", "over-2")
+        chosen = await choose(house.client, CATEGORIES)
+        history, tasks, letters, snapshots, definitions = await places(house.client, chosen)
+        assert (history.messages > 4, tasks.messages, letters.messages) == (True, 0, 2)
+        assert (snapshots.messages, definitions.messages) == (2, 1)
+
+        done = await clean(house.client, chosen)
+
+        assert (done.runs, done.letters, done.workflows, done.left) == (2, 2, 1, [])
+        assert await house.run_ids() == {"live-1"}
+        assert await house.client.dead_letters() == []
+        assert [each.name for each in await house.client.workflows()] == ["live"]
+        with pytest.raises(NotFoundError):
+            await house.client.handle("over-1").view()
+
+    run(main())
+
+
+def test_what_is_younger_than_asked_for_stays() -> None:
+    async def main() -> None:
+        house = House()
+        await house.begin("over-1")
+        await asyncio.sleep(600)
+        await (await house.client.start("over", run_id="over-2")).cancel()
+        await asyncio.sleep(5)
+
+        now_ns = house.connection.ports.clock.now_ns()
+        done = await clean(house.client, await choose(house.client, ("runs", "dlq"), before_ns=now_ns - 300 * _SECOND))
+
+        assert (done.runs, done.letters) == (1, 1)
+        assert await house.run_ids() == {"live-1", "over-2"}
+
+    run(main())
+
+
+def test_runs_that_go_on_are_cancelled_first_when_that_is_asked_for() -> None:
+    async def main() -> None:
+        house = House()
+        await house.begin()
+
+        done = await clean(house.client, await choose(house.client, ("runs",), include_running=True))
+
+        assert (done.runs, done.left) == (1, [])
+        assert await house.run_ids() == set()
+
+    run(main())
+
+
+def test_a_cleaning_that_was_killed_anywhere_is_completed_by_the_same_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    removals = {
+        "log": {"append", "remove"},
+        "definitions": {"remove", "remove_version"},
+        **{name: {"remove"} for name in ("snapshots", "blobs", "signals", "waiters")},
+    }
+    monkeypatch.setattr(mortality, "WRITES", removals)
+
+    async def passed() -> dict[str, int]:
+        house, fate = House(), Fate()
+        await house.begin("over-1", "over-2")
+        await clean(house.doomed(fate), await choose(house.client, CATEGORIES))
+        return dict(fate.passed)
+
+    async def killed(boundary: tuple[str, int]) -> None:
+        house = House()
+        await house.begin("over-1", "over-2")
+        with pytest.raises(Killed):
+            await clean(house.doomed(Fate(boundary)), await choose(house.client, CATEGORIES))
+        await clean(house.client, await choose(house.client, CATEGORIES))
+        assert await house.run_ids() == {"live-1"}, boundary
+        assert await house.client.dead_letters() == [], boundary
+        assert await house.connection.ports.definitions.versions("over") == {}, boundary
+
+    async def main() -> None:
+        counts = await passed()
+        assert sum(counts.values()) > 20
+        for name, count in counts.items():
+            for at in {1, count}:
+                await killed((name, at))
+
+    run(main())
