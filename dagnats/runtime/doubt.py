@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dagnats.errors import DecodeError
-from dagnats.model.event import TerminalEvent, WorkflowCancelled
+from dagnats.model.event import TerminalEvent, WorkflowCancelled, WorkflowStarted
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
 from dagnats.model.task import decode_task
 from dagnats.runtime.core.action import (
@@ -120,9 +120,16 @@ class Doubt:
             case SendDeadLetter():
                 return await self._is_kept(action)
             case StartChild():
-                return await persist(lambda: self._ports.log.first(action.start.run_id)) > 0
+                return await self._is_begun(action.start.run_id)
             case _:
                 return False
+
+    async def _is_begun(self, run_id: str) -> bool:
+        """Whether a run has its start: of one that the log has lost, a worker may have stored a result since."""
+        if not await persist(lambda: self._ports.log.first(run_id)):
+            return False
+        records = decoded(await persist(lambda: self._ports.log.read(run_id)))
+        return any(isinstance(record.event, WorkflowStarted) for record in records)
 
     async def _unwritten(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
         """Events for a run that we do not have in memory: those that its history does not have."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from dagnats import Workflow, handler
 from dagnats.client import AsyncClient
-from dagnats.model.event import decode_event, event_type
+from dagnats.model.event import StepCompleted, decode_event, encode_event, event_type
+from dagnats.runtime.core.child import child_id
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
 from dagnats.runtime.memory.process import Process
@@ -143,6 +145,26 @@ def test_wherever_the_log_ends_after_a_power_cut_the_run_does(back: int) -> None
         engine.kill()
         ends = sorted({position.seq: data for data in plant.positions if (position := decode_position(data))}.items())
         assert plant.cut_behind(ends[-1 - back][1])
+        plant.engine()
+        await is_done(started)
+
+    run(story())
+
+
+def test_a_child_whose_start_was_lost_is_started_though_its_worker_has_answered() -> None:
+    async def story() -> None:
+        plant = Plant()
+        engine = await plant.begin()
+        started = await plant.client.start("outer", {"id": 1}, run_id="cut")
+        await plant.client.publish_event("paid", {"id": 1})
+        await is_done(started)
+        engine.kill()
+        child = child_id("cut", "child", 1)
+        (begins, *_) = await plant.connection.ports.log.read(child)
+        before = [data for data in plant.positions if (known := decode_position(data)) and known.seq < begins.seq]
+        assert "workflow.started" in plant.cut_behind(before[-1])
+        late = StepCompleted(run_id=child, step_id="only", attempt_number=1, payload=msgspec.Raw(b'{"id":1}'))
+        await plant.connection.ports.log.append(child, encode_event(late), id="late")
         plant.engine()
         await is_done(started)
 
