@@ -134,3 +134,10 @@ def test_a_forbidden_import_would_be_found(module: str, line: str) -> None:
 )
 def test_an_allowed_import_is_not_a_breach(module: str, line: str) -> None:
     assert not _breaches(module, ast.parse(line))
+
+
+def test_no_two_test_modules_share_a_name() -> None:
+    """Where two do, pytest collects neither of them when both are asked for."""
+    tests = Path(__file__).parent
+    names = [file.name for file in tests.rglob("test_*.py") if "project" not in file.relative_to(tests).parts]
+    assert sorted(names) == sorted(set(names))
