@@ -12,7 +12,6 @@ from dagnats.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from command_line import CommandLine
 
