@@ -119,6 +119,8 @@ class Doubt:
         match action:
             case SendDeadLetter():
                 return await self._is_kept(action)
+            case StartChild(detached=True):  # of one that was removed long ago, a late wake-up may be there
+                return await persist(lambda: self._ports.log.first(action.start.run_id)) > 0
             case StartChild():
                 return await self._is_begun(action.start.run_id)
             case _:
