@@ -24,6 +24,7 @@ from dagnats.model.event import (
     WorkflowStarted,
 )
 from dagnats.model.summary import RunSummary
+from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.reopen import OPENABLE
 
 if TYPE_CHECKING:
@@ -38,14 +39,6 @@ _MARKS = tuple(
     for mark in (b"workflow.", b"compensate.started", b"compensate.completed", b"compensate.failed", b"timer.")
 )
 _LONGEST = 1_000  # characters of an error
-
-_ENDS: Mapping[type[TerminalEvent], RunStatus] = {
-    WorkflowCompleted: "completed",
-    WorkflowFailed: "failed",
-    WorkflowCancelled: "cancelled",
-    CompensateCompleted: "compensated",
-    CompensateFailed: "compensate_failed",
-}
 
 
 class Shape(NamedTuple):
@@ -151,7 +144,7 @@ def _ended(line: RunSummary, record: Record, event: TerminalEvent) -> RunSummary
     outcome = event.payload
     return _replaced(
         line,
-        status=_ENDS[type(event)],
+        status=STATUS[type(event)],
         ended_ns=record.time_ns,
         error=_cut(outcome.error) or line.error,
         failed_step=outcome.step_id or line.failed_step,

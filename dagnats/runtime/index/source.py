@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dagnats.runtime.ports import EngineFeeds, Entry, EventFeed, LogFeed, Ports, WakeupFeed
 
-_SILENT_S = 2.0  # of an engine: then the index looks for itself whether there is more
+SILENT_S = 2.0  # of an engine: then the index looks for itself whether there is more
 _MOST = 50_000  # events that wait to be written, of those that count
 
 
@@ -34,7 +34,8 @@ class Source:
         news: Set while there is something to take.
     """
 
-    def __init__(self, ports: Ports, feeds: EngineFeeds) -> None:
+    def __init__(self, ports: Ports, feeds: EngineFeeds, *, silent_s: float = SILENT_S) -> None:
+        self._silent_s = silent_s
         self._ports = ports
         self._feeds = feeds
         self._loop = asyncio.get_running_loop()
@@ -95,10 +96,13 @@ class Source:
 
     async def _wait_for_silence(self) -> None:
         """Return when the engine may have stopped telling: it may be gone, or there is nothing to tell."""
-        await asyncio.sleep(_SILENT_S)
-        if self._loop.time() - self._heard_at < _SILENT_S:
+        await asyncio.sleep(self._silent_s)
+        if self._loop.time() - self._heard_at < self._silent_s:
             return
-        if await persist(self._ports.log.last) > self.place.seq and self._loop.time() - self._heard_at >= _SILENT_S:
+        if (
+            await persist(self._ports.log.last) > self.place.seq
+            and self._loop.time() - self._heard_at >= self._silent_s
+        ):
             self._heard.clear()
 
     def _add(self, entries: Sequence[Entry]) -> None:
