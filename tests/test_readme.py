@@ -7,10 +7,9 @@ import shlex
 from typing import Any
 
 import pytest
-import typer.main
 
 from dagnats import Workflow
-from dagnats.cli.app import app
+from dagnats.cli.app import tree
 from tests.support.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -33,7 +32,7 @@ def _typed(program: str) -> list[str]:
 
 def _command(line: str) -> Any:
     """The command that a line calls, or None; what follows it are its own arguments."""
-    command: Any = typer.main.get_command(app)
+    command: Any = tree()
     for word in shlex.split(line, comments=True)[1:]:
         if not hasattr(command, "commands"):
             return command
@@ -86,7 +85,7 @@ def test_every_page_it_links_to_exists(file: str) -> None:
 
 def _parsed(line: str) -> None:
     """Read a line as the shell and the command would, without carrying it out."""
-    command: Any = typer.main.get_command(app)
+    command: Any = tree()
     words = shlex.split(line, comments=True)[1:]
     while hasattr(command, "commands"):
         command, words = command.commands[words[0]], words[1:]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from dagnats.cli.app import run
+from tests.support import nursery
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -79,17 +80,7 @@ class CommandLine:
 
     def process(self, *words: str, **env: str) -> Result:
         """Run a command to its end, in a process of its own."""
-        done = subprocess.run(
-            self.argv(*words),
-            cwd=self.folder,
-            env={**self._env, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
+        return Running(self._child(*words, env={**self._env, **env})).ends()
 
     @contextmanager
     def _surroundings(self, env: dict[str, str]) -> Generator[None, None, None]:
@@ -107,16 +98,10 @@ class CommandLine:
 
     def start(self, *words: str, stdout: int | IO[str] = subprocess.PIPE) -> Running:
         """Start a command that goes on until it is told to stop."""
-        process = subprocess.Popen(
-            self.argv(*words),
-            cwd=self.folder,
-            env={**_ANY_PORT, **self._env},
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        return Running(process)
+        return Running(self._child(*words, env=self.env, stdout=stdout))
+
+    def _child(self, *words: str, env: dict[str, str], stdout: int | IO[str] = subprocess.PIPE) -> nursery.Child:
+        return nursery.start(*words, cwd=self.folder, env=env, stdout=stdout, stderr=subprocess.PIPE)
 
     @staticmethod
     def argv(*words: str) -> list[str]:
@@ -130,7 +115,7 @@ class CommandLine:
 class Running:
     """A command under way."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: nursery.Child) -> None:
         self.process = process
 
     def reads(self, text: str) -> list[str]:
@@ -158,7 +143,7 @@ class Running:
     def ends(self) -> Result:
         """Wait for its end; what it printed since the last look."""
         out, err = self.process.communicate(timeout=DEADLINE_S)
-        return Result(self.process.returncode, out or "", err)
+        return Result(self.process.wait(), out, err)
 
     def stop(self) -> Result:
         """SIGTERM, and its end."""

@@ -6,9 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import typer
 
-from dagnats.cli.app import app
+from dagnats.cli.app import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +99,7 @@ def _commands(group: Any, before: str = "") -> Iterator[str]:
 
 
 def _all() -> list[str]:
-    return sorted(_commands(typer.main.get_command(app)))
+    return sorted(_commands(tree()))
 
 
 def test_every_command_has_a_line_here_or_goes_on() -> None:

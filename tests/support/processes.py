@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.support import nursery
+from tests.support.nursery import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
     from types import TracebackType
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Program:
@@ -24,19 +23,12 @@ class Program:
         self._arguments = arguments
         self._log = log
         self._env = {**os.environ, "PYTHONPATH": str(ROOT), "DAGNATS_HTTP_ADDR": "127.0.0.1:0", **(env or {})}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: nursery.Child | None = None
 
     def start(self) -> None:
         self._log.unlink(missing_ok=True)
         with self._log.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "dagnats", *self._arguments],
-                cwd=ROOT,
-                env=self._env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
+            self._process = nursery.start(*self._arguments, cwd=ROOT, env=self._env, stdout=out, stderr=out)
 
     @property
     def output(self) -> str:
