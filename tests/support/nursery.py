@@ -189,7 +189,7 @@ class _Nursery:
         self._waker = waker
 
     def serve(self) -> None:
-        """Until nobody has a wish any more. Raises _Born in every child."""
+        """Until nobody has a wish any more; who still runs then is nobody's, and ends. Raises _Born in every child."""
         with selectors.DefaultSelector() as looking:
             looking.register(self._wishes, selectors.EVENT_READ)
             looking.register(self._woken, selectors.EVENT_READ)
@@ -198,6 +198,8 @@ class _Nursery:
                     if key.fileobj is self._woken:
                         self._reap()
                     elif not self._wish():
+                        for pid in self._lines:
+                            os.kill(pid, signal.SIGKILL)
                         return
 
     def _wish(self) -> bool:
