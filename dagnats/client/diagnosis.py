@@ -397,6 +397,15 @@ def _at_gate(facts: Facts, step: StepView, gate: TaskGateView, place: TaskPlace)
             step.id,
         )
     waited = _span((facts.now_ns - place.since_ns) / _SECOND)
+    if place.queue in gate.full:
+        return Finding(
+            "queue-full",
+            "waits",
+            f"queue {place.queue} has as many tasks as it takes; it has been number {place.place} in line for {waited}",
+            "it goes on when workers have taken tasks",
+            "dagnats worker",
+            step.id,
+        )
     key = f" for {place.key!r}" if place.key else ""
     return Finding(
         "rate",

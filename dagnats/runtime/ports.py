@@ -206,6 +206,10 @@ class TaskQueue(Protocol):
         """The sequence of the newest task that was ever queued; 0 when there was none."""
         ...
 
+    async def fill(self) -> Fill:
+        """How much is in all queues together."""
+        ...
+
     async def overview(self) -> list[QueueState]:
         """Every queue that has tasks, or had workers, by name."""
         ...
@@ -217,6 +221,18 @@ class TaskQueue(Protocol):
     def held(self, address: str) -> HeldTask:
         """The task that was handed out under `TaskDelivery.address`, to this connection or another one."""
         ...
+
+
+class Fill(NamedTuple):
+    """How full the queues are.
+
+    Attributes:
+        tasks: How many tasks there are, whether a worker has them or not.
+        share: How much of what the server lets them take is taken, from 0 to 1; 0 when it sets no bounds.
+    """
+
+    tasks: int
+    share: float
 
 
 class Queued(NamedTuple):
