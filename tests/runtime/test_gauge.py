@@ -224,6 +224,7 @@ def test_every_queue_that_has_tasks_is_held_when_the_server_has_little_room_left
             await t.put("a", 1)
             await t.put("b", 1)
             assert t.gates.rooms == {"a": 0, "b": 0}
+            assert isinstance(t.queue, Crowded)
             t.queue.share = FULL / 2
             await t.measured()
             assert t.gates.rooms == {}
