@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from dagnats.runtime.archive import SAVE_AFTER_S
 from dagnats.runtime.correlator import Correlator
 from dagnats.runtime.decider import Decider
+from dagnats.runtime.display import EVERY_S as SHOW_EVERY_S
+from dagnats.runtime.display import Display
 from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.follower import Follower
 from dagnats.runtime.gauge import EVERY_S, MOST_QUEUED, Gauge
@@ -239,11 +241,19 @@ class _Term:
             most=self._most_queued,
             every_s=EVERY_S * self._pace,
         )
+        display = Display(
+            self._ports.board,
+            takeover.gates,
+            check=self._leadership.check,
+            decided=lambda: self._keeper.now.seq,
+            every_s=SHOW_EVERY_S * self._pace,
+        )
         await together(
             leader.lead(doubtful, takeover.unsettled),
             correlator.keep(),
             mender.keep(),
             gauge.keep(),
+            display.keep(),
             *self._housekeeping(),
         )
 

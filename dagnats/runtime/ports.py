@@ -826,6 +826,26 @@ class Dial(Protocol):
         ...
 
 
+Shown = dict[tuple[str, str], bytes]
+"""What is on the board, by bucket and key."""
+
+
+class Board(Protocol):
+    """What the gates hold, where people look: JSON in buckets. Nothing reads it but they."""
+
+    async def all(self) -> Shown:
+        """Everything that is shown."""
+        ...
+
+    async def put(self, bucket: str, key: str, data: bytes) -> None:
+        """Show something, in the place of what was there."""
+        ...
+
+    async def drop(self, bucket: str, key: str) -> None:
+        """Show it no longer; what is not there is fine, in a bucket that is."""
+        ...
+
+
 class Overview(NamedTuple):
     """The server as `dagnats status` shows it."""
 
@@ -919,6 +939,7 @@ class Ports:
     correlated: Cell
     """How far the events are compared with what waits for them."""
     dial: Dial
+    board: Board
     clock: Clock
 
 

@@ -12,6 +12,7 @@ Rules that hold for every event:
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from dagnats.model.event import Outcome, Record, StepQueued, WorkflowAdmitted, WorkflowCancelled
@@ -33,6 +34,26 @@ if TYPE_CHECKING:
     from dagnats.runtime.core.action import AnyAction, Settled
     from dagnats.runtime.core.gate.book import RunTicket, TaskTicket
     from dagnats.runtime.core.gate.run import Place
+
+
+MOST_BUCKETS = 1_000
+"""So many rates are told of: there may be one for each customer."""
+
+
+class Tally(NamedTuple):
+    """What the gates hold, in numbers.
+
+    Attributes:
+        tasks: Task type, how many have a slot, how many wait.
+        runs: Workflow and key, how many go on, how many wait for that.
+        buckets: `{task}` or `{task}/{key}`, and when it is full again; the first thousand.
+        singletons: `{workflow}/{key}`, and the run that has it.
+    """
+
+    tasks: list[tuple[str, int, int]]
+    runs: list[tuple[Place, int, int]]
+    buckets: list[tuple[str, int]]
+    singletons: list[tuple[str, str]]
 
 
 class _Place(NamedTuple):
@@ -274,6 +295,12 @@ class Gates:
     def paused(self) -> list[str]:
         """The task types of which nothing may be handed out."""
         return sorted(task for task, said in self._task_limits.entries.items() if said.paused)
+
+    def tally(self) -> Tally:
+        """What is held now; it takes no longer when more wait."""
+        off_ns = self._last_ns - self._clock_ns
+        buckets = [(name, full_ns + off_ns) for name, full_ns in islice(self._buckets.entries.items(), MOST_BUCKETS)]
+        return Tally(list(self._tasks.counts()), list(self._runs.counts()), buckets, list(self._runs.holders()))
 
     @property
     def rooms(self) -> dict[str, int]:

@@ -17,6 +17,8 @@ from dagnats.runtime.core.gate.bucket import emptied, ready_ns, spent
 from dagnats.runtime.core.gate.line import Line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dagnats.model.ops import TaskLimited
     from dagnats.runtime.core.action import EnqueueTask
     from dagnats.runtime.core.gate.book import Leaf
@@ -166,6 +168,11 @@ class TaskGates:
     def types(self) -> list[str]:
         """The task types that something waits or counts for."""
         return list(self._gates)
+
+    def counts(self) -> Iterator[tuple[str, int, int]]:
+        """How many of each type have a slot, and how many wait."""
+        for task, gate in self._gates.items():
+            yield task, len(gate.out), sum(map(len, gate.lanes.values()))
 
     @property
     def lines(self) -> set[str]:
