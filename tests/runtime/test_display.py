@@ -126,7 +126,7 @@ def test_only_what_differs_is_written_and_what_could_not_be_is_written_later() -
         show = Display(server.connect(link).ports.board, Gates(), check=lambda: None, decided=lambda: decided)
         keeping = asyncio.create_task(show.keep())
         await asyncio.sleep(10)
-        assert link.asked == ["board.all", "board.drop"]
+        assert link.asked == ["board.read", "board.drop"]
         decided = 2
         await asyncio.sleep(10)
         assert len(link.asked) == 2, "nothing differs"

@@ -197,7 +197,7 @@ def test_short_queues_are_not_looked_at_and_nothing_is_asked_when_nothing_was_qu
             assert not t.link.asked
             await t.put("a", MOST // 2 - 1)
             await asyncio.sleep(10)
-            assert t.link.asked["tasks.fill"] == 1
+            assert t.link.asked["tasks.read"] == 1
             assert t.link.asked["tasks.overview"] == 0
 
     run(body())

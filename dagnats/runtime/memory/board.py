@@ -20,7 +20,7 @@ class MemoryBoard:
         self._link = link
 
     async def all(self) -> Shown:
-        return await self._link.request(Call("board.all", ">", lambda: dict(self._shown)))
+        return await self._link.request(Call("board.read", ">", lambda: dict(self._shown)))
 
     async def put(self, bucket: str, key: str, data: bytes) -> None:
         def put() -> None:

@@ -82,7 +82,7 @@ class MemoryTaskQueue:
         return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))
 
     async def fill(self) -> Fill:
-        return await self._link.request(Call("tasks.fill", "task.>", lambda: Fill(len(self._stream), 0.0)))
+        return await self._link.request(Call("tasks.read", "task.>", lambda: Fill(len(self._stream), 0.0)))
 
     async def overview(self) -> list[QueueState]:
         return await self._link.request(Call("tasks.overview", "task.>", self._overview))
