@@ -139,7 +139,7 @@ class _Check:
         if not isinstance(start, WorkflowStarted):
             return [*found, Difference(run_id, "start", "its history does not begin with its start")]
         graph = await self._graph(start)
-        if graph.unusable:
+        if graph.unusable and not start.payload.refusal:  # who was refused has no use for one
             found.append(Difference(run_id, "definition", graph.unusable))
         snapshot = _readable(stored)
         records = [await filled(self._ports, graph, record) for record in records]

@@ -208,6 +208,12 @@ def test_a_situation_is_told_with_its_numbers_its_meaning_and_its_cure(kind: str
     assert bool(cure) is bool(found.cure)
 
 
+def test_a_full_queue_that_nobody_serves_is_said_to_be_that_too() -> None:
+    kinds = [each.kind for each in findings(facts(view(step()), gates=full_gate()))]
+    assert kinds == ["no-worker", "queue-full"]
+    assert [each.kind for each in findings(facts(view(step()), gates=full_gate(), workers=SERVED))] == ["queue-full"]
+
+
 def test_what_somebody_has_to_do_comes_first() -> None:
     given = facts(view(step(type="sleep", due_ns=ago(-20)), paused=True), newest_hash="b" * 64)
     assert [each.grade for each in findings(given)] == ["wrong", "waits", "note"]

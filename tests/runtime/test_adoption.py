@@ -143,7 +143,7 @@ async def test_an_old_start_that_nothing_can_come_of_fails_its_run_with_the_reas
         view = await plant.ended()
         assert view.status == "failed"
         assert view.error.startswith(why)
-        assert plant.letters() == []
+        assert plant.letters() == plant.differences() == []
 
 
 async def test_an_input_that_does_not_fit_the_definition_that_came_along_fails_its_run() -> None:
