@@ -10,10 +10,12 @@ from dagnats.model.ops import (
     Fact,
     GateTicked,
     QueueMeasured,
+    RepairAsked,
     TaskLimited,
     WorkflowLimited,
     decode_fact,
     encode_fact,
+    encode_repair,
     is_fact,
     queue_history,
     task_history,
@@ -49,6 +51,13 @@ def test_a_fact_survives_the_log(fact: Fact) -> None:
 def test_what_is_no_fact_is_refused(data: bytes) -> None:
     with pytest.raises(DecodeError, match="not a fact about gates"):
         decode_fact(data)
+
+
+def test_a_repair_says_who_asked_for_it_and_is_no_fact_about_gates() -> None:
+    said = encode_repair(RepairAsked(by="ann", reason="a disk was swapped"))
+    assert said == b'{"type":"repair.asked","by":"ann","reason":"a disk was swapped"}'
+    with pytest.raises(DecodeError):
+        decode_fact(said)
 
 
 def test_a_rate_without_its_period_is_refused() -> None:
