@@ -196,6 +196,7 @@ def _row(view: QueueView, now_ns: int) -> tuple[str, ...]:
 def _state(view: QueueView) -> str:
     limits = view.limits
     told = ["paused"] if limits.paused else []
+    told += ["full"] if view.name in view.gate.full else []
     told += [f"≤ {limits.concurrency} in flight"] if limits.concurrency else []
     told += [_rate(view)] if limits.rate else []
     return ", ".join(told) or "open"
@@ -250,6 +251,7 @@ def _document(view: QueueView) -> dict[str, Any]:
         "ack_wait_s": state.ack_wait_s or None,
         "open_pulls": state.pulls,
         "paused": limits.paused,
+        "full": view.name in view.gate.full,
         "concurrency": limits.concurrency or None,
         "rate": _rate(view) or None,
         "by": limits.by,

@@ -185,6 +185,16 @@ def _of_queue(signs: Signs, queue: QueueView) -> Iterator[Ailment]:
         )  # fmt: skip
     elif state.waiting and not state.pulls and not _served(signs, queue):
         yield _nobody_serves(signs, queue)
+    if queue.name in gate.full:
+        held, length = sum(place.queue == queue.name for place in gate.waiting), state.waiting + state.in_flight
+        yield Ailment(
+            "queue-full",
+            "waits",
+            f"queue {queue.name} takes no more than its {length:,} tasks; {held:,} wait in line",
+            "they go on as workers take tasks",
+            "dagnats worker",
+            queue.name,
+        )
     if gate.concurrency and gate.waiting and len(gate.out) >= gate.concurrency and queue.task == queue.name:
         holders = _named([f"{out.run_id}/{out.step_id}" for out in gate.out])
         yield Ailment(

@@ -341,12 +341,14 @@ def _waiting(facts: Facts, step: StepView) -> Iterator[Finding]:
 
 def _queued(facts: Facts, step: StepView) -> Iterator[Finding]:
     """A step that no worker has begun."""
+    serving = [worker for worker in facts.workers if step.task in worker.task_types]
     for gate, place in facts.gates.steps(facts.view.run_id):
         if place.step_id == step.id:
             yield _at_gate(facts, step, gate, place)
+            if place.queue in gate.full and not serving:  # then it stays full
+                yield _nobody_serves(facts, step)
             return
     group = facts.steps.get(_origin(step), StepFacts()).group
-    serving = [worker for worker in facts.workers if step.task in worker.task_types]
     fitting = [worker for worker in serving if _serves(worker, group)]
     queue = facts.queues.get(f"{step.task}.{group}" if group else step.task)
     waited_s = (facts.now_ns - step.queued_ns) / _SECOND
@@ -397,6 +399,15 @@ def _at_gate(facts: Facts, step: StepView, gate: TaskGateView, place: TaskPlace)
             step.id,
         )
     waited = _span((facts.now_ns - place.since_ns) / _SECOND)
+    if place.queue in gate.full:
+        return Finding(
+            "queue-full",
+            "waits",
+            f"queue {place.queue} has as many tasks as it takes; it has been number {place.place} in line for {waited}",
+            "it goes on when workers have taken tasks",
+            "dagnats worker",
+            step.id,
+        )
     key = f" for {place.key!r}" if place.key else ""
     return Finding(
         "rate",

@@ -318,6 +318,7 @@ class QueueDocument(Document, frozen=True, kw_only=True):
     ack_wait_s: float | None
     open_pulls: int
     paused: bool
+    full: bool
     concurrency: int | None
     rate: str | None
     by: str
@@ -339,6 +340,7 @@ def queue_document(view: QueueView) -> QueueDocument:
         ack_wait_s=state.ack_wait_s or None,
         open_pulls=state.pulls,
         paused=limits.paused,
+        full=view.name in view.gate.full,
         concurrency=limits.concurrency or None,
         rate=rate_text(limits.rate, limits.period_ns) or None,
         by=limits.by,

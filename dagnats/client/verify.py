@@ -20,6 +20,7 @@ from dagnats.client.stock import Stock
 from dagnats.errors import DecodeError
 from dagnats.model.event import Record, WorkflowStarted, decode_event
 from dagnats.model.identifier import is_run_id
+from dagnats.model.old_start import old_start_of
 from dagnats.model.ops import OPS, TaskLimited, WorkflowLimited, decode_fact, task_history, workflow_history
 from dagnats.model.run import Run, decode_run
 from dagnats.runtime.blob import filled
@@ -132,12 +133,13 @@ class _Check:
             try:
                 records.append(Record(entry.seq, entry.time_ns, decode_event(entry.data)))
             except DecodeError as error:
-                found.append(Difference(run_id, "unreadable", f"event {entry.seq}: {error}"))
+                if old_start_of(entry.data) is None:  # that stays before the start that took its place
+                    found.append(Difference(run_id, "unreadable", f"event {entry.seq}: {error}"))
         start = records[0].event if records else None
         if not isinstance(start, WorkflowStarted):
             return [*found, Difference(run_id, "start", "its history does not begin with its start")]
         graph = await self._graph(start)
-        if graph.unusable:
+        if graph.unusable and not start.payload.refusal:  # who was refused has no use for one
             found.append(Difference(run_id, "definition", graph.unusable))
         snapshot = _readable(stored)
         records = [await filled(self._ports, graph, record) for record in records]

@@ -97,7 +97,23 @@ class GateTicked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     timestamp: str = ""
 
 
-Fact = TaskLimited | WorkflowLimited | GateTicked
+class QueueMeasured(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="queue.measured"
+):
+    """The engine has looked at a queue that was getting long, or that was long and is not any more.
+
+    Attributes:
+        queue: Its task type; with the group of workers behind a dot, where steps name one.
+        room: How many more tasks may be put into it until it is looked at again; -1 for any number.
+        timestamp: RFC 3339, for people.
+    """
+
+    queue: str
+    room: Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
+    timestamp: str = ""
+
+
+Fact = TaskLimited | WorkflowLimited | GateTicked | QueueMeasured
 
 _decoder = msgspec.json.Decoder(Fact)
 _encoder = msgspec.json.Encoder()
@@ -128,9 +144,14 @@ TICKS = f"{GATES}.rate"
 """The history of the gates' wake-ups."""
 
 
+def queue_history(queue: str) -> str:
+    """The history that says how much room a queue has."""
+    return f"{GATES}.queue.{queue}"
+
+
 def is_fact(history: str) -> bool:
     """Whether a history of DagNats's own is the gates' business."""
-    return history == TICKS or history.startswith((task_history(""), workflow_history("")))
+    return history == TICKS or history.startswith((task_history(""), workflow_history(""), queue_history("")))
 
 
 def encode_fact(fact: Fact) -> bytes:

@@ -39,6 +39,38 @@ log = logging.getLogger("dagnats.engine")
 _loaded = lru_cache(maxsize=128)(load_definition)
 
 
+async def newest_definition(ports: Ports, name: str) -> WorkflowDef:
+    """The newest of a name. Raises DagnatsError when there is none, or none that can be used."""
+    definitions = ports.definitions
+    stored = await persist(lambda: definitions.newest(name)) if is_workflow_name(name) else None
+    if stored is None:
+        names = await persist(definitions.names)
+        raise NotFoundError("workflow", name, near=near(name, names), hint="" if names else "none is registered")
+    try:
+        return _loaded(stored.data)
+    except DefinitionError as error:
+        raise DagnatsError(f"the definition of workflow {name!r} is not valid: {error.problems[0]}") from None
+
+
+async def misfit(ports: Ports, definition: WorkflowDef, given: bytes) -> str:
+    """Why an input is none for a workflow; "" when it is. Raises BlobLost, RefusedError."""
+    if definition.input_schema is None:
+        return ""
+    problems = list(
+        payload_problems(definition.input_schema, await persist(lambda: resolved(ports, given, what="the input")))
+    )
+    if not problems:
+        return ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"the input does not fit workflow {definition.name!r}: {problems[0]}{more}"
+
+
+async def pin(ports: Ports, definition: WorkflowDef) -> None:
+    """Have the version stored that a run will look for."""
+    data = compact(definition.content())
+    await persist(lambda: ports.definitions.add_version(definition.name, definition.identity, data))
+
+
 class Children:
     """Starts them side by side."""
 
@@ -62,46 +94,19 @@ class Children:
 
     async def _start(self, action: StartChild, id: str) -> None:
         try:
-            definition = await self._definition(action.start.payload.workflow)
+            definition = await newest_definition(self._ports, action.start.payload.workflow)
         except DagnatsError as error:
             await self._never_began(action, f"{error}; {error.hint}" if error.hint else str(error), id)
             return
         try:
-            refusal = await self._refusal(definition, action)
+            refusal = await misfit(self._ports, definition, bytes(action.start.payload.input))
             if refusal and not action.detached:
                 await self._never_began(action, refusal, id)
                 return
-            await self._pin(definition)
+            await pin(self._ports, definition)
             await self._append(await self._first(definition, action, refusal), id)
         except (RefusedError, BlobLost) as error:
             await self._never_began(action, str(error), id)
-
-    async def _definition(self, name: str) -> WorkflowDef:
-        """The newest of a name. Raises DagnatsError when there is none, or none that can be used."""
-        definitions = self._ports.definitions
-        stored = await persist(lambda: definitions.newest(name)) if is_workflow_name(name) else None
-        if stored is None:
-            names = await persist(definitions.names)
-            raise NotFoundError("workflow", name, near=near(name, names), hint="" if names else "none is registered")
-        try:
-            return _loaded(stored.data)
-        except DefinitionError as error:
-            raise DagnatsError(f"the definition of workflow {name!r} is not valid: {error.problems[0]}") from None
-
-    async def _refusal(self, definition: WorkflowDef, action: StartChild) -> str:
-        """Why the child's input is none for its workflow; "" when it is. Raises BlobLost, RefusedError."""
-        if definition.input_schema is None:
-            return ""
-        given = bytes(action.start.payload.input)
-        problems = list(
-            payload_problems(
-                definition.input_schema, await persist(lambda: resolved(self._ports, given, what="the input"))
-            )
-        )
-        if not problems:
-            return ""
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        return f"the input does not fit workflow {definition.name!r}: {problems[0]}{more}"
 
     async def _first(self, definition: WorkflowDef, action: StartChild, refusal: str) -> WorkflowStarted:
         """The child's first event; what its input stands for is its own. Raises BlobLost, RefusedError."""
@@ -111,11 +116,6 @@ class Children:
         identity = definition.identity
         payload = replace(start.payload, def_hash=identity, refusal=refusal, held=held, input=Raw(input))
         return replace(start, payload=payload)
-
-    async def _pin(self, definition: WorkflowDef) -> None:
-        """Have the version stored that the child will look for."""
-        data = compact(definition.content())
-        await persist(lambda: self._ports.definitions.add_version(definition.name, definition.identity, data))
 
     async def _append(self, start: WorkflowStarted, id: str) -> None:
         """Make `start` the beginning of a history, unless it has one. Raises RefusedError."""

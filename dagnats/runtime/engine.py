@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 from dagnats.runtime.archive import SAVE_AFTER_S
 from dagnats.runtime.correlator import Correlator
 from dagnats.runtime.decider import Decider
+from dagnats.runtime.display import EVERY_S as SHOW_EVERY_S
+from dagnats.runtime.display import Display
 from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.follower import Follower
+from dagnats.runtime.gauge import EVERY_S, MOST_QUEUED, Gauge
 from dagnats.runtime.leader import LOOK_S, Leader
 from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.ledger import Ledger
@@ -48,6 +51,7 @@ class Engine:
         save_after: How long a run that goes on may be without a snapshot of its newest events.
         keep: How long ended runs are kept; None for ever.
         granted: The workflows whose steps may ask the control plane.
+        most_queued: How many tasks a queue takes; others wait in line.
         pace: How many times rarer than usual it does what nothing asks for: renews its lease, looks for what the
             server owes. Under a virtual clock, years of waiting are made of nothing else.
     """
@@ -60,8 +64,10 @@ class Engine:
         save_after: timedelta = timedelta(seconds=SAVE_AFTER_S),
         keep: Keep | None = KEEP,
         granted: Container[str] = (),
+        most_queued: int = MOST_QUEUED,
         pace: float = 1.0,
     ) -> None:
+        self._most_queued = most_queued
         self._ports = ports
         self._feeds = feeds
         self._save_after_s = save_after.total_seconds()
@@ -90,6 +96,7 @@ class Engine:
                 self._save_after_s,
                 keep=self._keep,
                 granted=self._granted,
+                most_queued=self._most_queued,
                 pace=self._pace,
             )
             try:
@@ -144,9 +151,11 @@ class _Term:
         *,
         keep: Keep | None,
         granted: Container[str],
+        most_queued: int,
         pace: float,
     ) -> None:
         self._keep = keep
+        self._most_queued = most_queued
         self._granted = granted
         self._pace = pace
         self._save_after_s = save_after_s
@@ -223,8 +232,29 @@ class _Term:
             lambda doubt: way_out(doubt).like(outbox),
             look_s=LOOK_S * self._pace,
         )
+        gauge = Gauge(
+            self._ports,
+            takeover.gates,
+            check=self._leadership.check,
+            newest=lambda: outbox.newest_task,
+            decided=lambda: self._keeper.stored_seq,
+            most=self._most_queued,
+            every_s=EVERY_S * self._pace,
+        )
+        display = Display(
+            self._ports.board,
+            takeover.gates,
+            check=self._leadership.check,
+            decided=lambda: self._keeper.now.seq,
+            every_s=SHOW_EVERY_S * self._pace,
+        )
         await together(
-            leader.lead(doubtful, takeover.unsettled), correlator.keep(), mender.keep(), *self._housekeeping()
+            leader.lead(doubtful, takeover.unsettled),
+            correlator.keep(),
+            mender.keep(),
+            gauge.keep(),
+            display.keep(),
+            *self._housekeeping(),
         )
 
     def _housekeeping(self) -> Iterator[Coroutine[Any, Any, None]]:

@@ -20,6 +20,7 @@ from dagnats.model.event import TERMINAL_PREFIXES, Poison, TimerFired, WorkflowP
 from dagnats.model.instant import rfc3339
 from dagnats.model.ops import GATES, TICKS, FactRecord, GateTicked, encode_fact
 from dagnats.model.run import ENDED
+from dagnats.runtime.adoption import adopted
 from dagnats.runtime.alarm import NEAR_S, Alarm
 from dagnats.runtime.archive import Archive
 from dagnats.runtime.burial import bury
@@ -275,6 +276,8 @@ class Leader:
     async def _poisoned(self, poison: Unreadable) -> None:
         """An entry that is no event: into the dead letters with it, and its run fails, visibly."""
         entry, error = poison
+        if await adopted(self._ports, entry):
+            return
         await self._bury(entry, error, UNREADABLE)
         seat = self._roster.seat(entry.run_id)
         if seat is None or seat.run.ended:

@@ -206,6 +206,10 @@ class TaskQueue(Protocol):
         """The sequence of the newest task that was ever queued; 0 when there was none."""
         ...
 
+    async def fill(self) -> Fill:
+        """How much is in all queues together."""
+        ...
+
     async def overview(self) -> list[QueueState]:
         """Every queue that has tasks, or had workers, by name."""
         ...
@@ -217,6 +221,18 @@ class TaskQueue(Protocol):
     def held(self, address: str) -> HeldTask:
         """The task that was handed out under `TaskDelivery.address`, to this connection or another one."""
         ...
+
+
+class Fill(NamedTuple):
+    """How full the queues are.
+
+    Attributes:
+        tasks: How many tasks there are, whether a worker has them or not.
+        share: How much of what the server lets them take is taken, from 0 to 1; 0 when it sets no bounds.
+    """
+
+    tasks: int
+    share: float
 
 
 class Queued(NamedTuple):
@@ -810,6 +826,26 @@ class Dial(Protocol):
         ...
 
 
+Shown = dict[tuple[str, str], bytes]
+"""What is on the board, by bucket and key."""
+
+
+class Board(Protocol):
+    """What the gates hold, where people look: JSON in buckets. Nothing reads it but they."""
+
+    async def all(self) -> Shown:
+        """Everything that is shown."""
+        ...
+
+    async def put(self, bucket: str, key: str, data: bytes) -> None:
+        """Show something, in the place of what was there."""
+        ...
+
+    async def drop(self, bucket: str, key: str) -> None:
+        """Show it no longer; what is not there is fine, in a bucket that is."""
+        ...
+
+
 class Overview(NamedTuple):
     """The server as `dagnats status` shows it."""
 
@@ -903,6 +939,7 @@ class Ports:
     correlated: Cell
     """How far the events are compared with what waits for them."""
     dial: Dial
+    board: Board
     clock: Clock
 
 

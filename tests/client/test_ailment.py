@@ -28,6 +28,11 @@ def slots(*, most: int, out: int, waiting: int) -> GateView:
     return GateView((gate,), ())
 
 
+def full(*, waiting: int) -> GateView:
+    places = [TaskPlace(f"r{at}", "work", 1, at + 1, 0, 0, "", "order.work") for at in range(waiting)]
+    return GateView((TaskGateView("order.work", None, 0, (), tuple(places), frozenset({"order.work"})),), ())
+
+
 def runs(*, most: int, out: int, waiting: int) -> GateView:
     places = [
         RunPlace(f"r{at}", max(at - out + 1, 0), 0, "" if at < out else "max_runs") for at in range(out + waiting)
@@ -90,6 +95,13 @@ def test_of_a_healthy_whole_there_is_nothing_to_say() -> None:
             "note",
             "0 tasks wait",
             "dagnats queue resume order.work",
+        ),
+        (
+            Signs(queues=(queue(waiting=7, in_flight=2, pulls=1),), gates=full(waiting=3)),
+            "queue-full",
+            "waits",
+            "queue order.work takes no more than its 9 tasks; 3 wait in line",
+            "dagnats worker",
         ),
         (
             Signs(queues=(queue(),), gates=slots(most=2, out=2, waiting=1)),

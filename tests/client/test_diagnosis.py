@@ -63,6 +63,11 @@ def task_gate(said: TaskLimited | None = None, *, concurrency: int = 0, out: int
     return GateView((TaskGateView("order.work", said, concurrency, holders, (waiting,)),), ())
 
 
+def full_gate() -> GateView:
+    waiting = TaskPlace("run-1", "work", 1, 3, ago(30), 0, "", "order.work")
+    return GateView((TaskGateView("order.work", None, 0, (), (waiting,), frozenset({"order.work"})),), ())
+
+
 def run_gate(why: Literal["pause", "max_runs", "singleton"], said: WorkflowLimited | None = None) -> GateView:
     place = RunPlace("run-1", 2, ago(30), why)
     return GateView((), (RunGateView("order", "", said, 1, (RunPlace("other-1", 0, 0, ""),), (place,)),))
@@ -164,6 +169,11 @@ SITUATIONS: dict[str, tuple[Facts, str, str, str, str]] = {
         facts(view(step()), gates=task_gate(TaskLimited(task="order.work", rate=1, period_ns=5))),
         "waits", "number 3 in line for 30 s", "the rate lets", "queue show order.work",
     ),
+    "queue-full": (
+        facts(view(step()), gates=full_gate()),
+        "waits", "queue order.work has as many tasks as it takes; it has been number 3 in line for 30 s",
+        "when workers have taken", "dagnats worker",
+    ),
     "worker-gone": (
         facts(view(step(status="running", worker_id="w9", started_ns=ago(5))), workers=SERVED),
         "waits", "worker w9 began it 5 s ago, and is not there", "another worker", "queue show",
@@ -196,6 +206,12 @@ def test_a_situation_is_told_with_its_numbers_its_meaning_and_its_cure(kind: str
     assert why in found.why
     assert cure in found.cure
     assert bool(cure) is bool(found.cure)
+
+
+def test_a_full_queue_that_nobody_serves_is_said_to_be_that_too() -> None:
+    kinds = [each.kind for each in findings(facts(view(step()), gates=full_gate()))]
+    assert kinds == ["no-worker", "queue-full"]
+    assert [each.kind for each in findings(facts(view(step()), gates=full_gate(), workers=SERVED))] == ["queue-full"]
 
 
 def test_what_somebody_has_to_do_comes_first() -> None:

@@ -294,6 +294,16 @@ async def test_queues_tell_what_waits_who_has_what_and_which_nobody_serves(backe
         delivery.acknowledge()
 
 
+async def test_how_full_the_queues_are_counts_what_workers_have_too(backend: Backend) -> None:
+    async with backend.connected() as connection, pulling(connection) as feed:
+        tasks = connection.ports.tasks
+        assert await tasks.fill() == (0, 0.0)
+        await put(connection, 1, 2)
+        await tasks.put("b", "r3", b"3", id="3", group="g")
+        await take(feed, 1)
+        assert await tasks.fill() == (3, 0.0), "a server without bounds has no share that is taken"
+
+
 async def test_tasks_are_listed_with_their_places_and_removed_by_them(backend: Backend) -> None:
     async with backend.connected() as connection, pulling(connection) as feed:
         tasks = connection.ports.tasks

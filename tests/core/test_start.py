@@ -11,6 +11,7 @@ from history import BEGIN, SECOND, History, graph, step
 from dagnats.model.event import Parent, Start, WorkflowCompleted, WorkflowStarted
 from dagnats.model.json import encode
 from dagnats.runtime.core.action import AskAdmission, EnqueueTask
+from dagnats.runtime.core.graph import UnusableGraph
 
 HELD: dict[str, Any] = {
     "concurrency": {"max_runs": 2, "key": "who"},
@@ -98,6 +99,12 @@ def test_a_refused_run_fails_visibly_and_stays_refused() -> None:
     assert (history.run.status, history.run.outcome.error) == ("failed", "the input is not valid: $.n is missing")
     assert history.reopened() == []
     assert history.run.status == "failed"
+
+
+def test_why_a_run_was_refused_says_more_than_that_its_definition_is_missing() -> None:
+    history = History(UnusableGraph("w", "0" * 64, "is not stored"))
+    history.start(refusal="no workflow 'w'")
+    assert (history.run.status, history.run.outcome.error) == ("failed", "no workflow 'w'")
 
 
 @pytest.mark.parametrize("order", [["a", "b"], ["b", "a"]])

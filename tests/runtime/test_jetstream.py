@@ -126,6 +126,19 @@ async def test_operators_may_size_streams(nats_server: EmbeddedServer) -> None:
         assert (await link.api("STREAM.INFO.WORKFLOW_HISTORY"))["config"]["max_bytes"] == 1_000_000
 
 
+async def test_queues_that_an_operator_has_sized_tell_how_much_of_that_is_taken(nats_server: EmbeddedServer) -> None:
+    async with prepared(nats_server) as jetstream:
+        tasks, link = jetstream.ports.tasks, jetstream.link
+        found = (await link.api("STREAM.INFO.TASK_QUEUES"))["config"]
+        await link.api("STREAM.UPDATE.TASK_QUEUES", {**found, "max_msgs": 4, "max_bytes": 1_000_000})
+        await tasks.put("a", "r1", b"{}", id="1")
+        assert await tasks.fill() == (1, 0.25)
+        await link.api("STREAM.UPDATE.TASK_QUEUES", {**found, "max_bytes": 1_000_000})
+        await tasks.put("a", "r2", b" " * 500_000, id="2")
+        tasks_there, share = await tasks.fill()
+        assert (tasks_there, round(share, 1)) == (2, 0.5)
+
+
 SWITCHES = {
     "WORKFLOW_HISTORY": "allow_atomic",
     "KV_workflow_runs": "allow_atomic",

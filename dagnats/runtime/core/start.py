@@ -48,7 +48,7 @@ def new_run(graph: Graph, event: WorkflowStarted, record: Record) -> Run:
 def started(turn: Turn, start: Start) -> None:
     """The first event of a run."""
     run, graph = turn.run, turn.graph
-    refusal = graph.unusable or start.refusal
+    refusal = start.refusal or graph.unusable  # who refuses knows why
     if refusal:
         ending.fail(turn, "", refusal)
         return

@@ -10,6 +10,7 @@ from dagnats.runtime.blob import BlobCache
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.blob import JetStreamBlobs
+from dagnats.runtime.jetstream.board import JetStreamBoard
 from dagnats.runtime.jetstream.cell import JetStreamCell
 from dagnats.runtime.jetstream.checkpoint import JetStreamCheckpoints
 from dagnats.runtime.jetstream.chunk import JetStreamChunks
@@ -162,6 +163,7 @@ class JetStream:
             position=JetStreamCell(link, "engine.position"),
             correlated=JetStreamCell(link, "engine.correlated"),
             dial=JetStreamDial(link),
+            board=JetStreamBoard(link),
             clock=clock,
         )
 

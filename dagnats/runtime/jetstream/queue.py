@@ -23,7 +23,7 @@ from dagnats.runtime.jetstream.read import (
     time_ns_of,
 )
 from dagnats.runtime.jetstream.resources import OWN_TASKS, TASKS
-from dagnats.runtime.ports import Queued, QueueState
+from dagnats.runtime.ports import Fill, Queued, QueueState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -114,6 +114,12 @@ class JetStreamTaskQueue:
     async def last(self) -> int:
         last: int = (await state_of(self._link, TASKS))["last_seq"]
         return last
+
+    async def fill(self) -> Fill:
+        found = await self._link.api(f"STREAM.INFO.{TASKS}")
+        state, config = found["state"], found["config"]
+        bounds = ((state["messages"], config["max_msgs"]), (state["bytes"], config["max_bytes"]))
+        return Fill(state["messages"], max(taken / most if most > 0 else 0.0 for taken, most in bounds))
 
     async def overview(self) -> list[QueueState]:
         consumers = await _consumers(self._link)

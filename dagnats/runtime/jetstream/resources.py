@@ -129,6 +129,14 @@ BUCKETS = {
 }
 
 
+BOARDS = {
+    "concurrency_tasks": "Tasks in flight and in line at their limits, by type.",
+    "concurrency_runs": "Runs that go on and that wait at their limits, by workflow and key.",
+    "rate_limits": "When each rate's bucket is full again, by task type and key.",
+    "singleton_locks": "Which run has a singleton, by workflow and key.",
+}
+"""Buckets for people, made when they have something to show. Names are the wire's, as of all others."""
+
 _AGES = {CLAIMS: _DAY, PULSES: 30 * _DAY, WORKERS: 60 * _SECOND}
 """How long a bucket keeps a value, where that is not for ever."""
 
@@ -138,18 +146,23 @@ def stream_configs() -> Iterator[dict[str, Any]]:
     for name, config in STREAMS.items():
         yield {"name": name, **_STREAM, **config}
     for bucket, description in BUCKETS.items():
-        yield {
-            "name": f"KV_{bucket}",
-            **_STREAM,
-            "subjects": [f"$KV.{bucket}.>"],
-            "description": description,
-            "max_msgs_per_subject": 1,
-            "max_age": _AGES.get(bucket, 0),
-            "discard": "new",
-            "allow_atomic": True,
-            "allow_rollup_hdrs": True,
-            "deny_delete": True,
-        }
+        yield bucket_config(bucket, description)
+
+
+def bucket_config(bucket: str, description: str) -> dict[str, Any]:
+    """The configuration of a bucket's stream."""
+    return {
+        "name": f"KV_{bucket}",
+        **_STREAM,
+        "subjects": [f"$KV.{bucket}.>"],
+        "description": description,
+        "max_msgs_per_subject": 1,
+        "max_age": _AGES.get(bucket, 0),
+        "discard": "new",
+        "allow_atomic": True,
+        "allow_rollup_hdrs": True,
+        "deny_delete": True,
+    }
 
 
 async def prepare(link: Link, *, window_s: float = _WINDOW_S) -> None:
@@ -167,7 +180,7 @@ async def prepare(link: Link, *, window_s: float = _WINDOW_S) -> None:
         try:
             await link.api(f"STREAM.CREATE.{config['name']}", config)
         except RefusedError as error:
-            if error.code != _NAME_IN_USE:
+            if error.code != NAME_IN_USE:
                 raise
             await _adopt(link, config)
 
@@ -192,7 +205,7 @@ async def _defect(link: Link, wanted: Mapping[str, Any]) -> Defect | None:
     try:
         found: dict[str, Any] = (await link.api(f"STREAM.INFO.{name}"))["config"]
     except RefusedError as error:
-        if error.code != _NOT_FOUND:
+        if error.code != NOT_FOUND:
             raise
         return Defect(name, "missing")
     missing = {switch: wanted[switch] for switch in _SWITCHES if wanted.get(switch) and not found.get(switch)}
@@ -200,8 +213,8 @@ async def _defect(link: Link, wanted: Mapping[str, Any]) -> Defect | None:
     return Defect(name, "differs", "; ".join(differing)) if differing else None
 
 
-_NAME_IN_USE = 10058
-_NOT_FOUND = 10059
+NAME_IN_USE = 10058
+NOT_FOUND = 10059
 _SWITCHES = ("allow_atomic", "allow_msg_schedules", "allow_direct")
 # What may differ: operators size and replicate streams to their machines.
 _FREE = {"num_replicas", "max_bytes", "max_age", "max_msgs", "description", "max_consumers", "duplicate_window"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.runtime.memory.blob import MemoryBlobs
+from dagnats.runtime.memory.board import MemoryBoard
 from dagnats.runtime.memory.cell import MemoryCell
 from dagnats.runtime.memory.checkpoint import MemoryCheckpoints
 from dagnats.runtime.memory.chunk import MemoryChunks
@@ -128,6 +129,7 @@ class Memory:
             position=MemoryCell(server, link, "engine.position"),
             correlated=MemoryCell(server, link, "engine.correlated"),
             dial=MemoryDial(server, link),
+            board=MemoryBoard(server, link),
             events=MemoryEvents(server, link),
             waiters=MemoryWaiters(server, link),
             signals=MemorySignals(server, link),

@@ -12,7 +12,7 @@ from dagnats.model.identifier import worker_token
 from dagnats.runtime.memory.consumer import Consumer, Puller
 from dagnats.runtime.memory.ear import wait
 from dagnats.runtime.memory.link import Call
-from dagnats.runtime.ports import Queued, QueueState, Receipt
+from dagnats.runtime.ports import Fill, Queued, QueueState, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -80,6 +80,9 @@ class MemoryTaskQueue:
 
     async def last(self) -> int:
         return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))
+
+    async def fill(self) -> Fill:
+        return await self._link.request(Call("tasks.read", "task.>", lambda: Fill(len(self._stream), 0.0)))
 
     async def overview(self) -> list[QueueState]:
         return await self._link.request(Call("tasks.overview", "task.>", self._overview))

@@ -73,6 +73,8 @@ class MemoryServer:
         self.notices: list[tuple[str, bytes]] = []
         self.inquiries: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
         self.keys: dict[str, bytes] = {}
+        self.board: dict[tuple[str, str], bytes] = {}
+        """What the gates hold, for people."""
         self.generation = 0
         """How often it was restarted."""
         self.shown = 0

@@ -28,6 +28,7 @@ class TaskTicket(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tru
         priority: Higher ones first.
         concurrency, rate, period_ns, keyed_rate, keyed_period_ns, units: Its definition's limits.
         key: The value its keyed rate counts for; hashed when it is long.
+        queue: Where it goes: the type, with the group of workers behind a dot; "" for one worker's own queue.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class TaskTicket(msgspec.Struct, frozen=True, array_like=True, omit_defaults=Tru
     keyed_period_ns: int = 0
     units: int = 0
     key: str = ""
+    queue: str = ""
 
 
 class RunTicket(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -89,6 +91,7 @@ class Page(msgspec.Struct, kw_only=True, omit_defaults=True):
         buckets: When each will be full, by `{task}` and `{task}/{key}`.
         task_limits: What operators said, by task type.
         workflow_limits: Likewise, by workflow.
+        rooms: How many more tasks may be put into queues that are long, by queue.
         clock_ns: The gates' clock: the sum of the time that has passed between events.
         last_ns: The time of the last event.
         wake_ns: When the next tick is due; 0 for none.
@@ -100,13 +103,15 @@ class Page(msgspec.Struct, kw_only=True, omit_defaults=True):
     buckets: dict[str, int | None] = {}
     task_limits: dict[str, TaskLimited | None] = {}
     workflow_limits: dict[str, WorkflowLimited | None] = {}
+    rooms: dict[str, int | None] = {}
     clock_ns: int = 0
     last_ns: int = 0
     wake_ns: int = 0
     wake_seq: int = 0
 
     def __len__(self) -> int:
-        return sum(map(len, (self.tasks, self.runs, self.buckets, self.task_limits, self.workflow_limits)))
+        kinds = (self.tasks, self.runs, self.buckets, self.task_limits, self.workflow_limits, self.rooms)
+        return sum(map(len, kinds))
 
     def turn(self, later: Page, *, whole: bool) -> None:
         """Take over what is later. `whole`: this page has all entries, so what is gone is forgotten."""
@@ -115,6 +120,7 @@ class Page(msgspec.Struct, kw_only=True, omit_defaults=True):
         _turn(self.buckets, later.buckets, whole)
         _turn(self.task_limits, later.task_limits, whole)
         _turn(self.workflow_limits, later.workflow_limits, whole)
+        _turn(self.rooms, later.rooms, whole)
         self.clock_ns, self.last_ns = later.clock_ns, later.last_ns
         self.wake_ns, self.wake_seq = later.wake_ns, later.wake_seq
 

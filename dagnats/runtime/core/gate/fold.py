@@ -12,16 +12,17 @@ Rules that hold for every event:
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from dagnats.model.event import Outcome, Record, StepQueued, WorkflowAdmitted, WorkflowCancelled
 from dagnats.model.instant import rfc3339
-from dagnats.model.ops import GATES, GateTicked, TaskLimited, WorkflowLimited
+from dagnats.model.ops import GATES, GateTicked, QueueMeasured, TaskLimited, WorkflowLimited
 from dagnats.model.run import IN_FLIGHT
 from dagnats.runtime.core.action import AppendEvent, AskAdmission, Decision, EnqueueTask
 from dagnats.runtime.core.gate.book import Leaf, Page
 from dagnats.runtime.core.gate.run import Refusal, RunGates, replaced_by
-from dagnats.runtime.core.gate.task import TaskGates, ticket_name
+from dagnats.runtime.core.gate.task import TaskGates, queue_of, ticket_name
 from dagnats.runtime.core.node import UNLIMITED
 
 if TYPE_CHECKING:
@@ -33,6 +34,26 @@ if TYPE_CHECKING:
     from dagnats.runtime.core.action import AnyAction, Settled
     from dagnats.runtime.core.gate.book import RunTicket, TaskTicket
     from dagnats.runtime.core.gate.run import Place
+
+
+MOST_BUCKETS = 1_000
+"""So many rates are told of: there may be one for each customer."""
+
+
+class Tally(NamedTuple):
+    """What the gates hold, in numbers.
+
+    Attributes:
+        tasks: Task type, how many have a slot, how many wait.
+        runs: Workflow and key, how many go on, how many wait for that.
+        buckets: `{task}` or `{task}/{key}`, and when it is full again; the first thousand.
+        singletons: `{workflow}/{key}`, and the run that has it.
+    """
+
+    tasks: list[tuple[str, int, int]]
+    runs: list[tuple[Place, int, int]]
+    buckets: list[tuple[str, int]]
+    singletons: list[tuple[str, str]]
 
 
 class _Place(NamedTuple):
@@ -87,12 +108,13 @@ class Gates:
         self._buckets = Leaf(page.buckets)
         self._task_limits = Leaf(page.task_limits)
         self._workflow_limits = Leaf(page.workflow_limits)
+        self._rooms = Leaf(page.rooms)
         self._clock_ns, self._last_ns = page.clock_ns, page.last_ns
         self.wake_ns, self.wake_seq = page.wake_ns, page.wake_seq
-        self._tasks = TaskGates(self._task_tickets, self._buckets, self._task_limits)
+        self._tasks = TaskGates(self._task_tickets, self._buckets, self._task_limits, self._rooms)
         self._runs = RunGates(self._run_tickets, self._workflow_limits)
         self._known_runs, self._known_tasks = self._run_tickets.entries, self._tasks.of_run
-        self._limited = self._task_limits.entries
+        self._limited, self._long = self._task_limits.entries, self._rooms.entries
         self._due_ns = 0
         for task in self._tasks.types:  # nobody may go, or would have gone: this finds out when
             self._tasks.pump(task, self._clock_ns)
@@ -167,6 +189,12 @@ class Gates:
             case GateTicked() as tick:
                 if tick.due_ns >= self.wake_ns:
                     self.wake_ns = self.wake_seq = 0
+            case QueueMeasured() as seen:
+                if seen.room < 0:
+                    self._rooms.drop(seen.queue)
+                else:
+                    self._rooms.put(seen.queue, seen.room)
+                turn.tasks.update((task, None) for task in self._tasks.types if f"{seen.queue}.".startswith(f"{task}."))
             case _:
                 assert_never(record.fact)
         self._let_go(turn)
@@ -182,6 +210,8 @@ class Gates:
         for action in actions:
             if isinstance(action, EnqueueTask):
                 if action.limits is not UNLIMITED or action.worker_id or action.task in self._limited:
+                    return True
+                if self._long and queue_of(action) in self._long:
                     return True
             elif isinstance(action, AskAdmission):
                 return True
@@ -266,6 +296,22 @@ class Gates:
         """The task types of which nothing may be handed out."""
         return sorted(task for task, said in self._task_limits.entries.items() if said.paused)
 
+    def tally(self) -> Tally:
+        """What is held now; it takes no longer when more wait."""
+        off_ns = self._last_ns - self._clock_ns
+        buckets = [(name, full_ns + off_ns) for name, full_ns in islice(self._buckets.entries.items(), MOST_BUCKETS)]
+        return Tally(list(self._tasks.counts()), list(self._runs.counts()), buckets, list(self._runs.holders()))
+
+    @property
+    def rooms(self) -> dict[str, int]:
+        """How many more tasks may be put into queues that are long."""
+        return dict(self._long)
+
+    @property
+    def lines(self) -> set[str]:
+        """The queues that somebody waits to be put into."""
+        return self._tasks.lines
+
     def outstanding(self) -> list[AppendEvent]:
         """All that the gates have answered and the runs' histories do not say yet, for a log that lost its tail.
 
@@ -302,6 +348,7 @@ class Gates:
                 buckets=self._buckets.taken(),
                 task_limits=self._task_limits.taken(),
                 workflow_limits=self._workflow_limits.taken(),
+                rooms=self._rooms.taken(),
             )
         )
 
@@ -314,6 +361,7 @@ class Gates:
                 buckets=dict(self._buckets.entries),
                 task_limits=dict(self._task_limits.entries),
                 workflow_limits=dict(self._workflow_limits.entries),
+                rooms=dict(self._rooms.entries),
             )
         )
 

@@ -15,6 +15,8 @@ from dagnats.runtime.core.gate.line import Line
 from dagnats.runtime.core.gate.task import short
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dagnats.model.ops import WorkflowLimited
     from dagnats.runtime.core.action import AskAdmission
     from dagnats.runtime.core.gate.book import Leaf
@@ -236,6 +238,16 @@ class RunGates:
             gate.out.add(ticket.run_id)
 
     # -- for those who look ----------------------------------------------------------------------------------
+
+    def counts(self) -> Iterator[tuple[Place, int, int]]:
+        """How many runs go on at each place, and how many wait there."""
+        for place, gate in self._gates.items():
+            yield place, len(gate.out), sum(map(len, gate.lines.values()))
+
+    def holders(self) -> Iterator[tuple[str, str]]:
+        """Each singleton that is had, and the run that has it."""
+        for name, lock in self._locks.items():
+            yield name, lock.holder
 
     def holder(self, singleton: str) -> str:
         """The run that has a singleton."""

@@ -1,4 +1,5 @@
-"""The gates of task types: how many tasks are in flight, how many start in a time, whether any may.
+"""The gates of task types: how many tasks are in flight, how many start in a time, whether any may; and of queues: how
+many more tasks they take.
 
 A task takes all its gates at once or none. Waiting ones go by priority, then by arrival; one that only its own key
 holds back lets the others pass.
@@ -16,6 +17,8 @@ from dagnats.runtime.core.gate.bucket import emptied, ready_ns, spent
 from dagnats.runtime.core.gate.line import Line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dagnats.model.ops import TaskLimited
     from dagnats.runtime.core.action import EnqueueTask
     from dagnats.runtime.core.gate.book import Leaf
@@ -33,6 +36,13 @@ def ticket_name(run_id: str, step_id: str, attempt: int) -> str:
     return f"{run_id}/{step_id}/{attempt}"
 
 
+def queue_of(action: EnqueueTask) -> str:
+    """The queue that a task goes into; "" for one worker's own."""
+    if action.worker_id:
+        return ""
+    return f"{action.task}.{action.group}" if action.group else action.task
+
+
 class _Lane(NamedTuple):
     """Tasks that nothing but their order tells apart: limited alike, for the same key."""
 
@@ -43,14 +53,16 @@ class _Lane(NamedTuple):
     keyed_period_ns: int
     units: int
     key: str
+    queue: str
 
 
 class _Kind(NamedTuple):
-    """What of a lane is about the whole type."""
+    """What of a lane is about the whole type, or its queue."""
 
     concurrency: int
     rate: int
     period_ns: int
+    queue: str
 
 
 class _Gate:
@@ -125,10 +137,13 @@ class TaskGates:
         ready_ns: When time alone lets the first waiting task go, by type, for types where it does.
     """
 
-    def __init__(self, tickets: Leaf[TaskTicket], buckets: Leaf[int], limits: Leaf[TaskLimited]) -> None:
+    def __init__(
+        self, tickets: Leaf[TaskTicket], buckets: Leaf[int], limits: Leaf[TaskLimited], rooms: Leaf[int]
+    ) -> None:
         self._tickets = tickets
         self._buckets = buckets
         self._limits = limits
+        self._rooms = rooms
         self._gates: dict[str, _Gate] = {}
         self._full: Line[str] = Line()  # buckets, by the instant at which they are full
         self.of_run: dict[str, set[str]] = {}
@@ -154,6 +169,16 @@ class TaskGates:
         """The task types that something waits or counts for."""
         return list(self._gates)
 
+    def counts(self) -> Iterator[tuple[str, int, int]]:
+        """How many of each type have a slot, and how many wait."""
+        for task, gate in self._gates.items():
+            yield task, len(gate.out), sum(map(len, gate.lanes.values()))
+
+    @property
+    def lines(self) -> set[str]:
+        """The queues that somebody waits to be put into."""
+        return {lane.queue for gate in self._gates.values() for lane in gate.lanes}
+
     # -- what happens to a task ------------------------------------------------------------------------------
 
     def arrive(self, action: EnqueueTask, seq: int, at: int, since_ns: int) -> str:
@@ -176,6 +201,7 @@ class TaskGates:
             keyed_period_ns=limits.keyed_period_ns,
             units=limits.units,
             key=short(action.key),
+            queue=queue_of(action),
         )
         self._tickets.put(name, ticket)
         self.of_run.setdefault(ticket.run_id, set()).add(name)
@@ -240,6 +266,8 @@ class TaskGates:
             limits = self._effective(task, kind)
             if limits is None or self._is_full(gate, limits) or self._rate_ready_ns(task, limits) > now_ns:
                 continue
+            if not self._has_room(kind):
+                continue
             head = self._head(gate, kind, task, now_ns)
             if head is not None and (best is None or head[0] < best[0]):
                 best = head
@@ -267,10 +295,13 @@ class TaskGates:
         if said.paused:
             return None
         rate = (said.rate, said.period_ns) if said.rate else (kind.rate, kind.period_ns)
-        return _Kind(said.concurrency or kind.concurrency, *rate)
+        return _Kind(said.concurrency or kind.concurrency, *rate, kind.queue)
 
     def _is_full(self, gate: _Gate, limits: _Kind) -> bool:
         return bool(limits.concurrency) and len(gate.out) >= limits.concurrency
+
+    def _has_room(self, kind: _Kind) -> bool:
+        return self._rooms.entries.get(kind.queue) != 0
 
     def _rate_ready_ns(self, task: str, limits: _Kind) -> int:
         full_ns = self._buckets.entries.get(task)
@@ -294,6 +325,8 @@ class TaskGates:
             self._spend(task, now_ns, limits.rate, limits.period_ns, 1)
         if lane.keyed_rate:
             self._spend(_bucket(task, lane.key), now_ns, lane.keyed_rate, lane.keyed_period_ns, lane.units)
+        if room := self._rooms.entries.get(ticket.queue):
+            self._rooms.put(ticket.queue, room - 1)
         slot = limits.concurrency > 0
         if slot:
             gate.out.add(name)
@@ -322,7 +355,7 @@ class TaskGates:
             times.append(asleep[0][0])
         for kind in gate.heads:
             limits = self._effective(task, kind)
-            if limits is not None and not self._is_full(gate, limits):
+            if limits is not None and self._has_room(kind) and not self._is_full(gate, limits):
                 times.append(max(self._rate_ready_ns(task, limits), now_ns + 1))
         if times:
             self.ready_ns[task] = min(times)
@@ -355,11 +388,12 @@ def _lane(ticket: TaskTicket) -> _Lane:
         ticket.keyed_period_ns,
         ticket.units,
         ticket.key if ticket.keyed_rate else "",
+        ticket.queue,
     )
 
 
 def _kind(lane: _Lane) -> _Kind:
-    return _Kind(lane.concurrency, lane.rate, lane.period_ns)
+    return _Kind(lane.concurrency, lane.rate, lane.period_ns, lane.queue)
 
 
 def _bucket(task: str, key: str) -> str:

@@ -20,6 +20,7 @@ class TaskPlace:
         since_ns: When it was queued.
         priority: Higher ones go first.
         key: The value its keyed rate counts for; "" without one.
+        queue: Where it goes when it may; "" for one worker's own.
     """
 
     run_id: str
@@ -29,6 +30,7 @@ class TaskPlace:
     since_ns: int
     priority: int
     key: str
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class TaskGateView:
             no limit.
         out: Attempts that have a slot.
         waiting: Attempts that wait, in order.
+        full: Those of its queues that take no more tasks until workers have taken some.
     """
 
     task: str
@@ -49,6 +52,7 @@ class TaskGateView:
     concurrency: int
     out: tuple[TaskPlace, ...]
     waiting: tuple[TaskPlace, ...]
+    full: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +128,11 @@ def _task_views(page: Page) -> list[TaskGateView]:
     by_task: dict[str, list[TaskTicket]] = {task: [] for task, said in page.task_limits.items() if said is not None}
     for ticket in sorted(tickets, key=lambda ticket: (-ticket.priority, ticket.seq, ticket.at)):
         by_task.setdefault(ticket.task, []).append(ticket)
-    return [_task_view(task, page.task_limits.get(task), by_task[task]) for task in sorted(by_task)]
+    full = {queue for queue, room in page.rooms.items() if room == 0}
+    return [_task_view(task, page.task_limits.get(task), by_task[task], full) for task in sorted(by_task)]
 
 
-def _task_view(task: str, said: TaskLimited | None, tickets: list[TaskTicket]) -> TaskGateView:
+def _task_view(task: str, said: TaskLimited | None, tickets: list[TaskTicket], full: set[str]) -> TaskGateView:
     waiting = [ticket for ticket in tickets if ticket.state == "waiting"]
     return TaskGateView(
         task=task,
@@ -136,11 +141,21 @@ def _task_view(task: str, said: TaskLimited | None, tickets: list[TaskTicket]) -
         or max((ticket.concurrency for ticket in tickets), default=0),
         out=tuple(_task_place(ticket, 0) for ticket in tickets if ticket.slot),
         waiting=tuple(_task_place(ticket, place) for place, ticket in enumerate(waiting, 1)),
+        full=frozenset(full.intersection(ticket.queue for ticket in waiting)),
     )
 
 
 def _task_place(ticket: TaskTicket, place: int) -> TaskPlace:
-    return TaskPlace(ticket.run_id, ticket.step_id, ticket.attempt, place, ticket.since_ns, ticket.priority, ticket.key)
+    return TaskPlace(
+        ticket.run_id,
+        ticket.step_id,
+        ticket.attempt,
+        place,
+        ticket.since_ns,
+        ticket.priority,
+        ticket.key,
+        ticket.queue,
+    )
 
 
 def _run_views(page: Page) -> list[RunGateView]:
