@@ -12,6 +12,7 @@ import msgspec
 
 from dagnats import Workflow
 from dagnats.client import AsyncClient
+from dagnats.runtime.api.access import Access
 from dagnats.runtime.api.app import Api
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
@@ -152,13 +153,13 @@ class Site:
         memory = engine.run(self.server.connect)
         engine.spawn(Engine(memory.ports, memory.feeds).run(alone=True))
 
-    async def api(self, token: str = "", **headers: str) -> Caller:
-        """Another server."""
+    async def api(self, access: Access | str = "", **headers: str) -> Caller:
+        """Another server, with what lets callers in: one token for everything, when it is text."""
         api = Api(self.server.connect())
         await api.open()
         api.ready = True
         self._apis.append(api)
-        return Caller(api.app(token), **headers)
+        return Caller(api.app(Access(token=access) if isinstance(access, str) else access), **headers)
 
     async def close(self) -> None:
         for api in self._apis:

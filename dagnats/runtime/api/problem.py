@@ -83,9 +83,19 @@ def invalid(*problems: Problem, what: str = "the body") -> Fault:
     return Fault(400, "invalid", f"{what} has {count}", problems=problems)
 
 
-async def on_error(_: Request, error: Exception) -> Response:
+_KIND = "dagnats.kind"
+
+
+def kind_of(scope: Mapping[str, Any]) -> str:
+    """What kind of no a request was answered with; "" for none."""
+    return scope.get(_KIND, "")
+
+
+async def on_error(request: Request, error: Exception) -> Response:
     """The response to a request that raised."""
-    return _response(_fault(error))
+    fault = _fault(error)
+    request.scope[_KIND] = fault.kind
+    return _response(fault)
 
 
 async def on_bug(request: Request, error: Exception) -> Response:

@@ -213,6 +213,8 @@ class Reader:
             fits("run.parent_run_id = ? AND run.parent_run_id != ''", query.parent_run_id)
         if query.workflow:
             fits("run.workflow = ?", query.workflow)
+        if query.among:
+            fits(f"({' OR '.join(['run.workflow GLOB ?'] * len(query.among))})", *query.among)
         if status:
             fits("run.status = ?", status)
         for condition, bound in self._bounds(query):
@@ -279,7 +281,8 @@ def _opened(file: Path) -> sqlite3.Connection:
 
 def _is_plain(query: RunQuery) -> bool:
     """Whether a question is about workflows and statuses only."""
-    others = (query.labels, query.parent_run_id, query.prefix, query.error, query.after_ns, query.before_ns)
+    bounds = (query.after_ns, query.before_ns)
+    others = (query.labels, query.parent_run_id, query.prefix, query.error, query.among, *bounds)
     return not any(others)
 
 
