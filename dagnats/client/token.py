@@ -12,7 +12,7 @@ from dagnats.errors import ConflictError, DagnatsError, DecodeError, NotFoundErr
 from dagnats.model.access import PATTERN, SCOPES
 from dagnats.model.identifier import near
 from dagnats.model.token import NAME, AccessToken, decode_token, encode_token
-from dagnats.runtime.token import digest_of, new_token
+from dagnats.runtime.token import digest_of, hidden, id_of, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,17 +94,20 @@ async def revoke_token(ports: Ports, which: str) -> AccessToken:
     """Let a token let nobody in any more, and give what was stored of it.
 
     Args:
-        which: Its id, or its name.
+        which: Its id, its name, or the token itself, which has its id in it.
 
     Raises:
         NotFoundError: There is none.
         ConflictError: Several have that name; the message lists their ids.
     """
     found = await all_tokens(ports)
-    meant = [token for token in found if token.id == which] or [token for token in found if token.name == which]
+    id = id_of(which) or which
+    meant = [token for token in found if token.id == id] or [token for token in found if token.name == which]
     if not meant:
         names = [name for token in found for name in (token.id, token.name) if name]
-        raise NotFoundError("token", which, near=near(which, names), hint="`dagnats token list` lists those there are")
+        raise NotFoundError(
+            "token", hidden(which), near=near(which, names), hint="`dagnats token list` lists those there are"
+        )
     if len(meant) > 1:
         ids = ", ".join(token.id for token in meant)
         raise ConflictError(f"{len(meant)} tokens are called {which!r}: {ids}", hint="name one by its id")

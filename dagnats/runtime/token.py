@@ -1,7 +1,7 @@
 """Access tokens: making one, and telling whose one is.
 
-A token is `dagnats_<id>_<secret>`: the prefix lets people and scanners of leaked secrets recognise it, the id finds what
-is stored of it, the secret has 160 random bits. Of that much chance a plain hash is as good as a slow one.
+A token is `dagnats_<id>_<secret>`: people, and scanners for leaked secrets, know it by the prefix; the id finds what is
+stored of it; the secret has 160 random bits. Of that much chance a plain hash is as good as a slow one.
 """
 
 from __future__ import annotations
@@ -34,6 +34,17 @@ def new_token() -> tuple[str, str]:
     return id, f"{PREFIX}{id}_{secrets.token_hex(_SECRET_BYTES)}"
 
 
+def hidden(text: str) -> str:
+    """`text` without the secrets of tokens that it has."""
+    return _TOKEN.sub(rf"{PREFIX}\1_…", text)
+
+
+def id_of(text: str) -> str:
+    """The id in a token; "" when it is none."""
+    shape = _TOKEN.fullmatch(text)
+    return shape[1] if shape is not None else ""
+
+
 def digest_of(text: str) -> str:
     """What is stored of a token."""
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()
@@ -44,10 +55,8 @@ async def owner_of(ports: Ports, text: str) -> AccessToken | None:
 
     What is stored is read each time: a token that was revoked lets nobody in, at any server. Raises UnavailableError.
     """
-    shape = _TOKEN.fullmatch(text)
-    if shape is None:
-        return None
-    stored = await ports.tokens.get(shape[1])
+    id = id_of(text)
+    stored = await ports.tokens.get(id) if id else None
     token = _readable(stored) if stored is not None else None
     right = hmac.compare_digest(digest_of(text), token.digest if token is not None else _NONE)
     if token is None or not right or token.expired(ports.clock.now_ns()):

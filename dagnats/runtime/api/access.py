@@ -5,13 +5,18 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dagnats.errors import DagnatsError
 from dagnats.model.access import SCOPES, Scope, allows, fits
 from dagnats.runtime.api.problem import Fault
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
+
+    from dagnats.config.access import Person as PersonSettings
+    from dagnats.config.settings import Settings
 
     Network = IPv4Network | IPv6Network
 
@@ -144,6 +149,43 @@ class Grant:
     @property
     def _limited(self) -> str:
         return f"{self._who} is limited to the workflows {', '.join(self.workflows)}"
+
+
+def access_of(settings: Settings, *, token: str = "", insecure: bool = False) -> Access:
+    """What a configuration lets in. Raises DagnatsError when a password cannot be read."""
+    said = settings.access
+    basic = {
+        name: Person(_password(name, person), person.scope, person.workflows) for name, person in said.basic.items()
+    }
+    forward = said.forward
+    return Access(
+        token=token,
+        tokens=settings.http_tokens,
+        basic=basic,
+        forward=Forward(
+            tuple(map(ipaddress.ip_network, forward.proxies)),
+            forward.header,
+            forward.scope,
+            forward.users,
+            forward.workflows,
+        )
+        if forward is not None
+        else None,
+        insecure=insecure,
+    )
+
+
+def _password(name: str, person: PersonSettings) -> str:
+    if not person.password_file:
+        return person.password.get_secret_value()
+    try:
+        password = Path(person.password_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise DagnatsError(f"the password of {name!r} cannot be read from {person.password_file!r}: {why}") from None
+    if not password:
+        raise DagnatsError(f"{person.password_file!r} is empty: {name!r} would need no password")
+    return password
 
 
 def is_loopback(host: str) -> bool:

@@ -15,6 +15,7 @@ from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.audit import Requested
 from dagnats.runtime.api.identity import Caller, identified
 from dagnats.runtime.api.problem import Fault, kind_of, on_error
+from dagnats.runtime.token import hidden
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -143,9 +144,9 @@ class _Passage:
             return
         actor = (self.grant.actor or "local") if self.grant is not None else "nobody"
         said = Requested(
-            action=deed.action or f"{self.scope['method']} {self.scope['path'][:_LONGEST]}",
+            action=deed.action or hidden(f"{self.scope['method']} {self.scope['path']}")[:_LONGEST],
             by=actor,
-            target=deed.target[:_LONGEST],
+            target=hidden(deed.target)[:_LONGEST],
             run_id=deed.run_id[:_LONGEST],
             status=status,
             kind=(kind_of(self.scope) or str(status)) if status >= 400 else "",

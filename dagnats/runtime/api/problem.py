@@ -24,6 +24,7 @@ from dagnats.errors import (
     UnavailableError,
 )
 from dagnats.runtime.blob import BlobLost
+from dagnats.runtime.token import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ async def on_error(request: Request, error: Exception) -> Response:
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """The response to a request that met a mistake of ours."""
-    log.error("%s %s failed unexpectedly", request.method, request.url.path, exc_info=error)
+    log.error("%s %s failed unexpectedly", request.method, hidden(request.url.path), exc_info=error)
     return _response(Fault(500, "internal", "this is a fault of DagNats; its log has the details"))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from dagnats.client.deletion import delete_workflow
 from dagnats.client.document import (
     Document,
     VersionDocument,
@@ -61,6 +62,13 @@ class HeldDocument(Document, frozen=True, kw_only=True):
     paused: bool
 
 
+class DeletedDocument(Document, frozen=True, kw_only=True):
+    """A workflow that is registered no more."""
+
+    name: str
+    deleted: bool
+
+
 async def all_workflows(asked: Asked[Nothing, None]) -> list[Any]:
     """List the newest definition of every workflow."""
     found = await asked.client.workflows()
@@ -88,6 +96,12 @@ async def show(asked: Asked[Which, None]) -> Any:
 async def versions(asked: Asked[Nothing, None]) -> list[VersionDocument]:
     """List every version of a workflow, the last registered first."""
     return [version_document(version) for version in await asked.client.versions(asked.path["workflow"])]
+
+
+async def delete(asked: Asked[Nothing, None]) -> DeletedDocument:
+    """Forget a workflow: no run of it can be started. Those that there are go on."""
+    done = await delete_workflow(asked.client, asked.path["workflow"])
+    return DeletedDocument(name=done.name, deleted=True)
 
 
 async def limits(asked: Asked[Nothing, None]) -> WorkflowLimitsDocument:
