@@ -76,6 +76,9 @@ class Journal:
             await self._ports.audit.append(encode_requested(said), id=f"{said.request_id}-{secrets.token_hex(4)}")
         except DagnatsError as error:
             _lose(said, str(error))
+        except asyncio.CancelledError:
+            _lose(said, "the server stopped before NATS had it")
+            raise
 
     async def close(self) -> None:
         """Give up on what is not stored by now: the log has it."""
