@@ -78,9 +78,6 @@ class Settings(BaseSettings):
         default="127.0.0.1:8080",
         description="Where `serve` listens for HTTP, or `off`. Without a host, `:8080`, that is this machine alone.",
     )
-    http_tokens: bool = Field(
-        default=False, description="Whether HTTP wants a token, made with `dagnats token create`."
-    )
     nats_port: _Port | None = Field(
         default=None,
         description="The port of `serve`'s NATS server; 0 takes any. Without it 4222, or another where that is busy.",
@@ -90,6 +87,9 @@ class Settings(BaseSettings):
     )
     max_store_bytes: Annotated[Whole, Field(ge=1024 * 1024)] | None = Field(
         default=None, description="The most that it stores on disk. Without it, what the disk has."
+    )
+    http_tokens: bool = Field(
+        default=False, description="Whether HTTP wants a token, made with `dagnats token create`."
     )
     url: Annotated[str, AfterValidator(server_url)] = Field(
         default="", repr=False, description="A NATS server of one's own, instead of the one that `serve` starts."

@@ -78,12 +78,12 @@ def _flat(settings: Settings) -> dict[str, Any]:
     return {
         "data_dir": settings.data_dir,
         "http_addr": settings.http_addr,
-        "http_tokens": settings.http_tokens,
         "nats_port": _DEFAULT_PORT if settings.nats_port is None else settings.nats_port,
         "monitor_port": settings.monitor_port,
         "leaf_remotes": [],  # there are none; the CLI reference lists both
         "leaf_credentials": None,
         "max_store_bytes": settings.max_store_bytes,
+        "http_tokens": settings.http_tokens,
         "url": without_secrets(settings.url) or None,
         "token": HIDDEN if settings.token.get_secret_value() else None,
         "token_file": settings.token_file or None,
