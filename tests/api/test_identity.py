@@ -99,6 +99,8 @@ async def test_what_the_proxy_says_of_who_it_is_counts_and_what_others_say_does_
         ):
             web = await here.api(FORWARD, address=address, **said)
             assert (await web.post("/v1/clean", {})).status == status, address
+        theirs = await here.api(FORWARD, address="10.7.0.1", authorization="Bearer of-the-proxys-own", **said)
+        assert (await theirs.get("/v1/runs")).status == 200
         bob = await here.api(FORWARD, address="10.7.0.1", x_forwarded_user="bob")
         assert [(await bob.get("/v1/runs")).status, (await bob.post("/v1/clean", {})).status] == [200, 403]
         for name in ("", "\x07", "b" * 129):

@@ -47,7 +47,7 @@ async def identified(access: Access, ports: Ports, caller: Caller) -> Grant:
     scheme, said = scheme.lower(), said.strip()
     if access.is_open:
         return await _local(access, ports, caller, said if scheme == "bearer" else "")
-    if scheme == "bearer":
+    if scheme == "bearer" and (access.token or access.tokens):
         return await _bearer(access, ports, said)
     if scheme == "basic" and access.basic:
         _expect_same_origin(caller)

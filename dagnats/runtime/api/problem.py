@@ -10,6 +10,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from dagnats.client.document import Document
 from dagnats.errors import (
     ConflictError,
     DagnatsError,
@@ -49,6 +50,15 @@ _STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
     (DefinitionError, 422, "unfit"),
     (DagnatsError, 400, "invalid"),
 )
+
+
+class ProblemDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that is wrong."""
+
+    rule: str
+    message: str
+    path: str = ""
+    hint: str = ""
 
 
 class Fault(DagnatsError):

@@ -35,10 +35,20 @@ OPERATIONS: tuple[Operation, ...] = (
         workflow.register,
         "admin",
         workflow.RegisteredDocument,
+        query=workflow.Registering,
         body=Raw,
         status=201,
         concern="definition",
         old=True,
+    ),
+    Operation(
+        "POST",
+        "/workflows/validate",
+        workflow.validate,
+        "read",
+        workflow.ValidatedDocument,
+        body=Raw,
+        concern="listed",
     ),
     Operation("GET", _WORKFLOW, workflow.show, "read", dict[str, Any], query=workflow.Which),
     Operation("DELETE", _WORKFLOW, workflow.delete, "admin", workflow.DeletedDocument),
@@ -171,6 +181,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/events/{type}", server.publish, "run", server.PublishedDocument, query=server.EventId, body=Raw
     ),
+    Operation("GET", "/schema", workflow.schema, "read", dict[str, Any], concern="listed"),
     Operation("GET", "/workers", server.workers, "read", list[WorkerEntry]),
     Operation("GET", "/status", server.status, "read", server.StatusDocument, query=server.Detail),
     Operation("GET", "/health/cluster", server.cluster, "read", server.ClusterDocument, old=True),

@@ -149,12 +149,13 @@ async def cluster(asked: Asked[Nothing, None]) -> Response:
     """Show the servers that keep the log; 503 when there are too few of them."""
     found = await asked.client.connection.ports.server.peers()
     told = ClusterDocument(
-        status=_standing(found), clustered=bool(found), peers=tuple(PeerDocument(**each._asdict()) for each in found)
+        status=standing_of(found), clustered=bool(found), peers=tuple(PeerDocument(**each._asdict()) for each in found)
     )
     return Response(msgspec.json.encode(told), 503 if told.status == "lost" else 200, media_type=JSON)
 
 
-def _standing(peers: list[Peer]) -> str:
+def standing_of(peers: list[Peer]) -> str:
+    """How the servers that keep the log do: more than half of them, and one that leads, take what is written."""
     online = sum(peer.online for peer in peers)
     if peers and (not any(peer.leads for peer in peers) or 2 * online <= len(peers)):
         return "lost"
