@@ -77,7 +77,7 @@ async def test_what_is_wrong_is_told_and_put_right_by_whoever_asks_for_that() ->
 async def test_cleaning_is_a_dry_run_unless_somebody_says_otherwise() -> None:
     async with world() as all_there:
         web = all_there.web
-        counts = {"runs": 2, "dead_letters": 1, "workflows": 0, "left": []}
+        counts: dict[str, Any] = {"runs": 2, "dead_letters": 1, "workflows": 0, "left": []}
         assert (await web.post("/v1/clean", {})).json == {**counts, "dry_run": True}
         assert len((await web.get("/v1/dlq")).json) == 1
         assert (await web.post("/v1/clean", {"dry_run": False})).json == {**counts, "dry_run": False}

@@ -11,7 +11,6 @@ import pytest
 from dagnats import Workflow
 from dagnats.client.token import all_tokens, create_token, revoke_token
 from dagnats.errors import ConflictError, DagnatsError, NotFoundError
-from dagnats.model.access import SCOPES, allows
 from dagnats.runtime.api.access import Access
 from dagnats.runtime.api.app import FIXED
 from dagnats.runtime.api.concern import concern_of
@@ -38,6 +37,12 @@ NOWHERE = {
     "type": "a.b",
     "task_id": "a.b",
 }
+ALLOWED: dict[Scope, set[Scope]] = {
+    "read": {"read"},
+    "run": {"read", "run"},
+    "operate": {"read", "run", "operate"},
+    "admin": {"read", "run", "operate", "admin"},
+}
 ROUTES: list[tuple[str, str, Scope]] = [
     *((each.method, path, each.scope) for each in OPERATIONS for path in each.paths),
     *((each.method, each.path, each.scope) for each in FIXED),
@@ -56,11 +61,11 @@ async def caller(here: Site, scope: Scope, *patterns: str) -> Caller:
 @in_virtual_time
 async def test_each_route_lets_in_its_scope_and_those_above_it_and_tells_the_others_which_it_takes() -> None:
     async with site() as here:
-        for held in SCOPES:
+        for held, allowed in ALLOWED.items():
             web = await caller(here, held)
             for method, path, needed in ROUTES:
                 answer = await web.ask(method, path.format(**NOWHERE))
-                if allows(held, needed):
+                if needed in allowed:
                     assert answer.status not in (401, 403), (held, method, path, answer)
                     continue
                 assert (answer.status, answer.json["type"]) == (403, "urn:dagnats:forbidden"), (held, method, path)
@@ -269,6 +274,7 @@ async def test_lists_have_only_what_their_reader_may_see() -> None:
         assert seen["/v1/runs/count"]["count"] == 1
         assert seen["/v1/dlq"] == []
         assert (await own.web.get("/v1/runs?workflow=solo")).json == []
+        assert len((await own.web.get("/v1/runs?limit=1")).json) == 1  # a page is full, though others' runs are newer
         other = await caller(own.here, "read", "solo")
         assert len((await other.get("/v1/dlq")).json) == 1
 
