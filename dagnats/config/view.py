@@ -56,7 +56,10 @@ def shown(configuration: Configuration) -> list[Shown]:
         for key, value in shown_worker(worker).items():
             values["worker", task, key] = value, shlex.join(value) if key == "exec" else _text(value)
     for path, value in _access(settings.access).items():
-        values["access", *path] = value, _text(value)
+        values["access", *path] = (
+            value,
+            _text([f"{k}: {v}" for k, v in value.items()] if path[-1] == "users" else value),
+        )
     control_plane = settings.policy.control_plane
     for key in ("grant", "promote"):
         names = list(getattr(control_plane, key))

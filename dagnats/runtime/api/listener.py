@@ -62,7 +62,10 @@ def parse_address(text: str) -> Address:
 
 def expect_safe(address: Address, access: Access) -> None:
     """Raise DagnatsError when others could reach the address, and nothing would keep them out."""
-    if not access.is_open or access.insecure or is_loopback(address.host):
+    if not access.is_open or is_loopback(address.host):
+        return
+    if access.insecure:
+        log.warning("whoever reaches %s may do everything: it is --insecure", address)
         return
     raise DagnatsError(
         f"{address} can be reached from other machines, and nothing would keep anybody out",
