@@ -210,3 +210,21 @@ async def test_a_listener_serves_until_it_is_left() -> None:
     assert stopped == [True]
     with pytest.raises(OSError):
         await asyncio.open_connection(host, int(port))
+
+
+async def test_nobody_says_which_address_it_comes_from() -> None:
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["client"][0])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with listening(app, bound(Address("127.0.0.1", 0)), stopping=lambda: None) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = b"X-Forwarded-For: 10.0.0.7\r\nForwarded: for=10.0.0.7\r\nConnection: close\r\n\r\n"
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + head)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 204")
+        writer.close()
+    assert seen == ["127.0.0.1"]
