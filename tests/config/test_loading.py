@@ -175,6 +175,9 @@ def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_file(monke
             "policy.control_plane.quotas.depth",
             "did you mean 'max_depth'?",
         ),
+        ("access: {tokens: true}", "access.tokens", "known here: basic, forward"),
+        ("access: {basic: {ann: {pasword: x}}}", "access.basic.ann.pasword", "did you mean 'password'?"),
+        ("access: {forward: {proxy: x}}", "access.forward.proxy", "did you mean 'proxies'?"),
         ("worker: {a: {exec: x, zzz: 1}}", "worker.a.zzz", "known here: exec, cwd, env, http"),
     ],
 )
@@ -229,6 +232,13 @@ def test_an_unknown_key_is_an_error_that_names_the_one_that_was_meant(text: str,
         ("worker: {a: {http: 'https://h', allow: ['10.0.0.1/8']}}", "worker.a.allow[0]", "is no network"),
         ("worker: {a: {http: 'https://h', allow: ['a*b']}}", "worker.a.allow[0]", "is no host and no network"),
         ("worker:\n  a: {exec: x}\nworker.a.exec: y", "worker.a.exec", "key 'exec' is there twice, first on line 2"),
+        ("http_tokens: maybe", "http_tokens", "http_tokens is 'maybe'"),
+        ("access: {basic: {ann: {}}}", "access.basic.ann", "neither 'password' nor 'password_file'"),
+        ("access: {basic: {ann: {password: a, password_file: b}}}", "access.basic.ann", "both 'password' and"),
+        ("access: {basic: {ann: {password: a, workflows: a b}}}", "access.basic.ann.workflows[0]", "match pattern"),
+        ("access: {forward: {}}", "access.forward.proxies", "field required"),
+        ("access: {forward: {proxies: [10.0.0.256]}}", "access.forward.proxies[0]", "no address and no network"),
+        ("access: {forward: {proxies: 10.0.0.1, users: {ann: root}}}", "access.forward.users.ann", "'root'"),
         ("policy: {control_plane: {grant: [a], promote: [b]}}", "policy.control_plane.promote[0]", "granted nothing"),
         ("policy: {control_plane: {grant: [a b]}}", "policy.control_plane.grant[0]", "'a b'"),
         (
@@ -281,6 +291,20 @@ def test_off_is_no_limit() -> None:
     assert (settings.retention, settings.retention_runs) == (None, None)
 
 
+def test_who_is_let_in_may_be_one_or_several_and_a_password_lies_beside_the_file() -> None:
+    found = configured(
+        "access:\n  basic: {ann: {password_file: ann.secret, workflows: order-*}}\n"
+        "  forward: {proxies: 10.0.0.7, users: {bob: admin}}\n"
+    )
+    access = found.settings.access
+    assert access.basic["ann"].password_file == str(Path.cwd() / "ann.secret")
+    assert access.basic["ann"].workflows == ("order-*",)
+    assert access.forward is not None
+    assert access.forward.proxies == ("10.0.0.7/32",)
+    texts = {value.key: value.text for value in shown(found)}
+    assert (texts["access.basic.ann.scope"], texts["access.forward.users"]) == ("read", "bob: admin")
+
+
 # -- secrets ---------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +313,7 @@ def test_no_secret_is_in_what_is_shown() -> None:
     found = configured(
         f"url: nats://user:{SECRET}@nats.example:4222\n"
         "token_file: token\n"
+        f"access: {{basic: {{ann: {{password: {SECRET}}}}}}}\n"
         "worker:\n"
         f"  a: {{http: 'https://u:{SECRET}@h.example:8443/x/{SECRET}?k={SECRET}', headers: {{X-Key: {SECRET}}}}}\n"
     )
@@ -311,6 +336,9 @@ def test_no_secret_is_in_what_is_shown() -> None:
         f'worker: {{a: {{exec: "\'{SECRET}"}}}}',
         f"worker: {{a: {{http: 'https://h', headers: {{X: \"{SECRET}\\n\"}}}}}}",
         f"worker: {{a: {{http: 'https://h', headers: ['{SECRET}']}}}}",
+        f"access: {{basic: {{ann: {SECRET}}}}}",
+        f"access: {{basic: {{ann: {{password: ['{SECRET}']}}}}}}",
+        f"access: {{basic: {{ann: {{password: {SECRET}, scope: root, workflows: 'a b'}}}}}}",
         f"token: '{SECRET}",
         f"token: @{SECRET}",
     ],

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from dagnats.errors import DecodeError
-from dagnats.model.audit import AUDIT, Audited, decode_audited, encode_audited
+from dagnats.model.audit import (
+    AUDIT,
+    Audited,
+    Requested,
+    decode_audited,
+    decode_requested,
+    encode_audited,
+    encode_requested,
+)
 from dagnats.model.identifier import is_reserved
 
 
@@ -27,6 +35,18 @@ def test_an_answer_survives_the_log(audited: Audited) -> None:
 def test_what_is_no_answer_is_refused_with_its_bytes(data: bytes) -> None:
     with pytest.raises(DecodeError, match="not an audited answer") as refused:
         decode_audited(data)
+    assert refused.value.data == data
+
+
+def test_an_order_survives_its_stream() -> None:
+    said = Requested(action="POST /v1/runs", target="order", status=403, kind="forbidden", skipped=3, by="token ci")
+    assert decode_requested(encode_requested(said)) == said
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"[" * 5000, b'{"type":"request.recorded"}'])
+def test_what_is_no_order_is_refused_with_its_bytes(data: bytes) -> None:
+    with pytest.raises(DecodeError, match="not a recorded order") as refused:
+        decode_requested(data)
     assert refused.value.data == data
 
 
