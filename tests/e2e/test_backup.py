@@ -1,0 +1,113 @@
+"""Everything in one file while runs go on, and out of it on another server: nothing that was acknowledged is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dagnats import Workflow, handler
+from dagnats.client.backup import take
+from dagnats.client.backup_file import BackupFile
+from dagnats.client.restore import expect_room, restore
+from dagnats.runtime.embedded import EmbeddedServer
+from dagnats.runtime.jetstream.adapter import JetStream
+from tests.support.system import System, running
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AT_ONCE = 8
+LARGE = "x" * 300_000  # too large for the log: it goes into a blob
+
+
+@handler("backup.first")
+async def first(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "large": LARGE if value["n"] % 10 == 0 else ""}
+
+
+@handler("backup.last")
+async def last(value: dict[str, Any]) -> int:
+    return len(value["large"])
+
+
+def everything() -> Workflow[Any, Any]:
+    """Tasks, a slot of many, a wake-up, an event that is waited for, a child, a large output."""
+    workflow = Workflow("backed-up", timeout="1h")
+    begun = workflow.task("first", first).with_timeout("10m").with_task_concurrency(50)
+    rest = workflow.sleep("rest", "300ms").after(begun)
+    same = workflow.event["n"] == workflow.input["n"]
+    paid = workflow.wait_for_event("paid", "paid", match=same, timeout="1h", lookback="1h").after(rest)
+    child = workflow.sub_workflow("child", "backed-up-child").after(paid)
+    workflow.task("last", last).after(child)
+    return workflow
+
+
+def small() -> Workflow[Any, Any]:
+    workflow = Workflow("backed-up-child")
+    workflow.task("only", first)
+    return workflow
+
+
+class Load:
+    """Runs that are started and paid for, as many as go, until it is told to stop.
+
+    Attributes:
+        acknowledged: Those whose start, and whose event, were acknowledged.
+    """
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._n = 0
+        self.acknowledged: list[str] = []
+
+    async def go(self) -> None:
+        await asyncio.gather(*(self._one() for _ in range(AT_ONCE)))
+
+    async def _one(self) -> None:
+        client = self._system.client
+        while True:
+            self._n += 1
+            n = self._n
+            run = await client.start("backed-up", {"n": n}, run_id=f"run-{n}")
+            await client.publish_event("paid", {"n": n})
+            self.acknowledged.append(run.run_id)
+
+    async def comes_to(self, count: int) -> None:
+        while len(self.acknowledged) < count:  # noqa: ASYNC110  # nothing here sets an event
+            await asyncio.sleep(0.01)
+
+
+async def test_what_was_acknowledged_before_a_backup_under_load_ends_after_its_restore(
+    nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup.tar"
+    async with running(nats_server) as system:
+        await system.client.register_all([small().build(), everything().build()])
+        system.start_worker([first, last])
+        load = Load(system)
+        going = asyncio.create_task(load.go())
+        await load.comes_to(150)
+        before = list(load.acknowledged)
+        async with await JetStream.connect(nats_server.url, token=nats_server.token) as other:
+            await take(other, file)
+        after = len(load.acknowledged)
+        going.cancel()
+        with suppress(asyncio.CancelledError):
+            await going
+    assert after > len(before), "it was taken while runs were started"
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    async with EmbeddedServer(tmp_path / "other", port=0) as server:
+        async with await JetStream.connect(server.url, token=server.token) as jetstream:
+            backup = BackupFile.checked(file)
+            await expect_room(jetstream, backup, force=False)
+            await restore(jetstream, backup)
+        async with running(server) as system:
+            system.start_worker([first, last])
+            handles = [system.client.handle(run_id) for run_id in before]
+            outputs = await asyncio.gather(*(handle.result(timeout="60s") for handle in handles))
+            assert outputs == [300_000 if int(each[4:]) % 10 == 0 else 0 for each in before]
+            found = await system.client.verify()
+            assert found.runs >= 2 * len(before)
+            assert found.differences == ()
