@@ -1,17 +1,24 @@
-"""Everything in one file while runs go on, and out of it on another server: nothing that was acknowledged is missing."""
+"""Everything in one file while runs go on, and out of it elsewhere: nothing that was acknowledged is missing."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from dagnats import Workflow, handler
+import pytest
+
+from dagnats import ConflictError, Workflow, handler
+from dagnats.client import AsyncClient
 from dagnats.client.backup import take
 from dagnats.client.backup_file import BackupFile
 from dagnats.client.restore import expect_room, restore
 from dagnats.runtime.embedded import EmbeddedServer
 from dagnats.runtime.jetstream.adapter import JetStream
+from tests.support.mortal import Killed
+from tests.support.nats import prepared
 from tests.support.system import System, running
 
 if TYPE_CHECKING:
@@ -87,7 +94,7 @@ async def test_what_was_acknowledged_before_a_backup_under_load_ends_after_its_r
         system.start_worker([first, last])
         load = Load(system)
         going = asyncio.create_task(load.go())
-        await load.comes_to(150)
+        await load.comes_to(40)
         before = list(load.acknowledged)
         async with await JetStream.connect(nats_server.url, token=nats_server.token) as other:
             await take(other, file)
@@ -111,3 +118,45 @@ async def test_what_was_acknowledged_before_a_backup_under_load_ends_after_its_r
             found = await system.client.verify()
             assert found.runs >= 2 * len(before)
             assert found.differences == ()
+
+
+async def test_a_restore_that_the_server_did_not_survive_is_completed_by_the_same_again(
+    nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    async with prepared(nats_server) as jetstream:
+        await AsyncClient(jetstream).register(small())
+        for n in range(3):
+            await AsyncClient(jetstream).start("backed-up-child", {"n": n}, run_id=f"run-{n}")
+        kept = await take(jetstream, tmp_path / "kept.tar")
+        await AsyncClient(jetstream).start("backed-up-child", {"n": 3}, run_id="run-3")
+        other = await take(jetstream, tmp_path / "other.tar")
+        with pytest.raises(ConflictError, match=r"not empty: messages 4 in WORKFLOW_HISTORY, "):
+            await expect_room(jetstream, kept, force=False)
+    streams = len(kept.streams)
+
+    for point in (1, streams // 2, streams):
+        broken = 0
+
+        def told(*_: int) -> None:
+            nonlocal broken
+            broken += 1
+            if broken == point:  # noqa: B023  # called before the loop goes on
+                os.kill(nats_server.pid, signal.SIGKILL)
+                raise Killed
+
+        async with await JetStream.connect(nats_server.url, token=nats_server.token) as jetstream:
+            await expect_room(jetstream, kept, force=True)
+            with pytest.raises(Killed):
+                await restore(jetstream, kept, told=told)
+        await nats_server.stop()
+        await nats_server.start()
+        async with await JetStream.connect(nats_server.url, token=nats_server.token) as jetstream:
+            with pytest.raises(ConflictError, match="being restored here"):  # nobody takes half of it for all
+                await jetstream.ports.server.prepare()
+            with pytest.raises(ConflictError, match="another backup"):
+                await expect_room(jetstream, other, force=False)
+            await expect_room(jetstream, kept, force=False)
+            await restore(jetstream, kept)
+            await jetstream.ports.server.prepare()
+            assert await AsyncClient(jetstream).connection.ports.log.run_ids() == ["run-0", "run-1", "run-2"]
+            assert (await AsyncClient(jetstream).workflow("backed-up-child")).name == "backed-up-child"
