@@ -29,6 +29,7 @@ from dagnats.cli import (
     output,
     queue,
     register,
+    replay,
     serve,
     status,
     verify,
@@ -86,6 +87,7 @@ run_noun.app.add_typer(inspection.app)
 run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
 run_noun.app.add_typer(diagnose.app)
+run_noun.app.add_typer(replay.app)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
 app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
@@ -110,6 +112,7 @@ for _group in (
     inspection.app,
     order.app,
     again.app,
+    replay.app,
     workers.app,
     queue.app,
     waitpoint.app,

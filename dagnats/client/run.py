@@ -89,6 +89,11 @@ class RunHandle:
         self._made_s = asyncio.get_running_loop().time() if begun else 0.0
 
     @property
+    def ports(self) -> Ports:
+        """Where it is looked at."""
+        return self._ports
+
+    @property
     def is_new(self) -> bool:
         """Whether it was this very start that began the run; an idempotent one may find it under way."""
         return self._begun > 0
