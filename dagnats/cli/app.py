@@ -27,6 +27,7 @@ from dagnats.cli import (
     order,
     outcome,
     output,
+    portable,
     queue,
     register,
     replay,
@@ -88,6 +89,7 @@ run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
 run_noun.app.add_typer(diagnose.app)
 run_noun.app.add_typer(replay.app)
+run_noun.app.add_typer(portable.app)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
 app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
@@ -113,6 +115,7 @@ for _group in (
     order.app,
     again.app,
     replay.app,
+    portable.app,
     workers.app,
     queue.app,
     waitpoint.app,

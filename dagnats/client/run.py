@@ -80,7 +80,13 @@ _ERRORS = {
 
 
 class RunHandle:
-    """One run. Making a handle asks nothing; every call looks at the log."""
+    """One run. Making a handle asks nothing; every call looks at the log.
+
+    Attributes:
+        imported: Whether it is a run of another installation, to look at only.
+    """
+
+    imported = False
 
     def __init__(self, ports: Ports, run_id: str, *, begun: int = 0) -> None:
         self.run_id = run_id

@@ -23,6 +23,7 @@ TIMERS = "SLEEP_TIMERS"
 EVENTS = "EVENTS"
 DEAD_LETTERS = "DEAD_LETTERS"
 BLOBS = "BLOBS"
+IMPORTS = "IMPORTED_RUNS"
 CHUNKS = "STEP_STREAMS"
 ENGINE = "ENGINE"
 RUNS = "workflow_runs"
@@ -98,6 +99,12 @@ STREAMS: dict[str, dict[str, Any]] = {
     BLOBS: {
         "subjects": ["blob.>"],
         "description": "Large payloads in pieces: blob.<run>.<sha256>.<number>.",
+        "max_msgs_per_subject": 1,
+        "discard": "new",
+    },
+    IMPORTS: {
+        "subjects": ["imported.>"],
+        "description": "Runs of other installations, to look at: imported.<run>.<sha256>.<number>.",
         "max_msgs_per_subject": 1,
         "discard": "new",
     },

@@ -138,7 +138,8 @@ class Memory:
             inquiries=MemoryInquiries(server, link),
             directory=MemoryDirectory(server, link),
             secrets=MemorySecrets(server, link),
-            blobs=MemoryBlobs(server, link),
+            blobs=MemoryBlobs(server.blobs, link),
+            imports=MemoryBlobs(server.imports, link),
             clock=clock,
         )
 
