@@ -26,9 +26,10 @@ _MIB = 1024 * 1024
 def backup(
     file: Path = typer.Argument(metavar="FILE", help="Where it is written; replaced when it is there."),
 ) -> None:
-    """Write everything the server holds into a file, while runs go on. The file holds secrets: only you can read it.
+    """Write everything the server holds into one file, while runs go on.
 
-    Each run that was started before is in it, as far as it was then, or further.
+    Each run that was started before is in it, as far as it was then, or further. The file holds secrets: only you can
+    read it.
     """
     _expect_place(file)
     written = run(_backup(file))
@@ -44,9 +45,9 @@ def restore(
     force: bool = typer.Option(False, "--force", help="Remove what the server holds first."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only check the file, and whether it can be restored."),
 ) -> None:
-    """Put a backup back, on a server without an engine. Checks everything before anything is changed.
+    """Put a backup back, on a server without an engine.
 
-    A restore that was broken off is completed by the same command. Without a local server, its store is restored.
+    Everything is checked before anything is changed. A restore that was broken off is completed by the same command.
     """
     restored = run(_restore(file, force=force, dry_run=dry_run))
     if current().json:

@@ -26,7 +26,10 @@ def export_run(
     last: bool = LAST,
     children: bool = typer.Option(False, "--children", help="With the runs that it has started, and theirs."),
 ) -> None:
-    """Write a run's whole history as one JSON document, with its definition and its large payloads."""
+    """Write a run's whole history as one JSON document.
+
+    Its definition and its large payloads are in it, too.
+    """
     from dagnats.client.portable import encode_document
 
     run_id, file = shifted(last, run_id, file)
@@ -49,7 +52,10 @@ def export_run(
 def import_run(
     file: Path = typer.Argument(metavar="FILE", help="What `dagnats run export` has written."),
 ) -> None:
-    """Take in a run of another installation, to look at. Nothing of it is carried out, and no list counts it."""
+    """Take in a run of another installation, to look at.
+
+    Nothing of it is carried out, and no list has it. `run status`, `events`, `inspect`, `tree` and `replay` show it.
+    """
     taken = run(_taken_in(file))
     if current().json:
         emit({"runs": [each._asdict() for each in taken]})

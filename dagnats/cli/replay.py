@@ -27,10 +27,10 @@ def replay(
         "", "--with", metavar="TARGET", help="By this definition: a module, file or folder as for `build`, or JSON."
     ),
 ) -> None:
-    """Fold a run's history once more and compare; with --with, find where another definition decides otherwise.
+    """Fold a run's history once more, here, and compare.
 
-    Nothing is carried out, and nothing is stored. Exits with 1 on a difference. `run retry --mode replay` goes on
-    with a run that broke.
+    With --with, find the first event at which another definition would have decided otherwise. Nothing is carried out,
+    and nothing is stored; `run retry --mode replay` lets a run go on. Exits with 1 on a difference.
     """
     found = run(_rehearsed(run_id, last, _definitions(by) if by else []))
     if current().json:

@@ -121,8 +121,16 @@ async def restore(jetstream: JetStream, backup: BackupFile, *, told: Callable[[i
         RefusedError: The server will not have it: nothing was changed, or the same again goes on.
         UnavailableError: The connection was lost: the same again goes on.
     """
+    await _mark(jetstream.link, backup)
+    try:
+        await _put_all_back(jetstream, backup, told)
+    except DagnatsError as error:
+        error.hint = error.hint or "nobody can use the store until the same command completes the restore"
+        raise
+
+
+async def _put_all_back(jetstream: JetStream, backup: BackupFile, told: Callable[[int, int], None] | None) -> None:
     link, done = jetstream.link, 0
-    await _mark(link, backup)
     for name in await _states(link):
         await _delete(link, name)
     # The engine's last: one that waits for it, somewhere, has nothing to lead by.
