@@ -53,9 +53,9 @@ def restore(
     if current().json:
         emit({**_document(restored), "dry_run": dry_run})
     elif dry_run:
-        say(f"[dry-run] Would restore {_contents(restored)}, as of {restored.about.taken_at}")
+        say(f"[dry-run] Would restore {_contents(restored)}, as of {_moment(restored)}")
     else:
-        say(f"{paint('Restored:', 'green')} {_contents(restored)}, as of {restored.about.taken_at}")
+        say(f"{paint('Restored:', 'green')} {_contents(restored)}, as of {_moment(restored)}")
         say("`dagnats serve` goes on from there; `dagnats verify` compares everything with the log.")
 
 
@@ -126,6 +126,12 @@ def _in_mib(told: Callable[..., None]) -> Callable[..., None]:
 
 def _contents(found: BackupFile) -> str:
     return f"{counted(found.messages, 'message')} of {counted(len(found.streams), 'stream')}"
+
+
+def _moment(found: BackupFile) -> str:
+    from dagnats.model.instant import parse_rfc3339, second_text
+
+    return second_text(parse_rfc3339(found.about.taken_at))
 
 
 def _document(found: BackupFile) -> dict[str, Any]:

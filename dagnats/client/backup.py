@@ -9,11 +9,14 @@ see `client.restore`.
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import dagnats
 from dagnats.client.backup_file import FORMAT, About, Held, writing
+from dagnats.errors import DecodeError
 from dagnats.model.instant import rfc3339
+from dagnats.model.removal import RETENTION, decode_removal
 from dagnats.runtime.jetstream import resources
 from dagnats.runtime.jetstream.image import image_of
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from dagnats.client.backup_file import BackupFile, BackupWriter
     from dagnats.runtime.jetstream.adapter import JetStream
     from dagnats.runtime.jetstream.link import Link
+    from dagnats.runtime.ports import Ports
 
 _NOT_KEPT = (
     f"KV_{resources.RUNS}",  # a cache of the history, made anew
@@ -75,13 +79,25 @@ async def take(jetstream: JetStream, file: Path, *, told: Callable[[int], None] 
         out.begin(about)
         for name in order():
             await _copy(jetstream.link, name, out, taken)
+        out.note_removed(await _removed(jetstream.ports, out.last))
     assert out.written is not None, "it was checked"
     return out.written
+
+
+async def _removed(ports: Ports, after: int) -> list[tuple[str, int]]:
+    """The runs that were removed since the history was copied, each with its last event: what they had may be gone."""
+    found: list[tuple[str, int]] = []
+    for entry in await ports.log.read(RETENTION, after=after):
+        with suppress(DecodeError):
+            found += decode_removal(entry.data).runs
+    return found
 
 
 async def _copy(link: Link, name: str, out: BackupWriter, taken: Callable[[int], None]) -> None:
     async with image_of(link, name) as stream:
         out.begin_stream(name, Held(config=stream.config, state=stream.state))
+        if name == resources.HISTORY:
+            out.last = stream.state["last_seq"]
         async for piece in stream.pieces:
             out.add(piece)
             taken(len(piece))

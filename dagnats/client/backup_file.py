@@ -4,6 +4,7 @@
     streams/WORKFLOW_HISTORY/stream.json   how the stream was set, and what it held
     streams/WORKFLOW_HISTORY/000001        its image, in pieces
     …
+    removed.json                           runs that were removed since the history was copied
     SHA256SUMS                             of all the above; `sha256sum -c` reads it
 
 The checksums come last: a file that was cut off has none.
@@ -24,11 +25,12 @@ import msgspec
 from dagnats.errors import DagnatsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
 FORMAT = 1
 _ABOUT = "dagnats-backup.json"
+_REMOVED = "removed.json"
 _SUMS = "SHA256SUMS"
 _STREAM = re.compile(r"streams/([A-Za-z0-9_-]+)/(stream\.json|[0-9]{6,})")
 _PART_BYTES = 4 * 1024 * 1024
@@ -79,10 +81,12 @@ class BackupWriter:
 
     Attributes:
         written: What was written, read back; None before the file is whole.
+        last: The last event of the history that is in it.
     """
 
     def __init__(self, out: IO[bytes]) -> None:
         self.written: BackupFile | None = None
+        self.last = 0
         self._tar = tarfile.open(fileobj=out, mode="w:", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  # see `close`
         self._sums: list[str] = []
         self._stream = ""
@@ -104,6 +108,11 @@ class BackupWriter:
         self._waiting += piece
         if len(self._waiting) >= _PART_BYTES:
             self._flush()
+
+    def note_removed(self, runs: Sequence[tuple[str, int]]) -> None:
+        """Runs, each with its last event, that may lack something in here: they leave with the restore."""
+        self._flush()
+        self._add(_REMOVED, msgspec.json.encode(runs))
 
     def close(self) -> None:
         """Write the end: with it the file is whole."""
@@ -143,7 +152,7 @@ def writing(file: Path) -> Generator[BackupWriter]:
             os.fsync(out.fileno())
         checked = BackupFile.checked(fresh)
         fresh.replace(file)
-        writer.written = BackupFile(file, checked.about, checked.streams, checked.parts)
+        writer.written = BackupFile(file, checked.about, checked.streams, checked.parts, checked.removed)
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -164,14 +173,23 @@ class BackupFile:
         bytes: How large the images are together, as they lie in the file.
         file: Where it lies.
         parts: Where in it each stream's image lies.
+        removed: The runs that are not to be restored, each with its last event.
     """
 
-    def __init__(self, file: Path, about: About, streams: dict[str, Held], parts: dict[str, list[_Place]]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        about: About,
+        streams: dict[str, Held],
+        parts: dict[str, list[_Place]],
+        removed: tuple[tuple[str, int], ...],
+    ) -> None:
         self.about = about
         self.streams = streams
         self.bytes = sum(part.size for each in parts.values() for part in each)
         self.file = file
         self.parts = parts
+        self.removed = removed
 
     @property
     def messages(self) -> int:
@@ -196,7 +214,7 @@ class BackupFile:
                 if told is not None:
                     told(at, size)
         reading.expect_whole()
-        return cls(file, reading.about(), reading.streams(), reading.parts)
+        return cls(file, reading.about(), reading.streams(), reading.parts, reading.removed())
 
     def size(self, stream: str) -> int:
         """How large the image of a stream is."""
@@ -245,7 +263,7 @@ class _Reading:
             raise _bad(self._file, f"{name!r} is not expected where it is")
         if not self._documents and name != _ABOUT:
             raise _bad(self._file, "it is no backup")
-        is_document = name in (_ABOUT, _SUMS) or name.endswith("/stream.json")
+        is_document = name in (_ABOUT, _REMOVED, _SUMS) or name.endswith("/stream.json")
         if is_document and member.size > _MOST_JSON_BYTES:
             raise _bad(self._file, f"{name!r} has {member.size} bytes")
         content = tar.extractfile(member)
@@ -263,9 +281,14 @@ class _Reading:
             self._documents[name] = bytes(whole)
         if name == _ABOUT:
             self.about()  # what follows may be written in another way
-        elif (found := _STREAM.fullmatch(name)) is None:
-            raise _bad(self._file, f"{name!r} is not known")
-        elif not is_document:
+        elif name != _REMOVED:
+            self._note_place(member, is_part=not is_document)
+
+    def _note_place(self, member: tarfile.TarInfo, *, is_part: bool) -> None:
+        found = _STREAM.fullmatch(member.name)
+        if found is None:
+            raise _bad(self._file, f"{member.name!r} is not known")
+        if is_part:
             self.parts.setdefault(found[1], []).append(_Place(member.offset_data, member.size))
 
     def expect_whole(self) -> None:
@@ -287,11 +310,15 @@ class _Reading:
         except (msgspec.DecodeError, KeyError, TypeError):
             raise _bad(self._file, "it is no backup") from None
 
+    def removed(self) -> tuple[tuple[str, int], ...]:
+        """The runs that are not to be restored."""
+        return msgspec.json.decode(self._documents.get(_REMOVED, b"[]"), type=tuple[tuple[str, int], ...])
+
     def streams(self) -> dict[str, Held]:
         """What it holds, by name."""
         found: dict[str, Held] = {}
         for name, data in self._documents.items():
-            if name != _ABOUT:
+            if name not in (_ABOUT, _REMOVED):
                 found[name.split("/")[1]] = msgspec.json.decode(data, type=Held)
         return found
 

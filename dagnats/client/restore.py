@@ -21,6 +21,7 @@ from dagnats.client.fold import Fold
 from dagnats.client.mend import remove
 from dagnats.client.stock import Stock
 from dagnats.errors import ConflictError, DagnatsError, RefusedError
+from dagnats.model.identifier import is_run_id
 from dagnats.runtime.blob import filled
 from dagnats.runtime.jetstream import resources
 from dagnats.runtime.jetstream.image import PIECE_BYTES, put_back
@@ -142,6 +143,8 @@ async def _put_all_back(jetstream: JetStream, backup: BackupFile, told: Callable
         if told is not None:
             told(done, backup.bytes)
     await resources.complete(link)
+    for run_id, last in backup.removed:
+        await jetstream.ports.log.remove(run_id, upto=last)
     await _settle(jetstream.ports)
     await _delete(link, RESTORING)
 
@@ -149,8 +152,10 @@ async def _put_all_back(jetstream: JetStream, backup: BackupFile, told: Callable
 async def _mark(link: Link, backup: BackupFile) -> None:
     """Say that a restore has begun: before anything is changed, and as many times as the streams will be kept."""
     replicas = max(held.config.get("num_replicas", 1) for held in backup.streams.values())
-    await _delete(link, RESTORING)
-    await link.api(f"STREAM.CREATE.{RESTORING}", resources.restoring(backup.about.id, replicas=replicas))
+    marker = resources.restoring(backup.about.id, replicas=replicas)
+    # One that is there is changed, and never taken away: without it half a store would be taken for a whole one.
+    verb = "UPDATE" if await unfinished_restore(link) else "CREATE"
+    await link.api(f"STREAM.{verb}.{RESTORING}", marker)
 
 
 async def _delete(link: Link, name: str) -> None:
@@ -173,7 +178,7 @@ async def _settle(ports: Ports) -> None:
     stock = await Stock.read(ports)
     there = set(await ports.log.run_ids())
     moved = await _moved(ports, 0 if position.anew else position.seq)
-    doubtful = sorted(run_id for run_id in stock.run_ids if run_id in moved or run_id not in there)
+    doubtful = sorted(each for each in stock.run_ids if is_run_id(each) and (each in moved or each not in there))
     for at in range(0, len(doubtful), _AT_ONCE):
         some = doubtful[at : at + _AT_ONCE]
         for differences in await asyncio.gather(*(_left_over(ports, stock, run_id) for run_id in some)):

@@ -27,6 +27,7 @@ def written(file: Path, *pieces: bytes, about: About = ABOUT) -> bytes:
         for piece in pieces:
             out.add(piece)
         out.begin_stream("KV_x", EMPTY)
+        out.note_removed([("gone", 7)])
     return file.read_bytes()
 
 
@@ -35,6 +36,7 @@ def test_what_was_written_is_read_and_only_its_owner_may(tmp_path: Path) -> None
     written(file, image[:100], image[100:5_000_000], image[5_000_000:])
     found = BackupFile.checked(file)
     assert (found.about, dict(found.streams)) == (ABOUT, {"EVENTS": EVENTS, "KV_x": EMPTY})
+    assert found.removed == (("gone", 7),)
     assert (found.messages, found.bytes, found.size("EVENTS")) == (2, len(image), len(image))
     pieces = list(found.pieces("EVENTS", 1000))
     assert b"".join(pieces) == image
@@ -57,7 +59,7 @@ def test_its_checksums_are_those_that_other_programs_compute(tmp_path: Path) -> 
 def test_a_file_that_was_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "b.tar"
     whole = written(file, b"x" * 700)
-    end = whole.rindex(b"stream.json") + len(b"stream.json\n")  # the last of the checksums
+    end = whole.rindex(b"removed.json") + len(b"removed.json\n")  # the last of the checksums
     for size in range(0, end, 256):
         file.write_bytes(whole[:size])
         with pytest.raises(DagnatsError, match=r"is no backup|cut off"):
