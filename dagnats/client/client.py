@@ -384,14 +384,16 @@ class AsyncClient(Operator):
                 f"{prefix!r} is too short for a run id", hint=f"give at least {SHORTEST_PREFIX} characters of it"
             )
         found = await listing.ids(self._ports, prefix)
-        found += [run_id for run_id in await imported_ids(self._ports) if run_id.startswith(prefix)]
+        imports = await imported_ids(self._ports)
+        others = [run_id for run_id in imports if run_id.startswith(prefix) and run_id not in found]
+        found += others
         if not found:
             raise NotFoundError("run", prefix)
         if len(found) > 1:
             listed = ", ".join(sorted(found)[:_MOST_NAMED])
             more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
             raise ConflictError(f"{prefix!r} is the beginning of {len(found)} run ids: {listed}{more}")
-        return await imported_run(self._ports, found[0]) or self.handle(found[0])
+        return (await imported_run(self._ports, found[0]) if others else None) or self.handle(found[0])
 
     async def newest(self) -> RunHandle:
         """The run that was started last. Raises NotFoundError when there is none."""

@@ -176,6 +176,10 @@ def _other_blob(document: dict[str, Any]) -> None:
     document["runs"][0]["blobs"][0]["base64"] = "AAAA"
 
 
+def _of(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda document: document.update(changes)
+
+
 def _twice(document: dict[str, Any]) -> None:
     document["runs"] *= 2
 
@@ -193,9 +197,9 @@ def _twice(document: dict[str, Any]) -> None:
         (_other_definition, "its definition is another one"),
         (_other_blob, "has another hash"),
         (_twice, "it holds a run twice"),
-        (lambda document: document.update(format="dagnats.run/2"), "is of format 'dagnats.run/2'; this version reads"),
-        (lambda document: document.update(format=None), "holds no exported run"),
-        (lambda document: document.update(runs=[]), "holds no run"),
+        (_of(format="dagnats.run/2"), "is of format 'dagnats.run/2'; this version reads"),
+        (_of(format=None), "holds no exported run"),
+        (_of(runs=[]), "holds no run"),
     ],
 )
 def test_a_document_that_does_not_fit_together_is_refused(

@@ -18,6 +18,7 @@ from dagnats.client.restore import expect_room, restore
 from dagnats.model.removal import RETENTION, Removal, encode_removal
 from dagnats.runtime.embedded import EmbeddedServer
 from dagnats.runtime.jetstream.adapter import JetStream
+from dagnats.runtime.position import decode_position
 from tests.support.mortal import Killed
 from tests.support.nats import prepared
 from tests.support.system import System, running
@@ -113,6 +114,11 @@ async def test_what_was_acknowledged_before_a_backup_under_load_ends_after_its_r
             backup = BackupFile.checked(file)
             await expect_room(jetstream, backup, force=False)
             await restore(jetstream, backup)
+            stored = await jetstream.ports.position.read()
+            assert stored is not None, "an engine was there"
+            position = decode_position(stored.data)
+            assert position is not None, "it wrote it"
+            assert position.anew, "whoever leads next makes good what the copies lack"
         async with running(server) as system:
             system.start_worker([first, last])
             handles = [system.client.handle(run_id) for run_id in before]
