@@ -33,7 +33,7 @@ def test_a_run_leaves_one_installation_and_is_looked_at_in_another(served: Comma
 
     shown = served("run", "status", "portable-t")
     assert (shown.code, "Status: completed" in shown.out, "was imported" in shown.err) == (0, True, True)
-    for command in ("events", "inspect", "replay", "output", "tree", "watch"):
+    for command in ("inspect", "replay", "tree", "watch"):
         looked = served("run", command, "portable-two")
         assert (looked.code, looked.out != "") == (0, True), (command, looked)
     refused = served("run", "cancel", "portable-two")
