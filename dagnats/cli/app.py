@@ -13,6 +13,7 @@ import dagnats
 from dagnats.cli import (
     again,
     audit,
+    backup,
     build,
     clean,
     config,
@@ -28,8 +29,10 @@ from dagnats.cli import (
     order,
     outcome,
     output,
+    portable,
     queue,
     register,
+    replay,
     serve,
     status,
     token,
@@ -88,6 +91,8 @@ run_noun.app.add_typer(inspection.app)
 run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
 run_noun.app.add_typer(diagnose.app)
+run_noun.app.add_typer(replay.app)
+run_noun.app.add_typer(portable.app)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
 app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
@@ -100,6 +105,8 @@ app.add_typer(token.app, name="token", rich_help_panel="Operate")
 app.command("audit", rich_help_panel="Operate")(audit.audit)
 app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
 app.command("clean", rich_help_panel="Operate")(clean.clean)
+app.command("backup", rich_help_panel="Operate")(backup.backup)
+app.command("restore", rich_help_panel="Operate")(backup.restore)
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 
@@ -112,6 +119,8 @@ for _group in (
     inspection.app,
     order.app,
     again.app,
+    replay.app,
+    portable.app,
     workers.app,
     queue.app,
     waitpoint.app,

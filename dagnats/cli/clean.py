@@ -10,7 +10,7 @@ from dagnats.cli.connection import open_client, run
 from dagnats.cli.consent import FORCE, expect_consent
 from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
-from dagnats.cli.output import counted, emit, paint, paint_err, say, table
+from dagnats.cli.output import counted, emit, paint, paint_err, say, size_text, table
 from dagnats.cli.progress import progress
 from dagnats.cli.target import BY, short
 
@@ -120,21 +120,11 @@ def _tell_dry_run(places: list[Place]) -> None:
     rows = [(place.name, place.kind, _amount(place)) for place in places]
     for line in table(rows[0], rows[1:]):
         say(f"  {line}")
-    say(f"Total: {messages} messages, {_size(size)}")
+    say(f"Total: {messages} messages, {size_text(size)}")
 
 
 def _amount(place: Place) -> str:
-    return f"{place.messages} keys" if place.kind == "kv" else f"{place.messages} msgs  {_size(place.bytes)}"
-
-
-def _size(size: int) -> str:
-    """Bytes as people read them: `12.3 MiB`."""
-    amount = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    raise AssertionError("the last unit takes everything")
+    return f"{place.messages} keys" if place.kind == "kv" else f"{place.messages} msgs  {size_text(place.bytes)}"
 
 
 def _tell(done: Cleaned) -> None:

@@ -151,3 +151,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | Non
 def counted(count: int, noun: str) -> str:
     """`1 step`, `5 steps`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def size_text(size: int) -> str:
+    """Bytes as people read them: `12.3 MiB`."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    raise AssertionError("the last unit takes everything")

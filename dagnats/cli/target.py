@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from dagnats.cli import completion
-from dagnats.cli.option import UsageError
+from dagnats.cli.option import UsageError, current
+from dagnats.cli.output import say
 
 if TYPE_CHECKING:
     from dagnats.client import AsyncClient, RunHandle
@@ -36,7 +37,10 @@ async def find(client: AsyncClient, run_id: str, last: bool) -> RunHandle:
         raise UsageError(f"--last and the run id {run_id!r} say two things", hint="leave one of them out")
     if not last and not run_id:
         raise UsageError("which run?", hint="give a run id, or --last for the newest run")
-    return await client.newest() if last else await client.find(run_id)
+    handle = await client.newest() if last else await client.find(run_id)
+    if handle.imported and not current().json:
+        say(f"run {handle.run_id} was imported: this is how it was when it was exported", err=True)
+    return handle
 
 
 def shifted(last: bool, *words: str) -> tuple[str, ...]:

@@ -156,6 +156,8 @@ async def start_all(
             carries = msgspec.Raw(await carried(ports, owner, data, what="the run's input"))
             start = Start(workflow=definition.name, def_hash=definition.identity, input=carries, held=held, by=by)
             begun = await begin(ports, start, run_id=owner, any_will_do=owner != run_id)
+        except UnavailableError:
+            raise
         except DagnatsError as error:
             return Done(run_id, problem=str(error))
         return Done(owner, is_new=begun > 0)

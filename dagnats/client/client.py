@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from dagnats.client import listing
+from dagnats.client.imported import imported_ids, imported_run
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
 from dagnats.client.payload import accepted
@@ -376,18 +377,23 @@ class AsyncClient(Operator):
         """
         if is_run_id(prefix) and await self._ports.log.first(prefix):
             return self.handle(prefix)
+        if is_run_id(prefix) and (imported := await imported_run(self._ports, prefix)) is not None:
+            return imported
         if len(prefix) < SHORTEST_PREFIX:
             raise DagnatsError(
                 f"{prefix!r} is too short for a run id", hint=f"give at least {SHORTEST_PREFIX} characters of it"
             )
         found = await listing.ids(self._ports, prefix)
+        imports = await imported_ids(self._ports)
+        others = [run_id for run_id in imports if run_id.startswith(prefix) and run_id not in found]
+        found += others
         if not found:
             raise NotFoundError("run", prefix)
         if len(found) > 1:
             listed = ", ".join(sorted(found)[:_MOST_NAMED])
             more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
             raise ConflictError(f"{prefix!r} is the beginning of {len(found)} run ids: {listed}{more}")
-        return self.handle(found[0])
+        return (await imported_run(self._ports, found[0]) if others else None) or self.handle(found[0])
 
     async def newest(self) -> RunHandle:
         """The run that was started last. Raises NotFoundError when there is none."""

@@ -40,14 +40,15 @@ async def mend(ports: Ports, differences: Sequence[Difference]) -> list[Differen
         if each.cure == "snapshot":
             await _write_snapshot(ports, each.run_id)
         elif each.cure == "remove":
-            await _remove(ports, each)
+            await remove(ports, each)
     missing = [each for each in differences if each.cure == "rebuild"]
     if missing and not await _rebuilt(ports):
         left += missing
     return left
 
 
-async def _remove(ports: Ports, left_over: Difference) -> None:
+async def remove(ports: Ports, left_over: Difference) -> None:
+    """Take out something that nobody waits for."""
     run_id, place = left_over.run_id, left_over.place
     match left_over.kind:
         case "task":

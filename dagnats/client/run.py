@@ -80,13 +80,24 @@ _ERRORS = {
 
 
 class RunHandle:
-    """One run. Making a handle asks nothing; every call looks at the log."""
+    """One run. Making a handle asks nothing; every call looks at the log.
+
+    Attributes:
+        imported: Whether it is a run of another installation, to look at only.
+    """
+
+    imported = False
 
     def __init__(self, ports: Ports, run_id: str, *, begun: int = 0) -> None:
         self.run_id = run_id
         self._ports = ports
         self._begun = begun  # the sequence of its start, when we started it
         self._made_s = asyncio.get_running_loop().time() if begun else 0.0
+
+    @property
+    def ports(self) -> Ports:
+        """Where it is looked at."""
+        return self._ports
 
     @property
     def is_new(self) -> bool:

@@ -141,14 +141,14 @@ class _Check:
         graph = await self._graph(start)
         if graph.unusable and not start.payload.refusal:  # who was refused has no use for one
             found.append(Difference(run_id, "definition", graph.unusable))
-        snapshot = _readable(stored)
+        snapshot = readable(stored)
         records = [await filled(self._ports, graph, record) for record in records]
         try:
             fold = Fold(graph, records, snapshot.seq if snapshot is not None else 0)
         except Exception as error:  # noqa: BLE001  # a mistake of the core's is what is looked for
             return [*found, Difference(run_id, "fold", f"{type(error).__name__}: {error}")]
         if stored is not None:
-            found += _compared(run_id, snapshot, fold.then)
+            found += compared(run_id, snapshot, fold.then)
         if entries[-1].seq > self.stock.acted:
             self.moving.add(run_id)
             return found
@@ -195,14 +195,16 @@ def _words(said: Fact | None) -> str:
     return msgspec.json.encode(said).decode() if said is not None else "no limit"
 
 
-def _readable(stored: Stored | None) -> Run | None:
+def readable(stored: Stored | None) -> Run | None:
+    """A stored snapshot; None when there is none, or it cannot be read."""
     try:
         return decode_run(stored.data) if stored is not None else None
     except msgspec.DecodeError:
         return None
 
 
-def _compared(run_id: str, snapshot: Run | None, then: bytes) -> list[Difference]:
+def compared(run_id: str, snapshot: Run | None, then: bytes) -> list[Difference]:
+    """Where a snapshot differs from what its history gave, `then`, at its event; b"" when that has no such event."""
     expected = "as its history gives it"
     if snapshot is None:
         return [Difference(run_id, "snapshot", "it cannot be read", expected, "snapshot")]

@@ -134,6 +134,11 @@ async def moved(ports: Ports, run_id: str, data: bytes) -> bytes:
     return b"".join([*parts, data[at:]]) if parts else data
 
 
+def references(data: bytes) -> list[Reference]:
+    """What stands for payloads in some data, not what is in those again."""
+    return [Reference.found(match) for match in _REFERENCE.finditer(data)] if _MARK in data else []
+
+
 # -- on the way in -----------------------------------------------------------------------------------------------
 
 

@@ -976,6 +976,8 @@ class Ports:
     dead_letters: DeadLetters
     claims: Claims
     blobs: Blobs
+    imports: Blobs
+    """Runs of other installations: they are no part of the log."""
     events: Events
     waiters: Waiters
     signals: Signals

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from dagnats.cli.app import app
+from dagnats.cli.app import tree
 from dagnats.runtime.api.rest import OPERATIONS
 
 if TYPE_CHECKING:
@@ -19,6 +17,7 @@ _WORKFLOW, _QUEUE, _WAITPOINT = "/workflows/{workflow}", "/queues/{queue}", "/wa
 
 ROUTES = {
     "audit": "GET /audit",
+    "backup": _HERE,
     "build": _HERE,
     "clean": "POST /clean",
     "config check": _HERE,
@@ -40,6 +39,7 @@ ROUTES = {
     "queue resume": f"POST {_QUEUE}/resume",
     "queue show": f"GET {_QUEUE}",
     "register": "POST /workflows",
+    "restore": _HERE,
     "run approve": f"POST {_RUN}/approve",
     "run bulk": "POST /runs/bulk",
     "run cancel": f"POST {_RUN}/cancel",
@@ -47,13 +47,17 @@ ROUTES = {
     "run count": "GET /runs/count",
     "run diagnose": f"GET {_RUN}/diagnose",
     "run events": f"GET {_RUN}/events",
+    "run export": _HERE,
     "run fail": f"POST {_STEP}/fail",
     "run fork": f"POST {_RUN}/fork",
+    "run import": _HERE,
+    "run imported": _HERE,
     "run inspect": f"GET {_RUN}",
     "run list": "GET /runs",
     "run output": f"GET {_RUN}/output",
     "run pause": f"POST {_RUN}/pause",
     "run reject": f"POST {_RUN}/reject",
+    "run replay": _HERE,
     "run result": f"GET {_RUN}/output",
     "run resume": f"POST {_RUN}/resume",
     "run retry": f"POST {_RUN}/retry",
@@ -103,5 +107,5 @@ def _commands(group: Any, before: str = "") -> Iterator[str]:
 
 def test_every_command_has_a_route_or_a_reason_why_not() -> None:
     there = {f"{each.method} {each.path}" for each in OPERATIONS} | {_HERE}
-    assert {*_commands(typer.main.get_command(app))} == {*ROUTES}
+    assert {*_commands(tree())} == {*ROUTES}
     assert {*ROUTES.values()} <= there

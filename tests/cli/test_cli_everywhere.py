@@ -71,6 +71,10 @@ _LINES = (
     "run result OLD",
     "run watch OLD",
     "run stream OLD greet",
+    "run replay OLD",
+    "run export OLD",
+    "run import nothing.json",
+    "run imported",
     "run pause RUN",
     "run resume RUN",
     "run signal RUN go 1",
@@ -85,6 +89,8 @@ _LINES = (
     "run fail RUN wait",
     "run cancel RUN",
     "clean --type runs --older-than 30d --dry-run",
+    "backup nowhere/at.tar",
+    "restore nothing.tar",
 )
 _LINES_OF_JSON = ("run watch", "run stream")  # one document a line
 

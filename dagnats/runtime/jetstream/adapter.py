@@ -31,7 +31,7 @@ from dagnats.runtime.jetstream.policy import Policy
 from dagnats.runtime.jetstream.pulse import JetStreamPulses
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
 from dagnats.runtime.jetstream.read import subjects_of
-from dagnats.runtime.jetstream.resources import HISTORY, defects, prepare
+from dagnats.runtime.jetstream.resources import HISTORY, IMPORTS, defects, prepare
 from dagnats.runtime.jetstream.secret import JetStreamSecrets
 from dagnats.runtime.jetstream.signal import JetStreamSignals
 from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
@@ -155,6 +155,7 @@ class JetStream:
             dead_letters=JetStreamDeadLetters(link),
             claims=JetStreamClaims(link),
             blobs=BlobCache(JetStreamBlobs(link)),
+            imports=JetStreamBlobs(link, stream=IMPORTS, root="imported"),
             events=JetStreamEvents(link),
             waiters=JetStreamWaiters(link),
             signals=JetStreamSignals(link),

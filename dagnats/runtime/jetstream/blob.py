@@ -17,59 +17,66 @@ if TYPE_CHECKING:
     from dagnats.runtime.jetstream.link import Link
 
 PIECE_BYTES = 512 * 1024
-_PREFIX = "blob."
 _MARGIN = 1024  # for what a message has besides its data
 _NONE = 10037
 _AT_ONCE = 8  # pieces under way: others use the connection too, and must be answered in time
 
 
 class JetStreamBlobs:
-    """`ports.Blobs`."""
+    """`ports.Blobs`.
 
-    def __init__(self, link: Link) -> None:
+    Args:
+        stream: Where they lie.
+        root: The first word of their subjects.
+    """
+
+    def __init__(self, link: Link, *, stream: str = BLOBS, root: str = "blob") -> None:
         self._link = link
+        self._stream = stream
+        self._root = root
 
     async def put(self, run_id: str, sha256: str, data: bytes) -> None:
         most = min(PIECE_BYTES, self._link.max_payload_bytes - _MARGIN)
         pieces = [data[at : at + most] for at in range(0, len(data), most)]
-        subject = _subject(run_id, sha256)
+        subject = self._subject(run_id, sha256)
         for first in range(0, len(pieces), _AT_ONCE):
             numbered = enumerate(pieces[first : first + _AT_ONCE], first)
             stored = [self._link.publish_surely(f"{subject}.{number}", piece, {}) for number, piece in numbered]
             await asyncio.gather(*stored)
 
     async def get(self, run_id: str, sha256: str, size: int) -> bytes | None:
-        subject = _subject(run_id, sha256)
-        first = await last_of(self._link, BLOBS, f"{subject}.0")
+        subject = self._subject(run_id, sha256)
+        first = await last_of(self._link, self._stream, f"{subject}.0")
         if first is None or not first.data:
             return None
         pieces = [first.data]
         count = -(-size // len(first.data))
         for start in range(1, count, _AT_ONCE):
             numbers = range(start, min(start + _AT_ONCE, count))
-            found = await asyncio.gather(*(last_of(self._link, BLOBS, f"{subject}.{number}") for number in numbers))
+            found = await asyncio.gather(
+                *(last_of(self._link, self._stream, f"{subject}.{number}") for number in numbers)
+            )
             pieces += [message.data for message in found if message is not None]
             if None in found:
                 return None
         return b"".join(pieces)
 
     async def remove(self, run_id: str) -> None:
-        await forget(self._link, BLOBS, f"{_PREFIX}{run_id}.>")
+        await forget(self._link, self._stream, f"{self._root}.{run_id}.>")
 
     async def run_ids(self) -> list[str]:
-        subjects = await subjects_of(self._link, BLOBS, f"{_PREFIX}*.*.0")
+        subjects = await subjects_of(self._link, self._stream, f"{self._root}.*.*.0")
         return sorted({subject.split(".")[1] for subject in subjects})
 
     async def newest_ns(self, run_id: str) -> int:
-        request = {"last_by_subj": f"{_PREFIX}{run_id}.>"}
+        request = {"last_by_subj": f"{self._root}.{run_id}.>"}
         try:
-            found = await self._link.api(f"STREAM.MSG.GET.{BLOBS}", request)
+            found = await self._link.api(f"STREAM.MSG.GET.{self._stream}", request)
         except RefusedError as error:
             if error.code == _NONE:
                 return 0
             raise
         return parse_rfc3339(found["message"]["time"])
 
-
-def _subject(run_id: str, sha256: str) -> str:
-    return f"{_PREFIX}{run_id}.{sha256}"
+    def _subject(self, run_id: str, sha256: str) -> str:
+        return f"{self._root}.{run_id}.{sha256}"

@@ -23,6 +23,7 @@ TIMERS = "SLEEP_TIMERS"
 EVENTS = "EVENTS"
 DEAD_LETTERS = "DEAD_LETTERS"
 BLOBS = "BLOBS"
+IMPORTS = "IMPORTED_RUNS"
 CHUNKS = "STEP_STREAMS"
 ENGINE = "ENGINE"
 AUDIT = "AUDIT"
@@ -36,6 +37,7 @@ PULSES = "pulses"
 SECRETS = "secrets"
 TOKENS = "access_tokens"
 WORKERS = "workers"
+RESTORING = "DAGNATS_RESTORE"
 
 STORED = "stored."
 """Before the subject of a chunk that is stored, as the server tells those who listen."""
@@ -99,6 +101,12 @@ STREAMS: dict[str, dict[str, Any]] = {
     BLOBS: {
         "subjects": ["blob.>"],
         "description": "Large payloads in pieces: blob.<run>.<sha256>.<number>.",
+        "max_msgs_per_subject": 1,
+        "discard": "new",
+    },
+    IMPORTS: {
+        "subjects": ["imported.>"],
+        "description": "Runs of other installations, to look at: imported.<run>.<sha256>.<number>.",
         "max_msgs_per_subject": 1,
         "discard": "new",
     },
@@ -182,8 +190,19 @@ async def prepare(link: Link, *, window_s: float = _WINDOW_S) -> None:
         window_s: How long a new log and new queues remember the ids of their messages.
 
     Raises:
-        ConflictError: A stream exists with another configuration; the message says what differs.
+        ConflictError: A stream exists with another configuration; the message says what differs. Or not all streams
+            are there yet: somebody restores them.
     """
+    if await unfinished_restore(link):
+        raise ConflictError(
+            "a backup is being restored here, or the restore was broken off",
+            hint="wait for it, or give `dagnats restore` with the same file again: it completes that",
+        )
+    await complete(link, window_s=window_s)
+
+
+async def complete(link: Link, *, window_s: float = _WINDOW_S) -> None:
+    """Create what is missing. Raises like `prepare`, for streams of another configuration."""
     for config in stream_configs():
         if config["name"] in (HISTORY, TASKS, OWN_TASKS):
             config["duplicate_window"] = int(window_s * _SECOND)
@@ -193,6 +212,29 @@ async def prepare(link: Link, *, window_s: float = _WINDOW_S) -> None:
             if error.code != NAME_IN_USE:
                 raise
             await _adopt(link, config)
+
+
+def restoring(backup: str, *, replicas: int) -> dict[str, Any]:
+    """The stream that is there as long as a backup is being restored."""
+    return {
+        "name": RESTORING,
+        "subjects": ["dagnats.restore"],
+        "description": "A backup is being restored: nobody may use the other streams.",
+        "storage": "file",
+        "num_replicas": replicas,
+        "metadata": {"backup": backup},
+    }
+
+
+async def unfinished_restore(link: Link) -> str:
+    """The backup whose restore was begun and is not finished; "" for none."""
+    try:
+        info = await link.api(f"STREAM.INFO.{RESTORING}")
+    except RefusedError as error:
+        if error.code != _NOT_FOUND:
+            raise
+        return ""
+    return str(info["config"].get("metadata", {}).get("backup", "")) or "unknown"
 
 
 async def _adopt(link: Link, wanted: Mapping[str, Any]) -> None:

@@ -147,7 +147,8 @@ class Memory:
             secrets=MemorySecrets(server, link),
             tokens=MemoryTokens(server, link),
             audit=MemoryAudit(server, link),
-            blobs=MemoryBlobs(server, link),
+            blobs=MemoryBlobs(server.blobs, link),
+            imports=MemoryBlobs(server.imports, link),
             clock=clock,
         )
 

@@ -8,15 +8,14 @@ from dagnats.runtime.memory.link import Call
 
 if TYPE_CHECKING:
     from dagnats.runtime.memory.link import Link
-    from dagnats.runtime.memory.server import MemoryServer
-    from dagnats.runtime.memory.stream import Message
+    from dagnats.runtime.memory.stream import Message, Stream
 
 
 class MemoryBlobs:
-    """`ports.Blobs`."""
+    """`ports.Blobs`, on a stream of the server's."""
 
-    def __init__(self, server: MemoryServer, link: Link) -> None:
-        self._stream = server.blobs
+    def __init__(self, stream: Stream, link: Link) -> None:
+        self._stream = stream
         self._link = link
 
     async def put(self, run_id: str, sha256: str, data: bytes) -> None:

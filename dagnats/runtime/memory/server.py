@@ -55,6 +55,7 @@ class MemoryServer:
         self.runs = stream(newest_only=True, largest=None)
         self.definitions = stream(newest_only=True)
         self.blobs = stream(newest_only=True, largest=None)
+        self.imports = stream(newest_only=True, largest=None)
         self.events = stream(window_s=_EVENT_WINDOW_S)
         self.waiters = stream(newest_only=True)
         self.signals = stream(newest_only=True)
@@ -130,6 +131,7 @@ class MemoryServer:
             self.runs,
             self.definitions,
             self.blobs,
+            self.imports,
             self.events,
             self.waiters,
             self.signals,
