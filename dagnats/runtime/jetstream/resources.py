@@ -231,7 +231,7 @@ async def unfinished_restore(link: Link) -> str:
     try:
         info = await link.api(f"STREAM.INFO.{RESTORING}")
     except RefusedError as error:
-        if error.code != _NOT_FOUND:
+        if error.code != NOT_FOUND:
             raise
         return ""
     return str(info["config"].get("metadata", {}).get("backup", "")) or "unknown"
