@@ -9,9 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagnats.client import AnyClient as AnyClient
+    from dagnats.client import AnyRun as AnyRun
     from dagnats.client import AsyncClient as AsyncClient
     from dagnats.client import RunHandle as RunHandle
     from dagnats.client import connect as connect
+    from dagnats.client.http import connect_http as connect_http
     from dagnats.dsl.expression import Match as Match
     from dagnats.dsl.limit import Debounce as Debounce
     from dagnats.dsl.limit import KeyedRateLimit as KeyedRateLimit
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Abort": "dagnats.errors",
+    "AnyClient": "dagnats.client",
+    "AnyRun": "dagnats.client",
     "AsyncClient": "dagnats.client",
     "Compensation": "dagnats.handling.info",
     "ConflictError": "dagnats.errors",
@@ -76,6 +81,7 @@ _HOMES = {
     "Worker": "dagnats.runtime.worker",
     "Workflow": "dagnats.dsl.workflow",
     "connect": "dagnats.client",
+    "connect_http": "dagnats.client.http",
     "handler": "dagnats.handling.handler",
 }
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from dagnats.client import listing
+from dagnats.client import listing, waitpoint
+from dagnats.client.diagnose import diagnose
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
 from dagnats.client.payload import accepted
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from types import TracebackType
 
+    from dagnats.client.diagnosis import Finding
+    from dagnats.client.view import RunView
+    from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.event import Parent
     from dagnats.runtime.ports import Connection, Overview, Stored
 
@@ -118,7 +122,7 @@ class AsyncClient(Operator):
         Raises:
             DefinitionError: It is not valid, or it runs a workflow that is not registered; nothing was stored.
         """
-        (registration,) = await self.register_all([_definition(workflow)])
+        (registration,) = await self.register_all([definition_of(workflow)])
         return registration
 
     async def register_all(self, definitions: Sequence[WorkflowDef], *, dry_run: bool = False) -> list[Registration]:
@@ -132,7 +136,7 @@ class AsyncClient(Operator):
             DefinitionError: The first one that runs a workflow that is neither registered nor here; nothing was stored.
         """
         for definition in definitions:
-            _expect_plain(definition)
+            expect_plain(definition)
         await self._expect_children(definitions)
         return [await self._register(definition, dry_run) for definition in definitions]
 
@@ -249,7 +253,7 @@ class AsyncClient(Operator):
             CodecError: The input has no JSON form.
             RefusedError: The input is larger than 64 MiB, or has a key that DagNats keeps for itself.
         """
-        name, data = _name(workflow), json_bytes(input)
+        name, data = name_of(workflow), json_bytes(input)
         # Asked at the same time: a start that comes after a pause sees it, and takes no longer for that.
         known = not (run_id or idempotency_key)
         definition, hold = await asyncio.gather(self.workflow(name), self._hold_on(name, known=known))
@@ -377,16 +381,12 @@ class AsyncClient(Operator):
         if is_run_id(prefix) and await self._ports.log.first(prefix):
             return self.handle(prefix)
         if len(prefix) < SHORTEST_PREFIX:
-            raise DagnatsError(
-                f"{prefix!r} is too short for a run id", hint=f"give at least {SHORTEST_PREFIX} characters of it"
-            )
+            raise too_short(prefix)
         found = await listing.ids(self._ports, prefix)
         if not found:
             raise NotFoundError("run", prefix)
         if len(found) > 1:
-            listed = ", ".join(sorted(found)[:_MOST_NAMED])
-            more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-            raise ConflictError(f"{prefix!r} is the beginning of {len(found)} run ids: {listed}{more}")
+            raise ambiguous(prefix, found)
         return self.handle(found[0])
 
     async def newest(self) -> RunHandle:
@@ -396,6 +396,18 @@ class AsyncClient(Operator):
             return self.handle(run.run_id)
         raise NotFoundError("run", "newest", hint="start one with `dagnats run start`")
 
+    async def diagnose(self, run_id: str) -> tuple[RunView, list[Finding]]:
+        """A run, and what holds it. Raises NotFoundError."""
+        return await diagnose(self, self.handle(run_id))
+
+    async def waitpoints(self, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]:
+        """The waitpoints of the newest `limit` runs that go on, the oldest waitpoint first."""
+        return await waitpoint.waitpoints(self, workflow=workflow, limit=limit)
+
+    async def waitpoint(self, run_id: str, step: str = "") -> Waitpoint:
+        """One waitpoint; without a step, the one that its run waits at. Raises NotFoundError and ConflictError."""
+        return await waitpoint.waitpoint(self, run_id, step)
+
     async def status(self) -> ServerStatus:
         """The server at a glance."""
         overview: Overview = await self._ports.server.overview()
@@ -404,23 +416,38 @@ class AsyncClient(Operator):
         return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0)
 
 
+def too_short(prefix: str) -> DagnatsError:
+    """The error for a beginning that may mean too many runs."""
+    hint = f"give at least {SHORTEST_PREFIX} characters of it"
+    return DagnatsError(f"{prefix!r} is too short for a run id", hint=hint)
+
+
+def ambiguous(prefix: str, run_ids: Sequence[str]) -> ConflictError:
+    """The error for a beginning of several ids."""
+    listed = ", ".join(sorted(run_ids)[:_MOST_NAMED])
+    more = f" and {len(run_ids) - _MOST_NAMED} more" if len(run_ids) > _MOST_NAMED else ""
+    return ConflictError(f"{prefix!r} is the beginning of {len(run_ids)} run ids: {listed}{more}")
+
+
 _loaded = lru_cache(maxsize=128)(load_definition)  # each start asks which one is the newest, and it seldom changes
 
 
-def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
+def definition_of(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
+    """What is to be registered. Raises DefinitionError."""
     if isinstance(workflow, Workflow):
         return workflow.build()
     return workflow if isinstance(workflow, WorkflowDef) else load_definition(workflow)
 
 
-def _expect_plain(definition: WorkflowDef) -> None:
+def expect_plain(definition: WorkflowDef) -> None:
     """Raise DefinitionError for a name that only the control plane gives."""
     if is_scoped(definition.name):
         message = f"{definition.name!r} is a name that runs are given for what they register"
         raise DefinitionError([Problem("name", "identifier", message)], name=definition.name)
 
 
-def _name(workflow: Workflow | str) -> str:
+def name_of(workflow: Workflow | str) -> str:
+    """A workflow's name."""
     return workflow if isinstance(workflow, str) else workflow.name
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from dagnats.model.address import is_loopback
 from dagnats.runtime.api.operation import Grant
 from dagnats.runtime.api.problem import Fault, on_error
 
@@ -61,11 +61,3 @@ def _foreign(headers: Headers) -> Fault | None:
         return None
     why = "without a token only this machine is listened to, under the names localhost and 127.0.0.1"
     return Fault(403, "forbidden", f"{why}: set DAGNATS_BRIDGE_TOKEN at the server to be asked by others")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, as an address has it, is this machine and nothing else."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

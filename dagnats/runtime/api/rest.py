@@ -30,6 +30,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/workflows", workflow.register, "admin", workflow.RegisteredDocument, body=Raw, status=201, old=True
     ),
+    Operation(
+        "POST",
+        "/registrations",
+        workflow.register_all,
+        "admin",
+        list[workflow.RegistrationDocument],
+        body=workflow.Registrations,
+    ),
     Operation("GET", _WORKFLOW, workflow.show, "read", dict[str, Any], query=workflow.Which),
     Operation("GET", f"{_WORKFLOW}/versions", workflow.versions, "read", list[VersionDocument]),
     Operation("GET", f"{_WORKFLOW}/limits", workflow.limits, "read", WorkflowLimitsDocument),
