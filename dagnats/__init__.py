@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from dagnats.client import AnyClient as AnyClient
     from dagnats.client import AnyRun as AnyRun
     from dagnats.client import AsyncClient as AsyncClient
+    from dagnats.client import Client as Client
+    from dagnats.client import Run as Run
     from dagnats.client import RunHandle as RunHandle
     from dagnats.client import connect as connect
     from dagnats.client.http import connect_http as connect_http
@@ -51,6 +53,7 @@ _HOMES = {
     "AnyClient": "dagnats.client",
     "AnyRun": "dagnats.client",
     "AsyncClient": "dagnats.client",
+    "Client": "dagnats.client",
     "Compensation": "dagnats.handling.info",
     "ConflictError": "dagnats.errors",
     "Continue": "dagnats.handling.loop",
@@ -69,6 +72,7 @@ _HOMES = {
     "RateLimit": "dagnats.dsl.limit",
     "ResultTimeout": "dagnats.errors",
     "Retry": "dagnats.errors",
+    "Run": "dagnats.client",
     "RunCancelled": "dagnats.errors",
     "RunCompensated": "dagnats.errors",
     "RunError": "dagnats.errors",

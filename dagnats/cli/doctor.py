@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dagnats.cli.connection import configuration, open_client, run
+from dagnats.cli.connection import configuration, open_nats, run
 from dagnats.cli.failure import NO
 from dagnats.cli.option import current
 from dagnats.cli.output import emit, one_line, paint, say
@@ -48,7 +48,7 @@ async def _checked(*, fix: bool, by: str) -> tuple[list[Ailment], list[Ailment]]
 
     asked = configuration().settings.sync
     try:
-        async with open_client() as client:
+        async with open_nats() as client:
             found = await checkup(client, asked_sync="always" if asked == "always" else "interval")
             wrong = [each for each in found if fix and each.grade == "wrong"]
             return found, [each for each in wrong if await mended(client, each, by=by)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import open_client, run
+from dagnats.cli.connection import open_client, open_nats, run
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, room, say, table
 
@@ -43,8 +43,11 @@ def status(
 async def _ask(*, detail: bool) -> tuple[ServerStatus, Health | None]:
     from dagnats.client.health import health
 
-    async with open_client() as client:
-        return await client.status(), await health(client) if detail else None
+    if not detail:
+        async with open_client() as client:
+            return await client.status(), None
+    async with open_nats() as client:
+        return await client.status(), await health(client)
 
 
 def _lines(health: Health) -> Iterator[str]:

@@ -11,6 +11,8 @@ from dagnats.client.queue import QueueView as QueueView
 from dagnats.client.run import RunHandle as RunHandle
 from dagnats.client.surface import AnyClient as AnyClient
 from dagnats.client.surface import AnyRun as AnyRun
+from dagnats.client.sync import Client as Client
+from dagnats.client.sync import Run as Run
 from dagnats.client.verify import Verified as Verified
 from dagnats.client.view import EventView as EventView
 from dagnats.client.view import RunView as RunView
@@ -25,12 +27,14 @@ __all__ = [
     "AnyRun",
     "AsyncClient",
     "Chunk",
+    "Client",
     "DeadLetter",
     "Difference",
     "Done",
     "EventView",
     "QueueView",
     "Registration",
+    "Run",
     "RunHandle",
     "RunSummary",
     "RunView",

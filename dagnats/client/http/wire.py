@@ -217,6 +217,8 @@ class Wire:
             raise error_of(document.error, problems)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise RefusedError(f"{self.url} does not let us do this: {document.detail}", code=status, hint=_TOKEN)
+        if status == HTTPStatus.NOT_FOUND:
+            raise DagnatsError(f"there is nothing of DagNats at {without_secrets(str(response.url))}", hint=_WHERE)
         if status == HTTPStatus.CONFLICT:
             raise ConflictError(document.detail)
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
