@@ -80,10 +80,12 @@ class connect_http:  # noqa: N801  # used as a function: `async with dagnats.con
         return HttpClient(wire)
 
     def _http(self) -> httpx.AsyncClient:
-        # A proxy of the environment's is for other machines; nobody means it to be asked for this one.
+        parts = urlsplit(self._url)
         return httpx.AsyncClient(
             base_url=self._url,
+            verify=parts.scheme == "https",  # without TLS, reading all authorities is most of a short command's time
             headers={"authorization": f"Bearer {self._token}"} if self._token else {},
-            trust_env=not is_loopback(urlsplit(self._url).hostname or ""),
+            # A proxy of the environment's is for other machines; nobody means it to be asked for this one.
+            trust_env=not is_loopback(parts.hostname or ""),
             transport=self._transport,
         )
