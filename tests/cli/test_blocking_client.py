@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagnats import Client, ConflictError, DagnatsError, NotFoundError, ResultTimeout, UnavailableError
+from examples import script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,16 @@ def test_a_run_is_started_followed_and_waited_for(client: Client) -> None:
     assert client.run("hello-pipeline", "Bob") == "!BOB ,OLLEH"
 
 
+def test_the_script_of_the_page_prints_what_came_of_its_run(
+    served: CommandLine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DAGNATS_DATA_DIR", str(served.data))
+    monkeypatch.delenv("DAGNATS_URL", raising=False)
+    script.main("Ada")
+    told = capsys.readouterr().out.splitlines()
+    assert (told[0], told[-2:]) == ("workflow.started ", ["workflow.completed ", "!ADA ,OLLEH"])
+
+
 def test_its_errors_are_those_of_the_client_it_is_made_of(client: Client) -> None:
     with pytest.raises(NotFoundError, match="no workflow 'hello-pipelin'") as unknown:
         client.start("hello-pipelin")
@@ -57,7 +68,7 @@ def test_its_errors_are_those_of_the_client_it_is_made_of(client: Client) -> Non
 
 def test_many_threads_may_use_it_at_once(client: Client) -> None:
     with ThreadPoolExecutor(8) as threads:
-        names = list(threads.map(lambda at: client.run("hello-pipeline", f"n{at}"), range(8)))
+        names = list(threads.map(client.run, ["hello-pipeline"] * 8, [f"n{at}" for at in range(8)]))
     assert sorted(names) == sorted(f"!{at}N ,OLLEH" for at in range(8))
 
 
