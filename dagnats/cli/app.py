@@ -11,6 +11,7 @@ import typer
 import dagnats
 from dagnats.cli import (
     again,
+    audit,
     build,
     clean,
     config,
@@ -31,6 +32,7 @@ from dagnats.cli import (
     register,
     serve,
     status,
+    token,
     verify,
     waitpoint,
     worker,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 _EVERYWHERE = "Every command"
-_NOUNS = ("context", "init", "workflow", "run", "queue", "waitpoint", "dlq", "event")
+_NOUNS = ("context", "init", "workflow", "run", "queue", "waitpoint", "dlq", "event", "token")
 
 app = typer.Typer(
     name="dagnats",
@@ -102,6 +104,8 @@ app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
 app.add_typer(waitpoint.app, name="waitpoint", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
+app.add_typer(token.app, name="token", rich_help_panel="Operate")
+app.command("audit", rich_help_panel="Operate")(audit.audit)
 app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
 app.command("clean", rich_help_panel="Operate")(clean.clean)
 app.command("verify", rich_help_panel="Operate")(verify.verify)
@@ -121,6 +125,7 @@ for _group in (
     waitpoint.app,
     dlq.app,
     event.app,
+    token.app,
     config.app,
     context.app,
 ):

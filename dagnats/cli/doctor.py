@@ -65,12 +65,8 @@ def _lines(found: Ailment, *, is_fixed: bool) -> list[str]:
 
 
 def _document(found: Ailment, fixed: list[Ailment]) -> dict[str, object]:
-    return {
-        "kind": found.kind,
-        "grade": found.grade,
-        "subject": found.subject or None,
-        "seen": found.seen,
-        "why": found.why,
-        "cure": found.cure or None,
-        "fixed": found in fixed,
-    }
+    import msgspec
+
+    from dagnats.client.installation import ailment_document
+
+    return msgspec.to_builtins(ailment_document(found, fixed=found in fixed))

@@ -16,6 +16,7 @@ from dagnats.model.address import is_http
 if TYPE_CHECKING:
     from dagnats.config.load import Configuration
     from dagnats.config.settings import Settings
+    from dagnats.runtime.api.access import Access
     from dagnats.runtime.api.listener import Address
     from dagnats.runtime.embedded import ServerOptions
     from dagnats.runtime.retention import Keep
@@ -52,8 +53,11 @@ def serve(
         "--http",
         metavar="HOST:PORT",
         help="Where HTTP is served; port 0 takes any, 'off' is nowhere. Without it 127.0.0.1:8080, or another port "
-        "where that is busy. A host that others can reach needs DAGNATS_BRIDGE_TOKEN.",
+        "where that is busy. A host that others can reach needs http_tokens, access.basic or access.forward.",
         show_default=False,
+    ),
+    insecure: bool = typer.Option(
+        False, "--insecure", help="Let everybody do everything over HTTP, where nothing is configured that would not."
     ),
 ) -> None:
     """Start a NATS server of our own, the engine, and HTTP. With --server, only engine and HTTP, on that server.
@@ -64,9 +68,8 @@ def serve(
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    run_long(
-        _serve(configuration(nats_port=port, sync=_checked(sync), retention=_age(retention), http_addr=_address(http)))
-    )
+    found = configuration(nats_port=port, sync=_checked(sync), retention=_age(retention), http_addr=_address(http))
+    run_long(_serve(found, insecure=insecure))
 
 
 def _checked(sync: str) -> str:
@@ -105,7 +108,7 @@ def _address(http: str | None) -> str | None:
     return http
 
 
-async def _serve(found: Configuration) -> None:
+async def _serve(found: Configuration, *, insecure: bool) -> None:
     if is_http(found.settings.url):
         raise needs_nats(found.settings.url)
     import asyncio
@@ -127,7 +130,7 @@ async def _serve(found: Configuration) -> None:
                 sync=settings.sync,
                 keep=_keep(settings),
                 http=_listener(settings),
-                http_token=os.environ.get("DAGNATS_BRIDGE_TOKEN", ""),
+                access=_access(settings, insecure=insecure),
                 options=_options(settings),
                 handlers=foreign_handlers(settings.worker, found.worker_origin),
                 control_plane=settings.policy.control_plane,
@@ -145,6 +148,14 @@ def _keep(settings: Settings) -> Keep | None:
     if settings.retention is None and "retention_runs" not in settings.model_fields_set:
         return None  # who keeps runs for ever has no number in mind
     return Keep(settings.retention, settings.retention_runs)
+
+
+def _access(settings: Settings, *, insecure: bool) -> Access | None:
+    if settings.http_addr == "off":
+        return None
+    from dagnats.runtime.api.access import access_of
+
+    return access_of(settings, token=os.environ.get("DAGNATS_BRIDGE_TOKEN", ""), insecure=insecure)
 
 
 def _listener(settings: Settings) -> Address | None:

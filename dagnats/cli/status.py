@@ -84,30 +84,8 @@ def _ack_wait(seconds: float) -> str:
 
 
 def _document(health: Health) -> dict[str, Any]:
-    from dagnats.model.instant import rfc3339
+    import msgspec
 
-    letters = health.letters
-    return {
-        "queues": [
-            {
-                "task": queue.name,
-                "pending": queue.waiting,
-                "in_flight": queue.in_flight,
-                "redelivered": queue.redelivered,
-                "ack_wait_ms": round(queue.ack_wait_s * 1000) or None,
-            }
-            for queue in health.queues
-        ],
-        "dlq": {
-            "total": letters.total,
-            "oldest": rfc3339(letters.oldest_ns) if letters.total else None,
-            "newest": rfc3339(letters.newest_ns) if letters.total else None,
-            "by_task": dict(letters.by_task),
-        },
-        "engine": {
-            "leads": health.engine.leads,
-            "history_lag_messages": health.engine.behind,
-            "history_lag_seconds": round(health.lag_s, 3),
-            "scheduled_timers": health.timers,
-        },
-    }
+    from dagnats.client.installation import health_document
+
+    return msgspec.to_builtins(health_document(health))

@@ -157,18 +157,11 @@ def _name(each: Waitpoint) -> dict[str, Any]:
 
 
 def _document(each: Waitpoint) -> dict[str, Any]:
-    from dagnats.model.instant import rfc3339
+    import msgspec
 
-    return {
-        **_name(each),
-        "workflow_id": each.workflow,
-        "kind": each.kind,
-        "event": each.event or None,
-        "match": each.match or None,
-        "since": rfc3339(each.since_ns),
-        "until": rfc3339(each.until_ns) if each.until_ns else None,
-        "resumed_by": each.resumed_by,
-    }
+    from dagnats.client.installation import waitpoint_document
+
+    return msgspec.to_builtins(waitpoint_document(each))
 
 
 def _say(document: dict[str, Any], line: str) -> None:

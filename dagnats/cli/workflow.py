@@ -11,6 +11,7 @@ import typer
 from dagnats.cli import completion
 from dagnats.cli import register as registering
 from dagnats.cli.connection import open_client, run
+from dagnats.cli.consent import FORCE, expect_consent
 from dagnats.cli.definition import definitions_of, read_definition, warnings_of
 from dagnats.cli.failure import NO, InvalidWorkflows, problem_document, problem_lines, warn
 from dagnats.cli.option import current
@@ -97,6 +98,18 @@ def show(
     rows = [(step.id, step.task or f"({step.type})", ", ".join(step.depends_on) or "-") for step in definition.steps]
     for line in table(("ID", "TASK", "DEPENDS ON"), rows, None if wide else room()):
         say(line)
+
+
+@app.command()
+def delete(name: str = _NAME, force: bool = FORCE) -> None:
+    """Forget a workflow: no run of it can be started. Those that there are go on, and can be shown."""
+    run(_one(name))
+    expect_consent(f"Delete workflow {name}?", force=force)
+    run(_delete(name))
+    if current().json:
+        emit({"name": name, "deleted": True})
+    else:
+        say(f"{paint('Deleted:', 'yellow')} {name}")
 
 
 @app.command()
@@ -272,3 +285,8 @@ async def _one(name: str) -> WorkflowDef:
 async def _versions(name: str) -> list[Version]:
     async with open_client() as client:
         return await client.versions(name)
+
+
+async def _delete(name: str) -> None:
+    async with open_client() as client:
+        await client.delete_workflow(name)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from dagnats.client import listing, waitpoint
+from dagnats.client.deletion import delete_workflow
 from dagnats.client.diagnose import diagnose
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
@@ -220,6 +221,15 @@ class AsyncClient(Operator):
         names = await self._ports.definitions.names()
         stored = await asyncio.gather(*(self._ports.definitions.newest(name) for name in names))
         return [definition for definition in map(_readable, stored) if definition is not None]
+
+    async def delete_workflow(self, name: str) -> WorkflowDef:
+        """Forget the name of a workflow, and give what it was. Its versions stay for as long as runs of them are kept.
+
+        Raises:
+            NotFoundError: No such workflow is registered.
+            ConflictError: Another workflow runs it, or somebody has registered it anew just now.
+        """
+        return await delete_workflow(self, name)
 
     # -- runs ------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import msgspec
 
 from dagnats.client.scan import Window, pages, views
 from dagnats.errors import UnavailableError
+from dagnats.model.access import fits
 from dagnats.model.summary import RunPage, RunQuery, RunSummary, Tally
 from dagnats.runtime.index.inquiry import ask_count, ask_page
 
@@ -105,6 +106,7 @@ async def _fitting(ports: Ports, query: RunQuery) -> AsyncIterator[RunSummary]:
 def _fits(run: RunSummary, query: RunQuery) -> bool:
     return (
         (not query.statuses or run.status in query.statuses)
+        and (not query.among or fits(run.workflow, query.among))
         and query.labels.items() <= run.labels.items()
         and query.parent_run_id in ("", run.parent_run_id)
         and run.run_id.startswith(query.prefix)

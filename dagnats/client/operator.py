@@ -74,6 +74,7 @@ class Operator(ABC):
         after: Moment | None = None,
         before: Moment | None = None,
         limit: int = 50,
+        among: Sequence[str] = (),
     ) -> list[RunSummary]:
         """The newest runs that fit, newest first.
 
@@ -89,8 +90,9 @@ class Operator(ABC):
             after: Started then or later.
             before: Started before then.
             limit: At most so many.
+            among: Of workflows that one of these patterns fits: `order-*`.
         """
-        asked = self._query(workflow, status, labels, parent, error, prefix, after, before)
+        asked = self._query(workflow, status, labels, parent, error, prefix, after, before, among)
         found: list[RunSummary] = []
         async for run in self._newest(asked, limit):
             found.append(run)
@@ -109,15 +111,16 @@ class Operator(ABC):
         before: Moment | None = None,
         below: int = 0,
         limit: int = 50,
+        among: Sequence[str] = (),
     ) -> RunPage:
         """One page of `runs`, and whether there are others behind it: those go on `below` the last one's `seq`.
 
         Args:
-            workflow, status, labels, parent, error, prefix, after, before: See `runs`.
+            workflow, status, labels, parent, error, prefix, after, before, among: See `runs`.
             below: Only runs that were started before the one with this `seq`; 0 for the first page.
             limit: At most so many, and at most `MOST`.
         """
-        asked = self._query(workflow, status, labels, parent, error, prefix, after, before)
+        asked = self._query(workflow, status, labels, parent, error, prefix, after, before, among)
         return await listing.page(self._ports, msgspec.structs.replace(asked, below=below, limit=min(limit, MOST)))
 
     async def _newest(self, query: RunQuery, limit: int) -> AsyncIterator[RunSummary]:
@@ -141,9 +144,10 @@ class Operator(ABC):
         prefix: str = "",
         after: Moment | None = None,
         before: Moment | None = None,
+        among: Sequence[str] = (),
     ) -> list[Tally]:
         """How many runs fit, by workflow and status. Takes arguments like `runs`."""
-        asked = self._query(workflow, status, labels, parent, error, prefix, after, before)
+        asked = self._query(workflow, status, labels, parent, error, prefix, after, before, among)
         return await listing.count(self._ports, asked)
 
     def _query(
@@ -156,6 +160,7 @@ class Operator(ABC):
         prefix: str,
         after: Moment | None,
         before: Moment | None,
+        among: Sequence[str],
     ) -> RunQuery:
         window = self._window(workflow, after, before)
         return RunQuery(
@@ -167,6 +172,7 @@ class Operator(ABC):
             error=error,
             after_ns=window.after_ns,
             before_ns=window.before_ns,
+            among=tuple(among),
         )
 
     async def cancel_all(

@@ -144,6 +144,7 @@ class Client:
     versions = waits(AnyClient.versions)
     version = waits(AnyClient.version)
     workflows = waits(AnyClient.workflows)
+    delete_workflow = waits(AnyClient.delete_workflow)
 
     # -- runs ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from dagnats.model.identifier import near
 from dagnats.model.waiter import decode_waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dagnats.client.client import AsyncClient
     from dagnats.client.view import RunView, StepView
@@ -56,9 +56,17 @@ class Waitpoint(NamedTuple):
         return f"dagnats event publish {self.event} '{{…}}'{f', with {self.match}' if self.match else ''}"
 
 
-async def waitpoints(client: AsyncClient, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]:
-    """The waitpoints of the newest `limit` runs that go on, the oldest waitpoint first."""
-    runs = await client.runs(workflow=workflow, status="running", limit=limit)
+async def waitpoints(
+    client: AsyncClient, *, workflow: str = "", limit: int = 1_000, among: Sequence[str] = ()
+) -> list[Waitpoint]:
+    """The waitpoints of the newest `limit` runs that go on, the oldest waitpoint first.
+
+    Args:
+        workflow: Only of this workflow.
+        limit: How many runs are looked at.
+        among: Only of workflows that one of these patterns fits.
+    """
+    runs = await client.runs(workflow=workflow, status="running", limit=limit, among=among)
     matches = await _matches(client.connection.ports)
     found: list[Waitpoint] = []
     for at in range(0, len(runs), _AT_ONCE):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "dagnats.yaml"
 FLAGS = {"nats_port": "--port", "sync": "--sync", "retention": "--retention", "url": "--server", "token": "--token"}
-_IN_FILES_ONLY = ("worker", "policy")
+_IN_FILES_ONLY = ("worker", "access", "policy")
 _PLACES = ("data_dir", "token_file")
 _WORKER_KEYS = (*EXEC_KEYS, *HTTP_KEYS, "timeout", "max_output_bytes")
 _WORKER_VARIABLE = re.compile(r"DAGNATS_WORKER_(?P<task>.+?)_(?P<key>EXEC|HTTP|HTTP_METHOD)")
@@ -174,10 +174,12 @@ def _settle_places(values: dict[str, Any], folder: File) -> None:
     """A relative path in a file is relative to the file."""
     for key in _PLACES:
         _settle(values, key, folder)
-    workers = values.get("worker")
-    for entry in cast("dict[str, Any]", workers).values() if isinstance(workers, dict) else ():
-        if isinstance(entry, dict):
-            _settle(cast("dict[str, Any]", entry), "cwd", folder)
+    access = values.get("access")
+    users = cast("dict[str, Any]", access).get("basic") if isinstance(access, dict) else None
+    for section, key in ((values.get("worker"), "cwd"), (users, "password_file")):
+        for entry in cast("dict[str, Any]", section).values() if isinstance(section, dict) else ():
+            if isinstance(entry, dict):
+                _settle(cast("dict[str, Any]", entry), key, folder)
 
 
 def _settle(values: dict[str, Any], key: str, folder: File) -> None:

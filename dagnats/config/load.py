@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import SecretStr, ValidationError
 
+from dagnats.config.access import AccessSettings, Forward, Person, access_faults
 from dagnats.config.document import Path, path_text
 from dagnats.config.layer import environment_layer, file_layer, find_file, flag_layer, source
 from dagnats.config.policy import ControlPlane, Policy, Quotas, policy_faults
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from dagnats.config.layer import Layer
 
-_SECRET = {"token", "url", "exec", "http", "headers"}  # their values are in no message
+_SECRET = {"token", "url", "exec", "http", "headers", "basic"}  # their values are in no message
 _MOST_SHOWN = 80
 _NO_LEAF = "a leaf node would store what others on its hub publish, so that `serve` makes none"
 _HINTS = {
@@ -155,6 +156,8 @@ def _faults_of_the_whole(values: Mapping[str, Any], origins: Mapping[Path, str])
     for task, entry in cast("dict[str, Any]", workers).items() if isinstance(workers, dict) else ():
         for key, rule, message in worker_faults(entry):
             yield _at(("worker", task, key) if key else ("worker", task), origins, rule, message)
+    for name, message in access_faults(values.get("access")):
+        yield _at(("access", "basic", name), origins, "access", message)
     policy: Any = values.get("policy")
     section = cast("dict[str, Any]", policy).get("control_plane") if isinstance(policy, dict) else None
     for index, message, hint in policy_faults(section):
@@ -218,6 +221,8 @@ def _keys(path: Path) -> list[str]:
     model: type[BaseModel] = Settings
     if path[:1] == ("worker",):
         model = WorkerSettings
+    elif path[:1] == ("access",):
+        model = AccessSettings if len(path) == 1 else Forward if path[1] == "forward" else Person
     elif path[:1] == ("policy",):
         model = (Policy, ControlPlane, Quotas)[min(len(path), 3) - 1]
     return list(model.model_fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -57,6 +58,13 @@ def host_and_port(text: str) -> tuple[str, int]:
         raise ValueError("it is no address to listen on; one is ':8080', '127.0.0.1:8080' or '[::1]:8080'")
     return host or "127.0.0.1", int(port)
 
+
+def _place(value: Any) -> Any:
+    return str(Path(value).expanduser().absolute()) if isinstance(value, str) and value else value
+
+
+Place = Annotated[str, BeforeValidator(_place)]
+"""A file or a folder."""
 
 Period = Annotated[timedelta, BeforeValidator(_period)]
 Sync = Annotated[str, BeforeValidator(_sync)]

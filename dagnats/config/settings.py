@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dagnats.config.access import AccessSettings
 from dagnats.config.policy import Policy
-from dagnats.config.scalar import Age, Count, Sync, Whole, host_and_port
+from dagnats.config.scalar import Age, Count, Place, Sync, Whole, host_and_port
 from dagnats.config.worker import MOST_WORKERS, WorkerSettings
 from dagnats.model.address import is_http
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
@@ -59,13 +60,6 @@ def _listen_address(text: str) -> str:
     return text
 
 
-def _folder(value: Any) -> Any:
-    return str(Path(value).expanduser().absolute()) if isinstance(value, str) and value else value
-
-
-_Place = Annotated[str, BeforeValidator(_folder)]
-
-
 def default_data_dir() -> str:
     """`$XDG_DATA_HOME/dagnats`, else `~/.local/share/dagnats`."""
     share = os.environ.get("XDG_DATA_HOME", "") or "~/.local/share"
@@ -79,7 +73,7 @@ class Settings(BaseSettings):
         extra="forbid", frozen=True, env_prefix="DAGNATS_", env_ignore_empty=True, hide_input_in_errors=True
     )
 
-    data_dir: _Place = Field(
+    data_dir: Place = Field(
         default_factory=default_data_dir,
         description="Where `serve` keeps the data of its NATS server, and where others on this machine find it.",
     )
@@ -97,11 +91,14 @@ class Settings(BaseSettings):
     max_store_bytes: Annotated[Whole, Field(ge=1024 * 1024)] | None = Field(
         default=None, description="The most that it stores on disk. Without it, what the disk has."
     )
+    http_tokens: bool = Field(
+        default=False, description="Whether HTTP wants a token, made with `dagnats token create`."
+    )
     url: Annotated[str, AfterValidator(server_url)] = Field(
         default="", repr=False, description="A NATS server of one's own, instead of the one that `serve` starts."
     )
     token: SecretStr = Field(default=SecretStr(""), description="What lets us into that server.")
-    token_file: _Place = Field(default="", description="The file that holds the token.")
+    token_file: Place = Field(default="", description="The file that holds the token.")
     sync: Sync = Field(
         default="",
         description="When writes are on disk: `always`, or an interval: `100ms`, the default. With `url`, what that "
@@ -116,6 +113,9 @@ class Settings(BaseSettings):
         default={},
         max_length=MOST_WORKERS,
         description=f"Commands and URLs that serve task types, at most {MOST_WORKERS}.",
+    )
+    access: AccessSettings = Field(
+        default=AccessSettings(), description="Who is let in over HTTP with a password, or by a proxy."
     )
     policy: Policy = Field(default=Policy(), description="What workflows may do beyond their own run.")
 

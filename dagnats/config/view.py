@@ -13,6 +13,7 @@ from dagnats.model.address import HIDDEN, without_secrets
 from dagnats.model.duration import format_duration
 
 if TYPE_CHECKING:
+    from dagnats.config.access import AccessSettings
     from dagnats.config.document import Path
     from dagnats.config.load import Configuration
     from dagnats.config.settings import Settings
@@ -54,6 +55,8 @@ def shown(configuration: Configuration) -> list[Shown]:
     for task, worker in settings.worker.items():
         for key, value in shown_worker(worker).items():
             values["worker", task, key] = value, shlex.join(value) if key == "exec" else _text(value)
+    for path, value in _access(settings.access).items():
+        values["access", *path] = value, _text(value)
     control_plane = settings.policy.control_plane
     for key in ("grant", "promote"):
         names = list(getattr(control_plane, key))
@@ -80,6 +83,7 @@ def _flat(settings: Settings) -> dict[str, Any]:
         "leaf_remotes": [],  # there are none; the CLI reference lists both
         "leaf_credentials": None,
         "max_store_bytes": settings.max_store_bytes,
+        "http_tokens": settings.http_tokens,
         "url": without_secrets(settings.url) or None,
         "token": HIDDEN if settings.token.get_secret_value() else None,
         "token_file": settings.token_file or None,
@@ -87,6 +91,19 @@ def _flat(settings: Settings) -> dict[str, Any]:
         "retention": _age(settings.retention),
         "retention_runs": OFF if settings.retention_runs is None else settings.retention_runs,
     }
+
+
+def _access(access: AccessSettings) -> dict[Path, Any]:
+    """Who is let in over HTTP; of passwords, only that there are some."""
+    values: dict[Path, Any] = {}
+    for name, person in access.basic.items():
+        kept = {"password_file": person.password_file} if person.password_file else {"password": HIDDEN}
+        for key, value in {**kept, "scope": person.scope, "workflows": list(person.workflows)}.items():
+            values["basic", name, key] = value
+    if access.forward is not None:
+        for key, value in access.forward.model_dump(mode="json").items():
+            values["forward", key] = value
+    return values
 
 
 def shown_worker(worker: WorkerSettings) -> dict[str, Any]:
@@ -119,4 +136,6 @@ def _age(value: timedelta | None) -> str:
 def _text(value: Any) -> str:
     if value in (None, [], {}):
         return "(none)"
+    if isinstance(value, bool):
+        return str(value).lower()
     return ", ".join(map(str, cast("list[Any]", value))) if isinstance(value, dict | list) else str(value)

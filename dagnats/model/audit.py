@@ -1,6 +1,7 @@
-"""What runs have asked of the control plane, and what they were answered: in `history._ops.audit`, no run's history.
+"""What was done by whom. What runs have asked of the control plane is in `history._ops.audit`, no run's history; what
+people and programs have asked over HTTP is in a stream of its own.
 
-It says who asked, and for what, by names; never what is in a definition or an input.
+Both say who asked, and for what, by names; never what is in a definition, an input or a token.
 """
 
 from __future__ import annotations
@@ -46,8 +47,33 @@ class Audited(OperatorEvent, frozen=True, kw_only=True, omit_defaults=True, tag=
     child_run_id: str = ""
 
 
+class Requested(OperatorEvent, frozen=True, kw_only=True, omit_defaults=True, tag="request.recorded"):
+    """One order, and what became of it. `by` is who gave it: what it proved to be, not what it said.
+
+    Attributes:
+        action: The method and the path of a request, names in braces; or the words of a command.
+        target: Those names, or what else it was about.
+        run_id: The run that it was about, or that it started; "" for none.
+        status: The answer's HTTP status; 0 for a command.
+        kind: Of a no: which one.
+        request_id: What the answer's header `X-Request-Id` says.
+        address: Where it came from.
+        skipped: How many before it were turned away and are not recorded, because there were too many.
+    """
+
+    action: str
+    target: str = ""
+    run_id: str = ""
+    status: int = 0
+    kind: str = ""
+    request_id: str = ""
+    address: str = ""
+    skipped: int = 0
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Audited)
+_requested = msgspec.json.Decoder(Requested)
 
 
 def encode_audited(audited: Audited) -> bytes:
@@ -61,3 +87,16 @@ def decode_audited(data: bytes) -> Audited:
         return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"not an audited answer: {error}", data=data) from None
+
+
+def encode_requested(requested: Requested) -> bytes:
+    """`requested` as it is stored."""
+    return _encoder.encode(requested)
+
+
+def decode_requested(data: bytes) -> Requested:
+    """The order in `data`. Raises DecodeError."""
+    try:
+        return _requested.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"not a recorded order: {error}", data=data) from None

@@ -81,6 +81,7 @@ class RunQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         before_ns: Started before this instant; 0 for no limit.
         below: Started before the run with this `seq`: where the page before ended; 0 for the first page.
         limit: At most so many.
+        among: Of workflows that one of these patterns fits (see `model.access`); none of them for all.
         known: The log's last sequence that the asker knows of: the answer is not older.
     """
 
@@ -94,6 +95,7 @@ class RunQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     before_ns: int = 0
     below: int = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 50
+    among: tuple[str, ...] = ()
     known: int = 0
 
 

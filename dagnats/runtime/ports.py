@@ -788,6 +788,36 @@ class Secrets(Protocol):
         ...
 
 
+class Tokens(Protocol):
+    """What is stored of the access tokens, each by its id, which is letters and digits."""
+
+    async def get(self, id: str) -> bytes | None: ...
+
+    async def add(self, id: str, data: bytes) -> None:
+        """Store one. Raises ConflictError when there is one by that id."""
+        ...
+
+    async def remove(self, id: str) -> None:
+        """Forget one, for all who ask from now on; one that is not there is fine."""
+        ...
+
+    async def all(self) -> list[bytes]:
+        """All of them, in no order."""
+        ...
+
+
+class Audit(Protocol):
+    """What people and programs did, a record for each. The oldest are forgotten."""
+
+    def append(self, data: bytes, *, id: str) -> Awaitable[object]:
+        """Add a record, for as long as it takes. Awaiting it raises RefusedError when it will never be taken."""
+        ...
+
+    async def tail(self, *, before: int = 0, count: int = 256) -> list[Stored]:
+        """The last `count` records below `before` (0: the end), a `revision` each, oldest first."""
+        ...
+
+
 class Cell(Protocol):
     """One value that engines share, replaced by compare-and-set."""
 
@@ -845,6 +875,24 @@ class Holding(NamedTuple):
     limit: int
 
 
+class Peer(NamedTuple):
+    """One of the servers that keep the log.
+
+    Attributes:
+        name: What it is called.
+        leads: Whether it is the one that takes writes.
+        current: Whether it has all of the log, as far as the leader knows.
+        online: Whether the leader hears of it.
+        lag: How many writes it has not got.
+    """
+
+    name: str
+    leads: bool
+    current: bool
+    online: bool
+    lag: int = 0
+
+
 class Server(Protocol):
     """The NATS server itself."""
 
@@ -855,6 +903,10 @@ class Server(Protocol):
         ...
 
     async def holding(self) -> Holding: ...
+
+    async def peers(self) -> list[Peer]:
+        """The servers that keep the log, the leading one first; none when there is one server, which needs no other."""
+        ...
 
     async def sync(self) -> Sync:
         """When its writes are on disk, as whoever started it has noted."""
@@ -898,6 +950,8 @@ class Ports:
     inquiries: Inquiries
     directory: Directory
     secrets: Secrets
+    tokens: Tokens
+    audit: Audit
     lease: Cell
     position: Cell
     correlated: Cell

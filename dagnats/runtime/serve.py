@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from dagnats.config.policy import ControlPlane
     from dagnats.handling.handler import Handler
+    from dagnats.runtime.api.access import Access
     from dagnats.runtime.api.door import Door
     from dagnats.runtime.api.listener import Address
     from dagnats.runtime.embedded import ServerOptions
@@ -67,7 +68,7 @@ async def serve(
     sync: str = "",
     keep: Keep | None = KEEP,
     http: Address | None = None,
-    http_token: str = "",
+    access: Access | None = None,
     options: ServerOptions = DEFAULT_OPTIONS,
     handlers: Sequence[Handler[..., Any]] = (),
     control_plane: ControlPlane = NOBODY,
@@ -85,7 +86,7 @@ async def serve(
             one it says what its operator has set.
         keep: How long ended runs are kept; None for ever.
         http: Where to listen to HTTP; None for nowhere.
-        http_token: What callers over HTTP have to have; "" lets this machine in.
+        access: What lets callers over HTTP in; without it, this machine is.
         options: What else is set of the embedded server.
         handlers: What we serve ourselves, in a worker beside the engine.
         control_plane: Which workflows may register and start others while they run; nobody's, unless said.
@@ -95,10 +96,10 @@ async def serve(
     Raises:
         ConflictError: The folder or a port is taken, or the server holds streams of another shape.
         UnavailableError: The server cannot be reached, or has ended by itself.
-        DagnatsError: There is no nats-server to embed; or others could reach `http`, and there is no token.
+        DagnatsError: There is no nats-server to embed; or others could reach `http`, and nothing is wanted of them.
     """
     async with AsyncExitStack() as stack:
-        door = await stack.enter_async_context(_door(http, http_token)) if http is not None else None
+        door = await stack.enter_async_context(_door(http, access)) if http is not None else None
         embedded: EmbeddedServer | None = None
         if not url:
             sync = sync or DEFAULT_SYNC
@@ -143,10 +144,11 @@ async def serve(
         await _until(stop, [engine, *([working] if working is not None else [])], embedded)
 
 
-def _door(http: Address, token: str) -> Door:
-    from dagnats.runtime.api.door import Door  # not at the top: without HTTP, nobody waits for a web framework
+def _door(http: Address, access: Access | None) -> Door:
+    from dagnats.runtime.api.access import OPEN  # not at the top: without HTTP, nobody waits for a web framework
+    from dagnats.runtime.api.door import Door
 
-    return Door(http, token)
+    return Door(http, access or OPEN)
 
 
 def _policy(sync: str) -> Sync | None:

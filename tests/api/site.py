@@ -12,6 +12,7 @@ import msgspec
 
 from dagnats import Workflow
 from dagnats.client import AsyncClient
+from dagnats.runtime.api.access import Access
 from dagnats.runtime.api.app import Api
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
@@ -72,8 +73,9 @@ class Answer(NamedTuple):
 class Caller:
     """Calls an application as an HTTP server would."""
 
-    def __init__(self, app: ASGIApp, **headers: str) -> None:
+    def __init__(self, app: ASGIApp, address: str = "127.0.0.1", **headers: str) -> None:
         self._app = app
+        self._address = address
         self._headers = {"host": "127.0.0.1:8080", **headers}
 
     async def get(self, path: str, **headers: str) -> Answer:
@@ -125,8 +127,8 @@ class Caller:
             "raw_path": path.encode(errors="surrogatepass"),
             "query_string": query.encode(errors="surrogatepass"),
             "root_path": "",
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in said.items()],
-            "client": ("127.0.0.1", 1),
+            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in said.items()],
+            "client": (self._address, 1),
             "server": ("127.0.0.1", 8080),
         }
         await self._app(scope, incoming.get, send)
@@ -152,13 +154,13 @@ class Site:
         memory = engine.run(self.server.connect)
         engine.spawn(Engine(memory.ports, memory.feeds).run(alone=True))
 
-    async def api(self, token: str = "", **headers: str) -> Caller:
-        """Another server."""
+    async def api(self, access: Access | str = "", *, address: str = "127.0.0.1", **headers: str) -> Caller:
+        """Another server, with what lets callers in: one token for everything, when it is text."""
         api = Api(self.server.connect())
         await api.open()
         api.ready = True
         self._apis.append(api)
-        return Caller(api.app(token), **headers)
+        return Caller(api.app(Access(token=access) if isinstance(access, str) else access), address, **headers)
 
     async def close(self) -> None:
         for api in self._apis:

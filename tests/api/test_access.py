@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from dagnats.errors import ConflictError, DagnatsError
 from dagnats.model.worker import decode_worker
+from dagnats.runtime.api.access import Access, Forward, Person
 from dagnats.runtime.api.app import Api
 from dagnats.runtime.api.listener import Address, bound, expect_safe, listening, parse_address
 from tests.api.site import WORK, Caller, in_virtual_time, one_step, site
@@ -149,16 +151,25 @@ def test_what_is_no_address_is_refused_with_one_that_is(text: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "example.org"])
-def test_an_address_that_others_can_reach_needs_a_token(host: str) -> None:
-    with pytest.raises(DagnatsError, match="no token to keep them out") as refused:
-        expect_safe(Address(host, 8080), "")
-    assert "DAGNATS_BRIDGE_TOKEN" in refused.value.hint
-    expect_safe(Address(host, 8080), TOKEN)
+def test_an_address_that_others_can_reach_needs_something_that_keeps_them_out(host: str) -> None:
+    with pytest.raises(DagnatsError, match="nothing would keep anybody out") as refused:
+        expect_safe(Address(host, 8080), Access())
+    for cure in ("DAGNATS_HTTP_TOKENS=true", "dagnats token create", "access.basic", "127.0.0.1:8080", "--insecure"):
+        assert cure in refused.value.hint
+    network = ipaddress.ip_network("10.0.0.0/8")
+    for access in (
+        Access(token=TOKEN),
+        Access(tokens=True),
+        Access(basic={"ann": Person("pass", "read")}),
+        Access(forward=Forward((network,), "X-Forwarded-User", "read")),
+        Access(insecure=True),
+    ):
+        expect_safe(Address(host, 8080), access)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
-def test_an_address_of_this_machine_alone_needs_none(host: str) -> None:
-    expect_safe(Address(host, 8080), "")
+def test_an_address_of_this_machine_alone_needs_nothing(host: str) -> None:
+    expect_safe(Address(host, 8080), Access())
 
 
 def test_an_address_that_somebody_named_and_that_is_in_use_is_refused() -> None:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from dagnats import Workflow
+from dagnats.runtime.api.access import Access
 from dagnats.runtime.api.door import Door
 from dagnats.runtime.api.listener import Address, bound
 from tests.support.processes import ROOT, Program, until
@@ -95,7 +96,10 @@ async def test_a_worker_in_a_shell_script_answers_with_curl(nats_server: Embedde
     shell = shutil.which("sh")
     assert shell is not None
     assert shutil.which("curl") is not None, "the script needs curl: install it"
-    async with served(nats_server, ("shouting", "curl.shout")) as system, Door(Address(port=0), TOKEN) as door:
+    async with (
+        served(nats_server, ("shouting", "curl.shout")) as system,
+        Door(Address(port=0), Access(token=TOKEN)) as door,
+    ):
         await door.open(system.jetstream)
         run = await system.client.start("shouting", {"word": "well done"})
         script = await asyncio.create_subprocess_exec(

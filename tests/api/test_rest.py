@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from datetime import timedelta
@@ -29,8 +28,8 @@ from dagnats.errors import (
 )
 from dagnats.runtime.api import openapi
 from dagnats.runtime.api.body import Body
-from dagnats.runtime.api.operation import Grant, Operation
-from dagnats.runtime.api.problem import Fault, on_error
+from dagnats.runtime.api.operation import Operation
+from dagnats.runtime.api.problem import on_error
 from dagnats.runtime.api.rest import OPERATIONS
 from dagnats.runtime.blob import BlobLost
 from tests.api.site import in_virtual_time
@@ -38,9 +37,6 @@ from tests.api.world import GOOD, good_call, key_of, world
 from tests.support.processes import ROOT
 
 if TYPE_CHECKING:
-    from starlette.types import Message
-
-    from dagnats.runtime.api.operation import Scope
     from tests.api.world import World
 
 TOKEN = "a-token-of-the-api"
@@ -49,6 +45,7 @@ NOWHERE = {
     "workflow": "nobody",
     "queue": "nobody.here",
     "seq": "999",
+    "token": "nobody",
 }
 NAMED = [operation for operation in OPERATIONS if set(re.findall(r"\{(\w+)\}", operation.path)) & {*NOWHERE}]
 CHECKED = [operation for operation in OPERATIONS if operation.body is not None and issubclass(operation.body, Body)]
@@ -189,44 +186,6 @@ async def test_whoever_has_no_token_is_let_in_nowhere_and_whoever_has_it_everywh
             path = operation.paths[0].format(**{**all_there.names, **NOWHERE})
             assert (await stranger.ask(operation.method, path)).status == 401, name_of(operation)
             assert (await friend.ask(operation.method, path)).status not in (401, 403), name_of(operation)
-
-
-@pytest.mark.parametrize("scope", ["read", "run", "operate", "admin"])
-def test_whoever_may_do_one_thing_only_may_do_no_other(scope: Scope) -> None:
-    async def call() -> None:
-        async with world() as all_there:
-            for operation in OPERATIONS:
-                path = operation.paths[0].format(**{**all_there.names, **NOWHERE})
-                request = Request(bare(operation.method, path, frozenset({scope})), empty)
-                allowed = True
-                try:
-                    await operation.answered(request, all_there.here.client, asyncio.Event())
-                except Fault as fault:
-                    allowed = fault.status != 403
-                except DagnatsError:
-                    pass  # it was allowed, and is not there
-                assert allowed is (operation.scope == scope), name_of(operation)
-
-    in_virtual_time(call)()
-
-
-async def empty() -> Message:
-    return {"type": "http.request", "body": b""}
-
-
-def bare(method: str, path: str, scopes: frozenset[Scope]) -> dict[str, Any]:
-    """What a server makes of a request, once it knows what its caller may do."""
-    names = {**NOWHERE, "step": "work", "name": "go", "type": "a.b"}
-    return {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "query_string": b"",
-        "headers": [(b"host", b"localhost")],
-        "server": ("localhost", 80),
-        "path_params": names,
-        "dagnats.grant": Grant(scopes),
-    }
 
 
 # -- whatever is said ------------------------------------------------------------------------------------------

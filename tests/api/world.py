@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagnats import Workflow
+from dagnats.client.token import create_token
 from dagnats.model.json import compact
 from tests.api.site import WORK, Answer, Caller, Site, one_step, site
 from tests.support.processes import until
@@ -62,6 +63,7 @@ PAUSED = ("POST /v1/runs/{run_id}/pause",)
 GOOD: dict[str, Good] = {
     "workflow.register": Good(body=one_step("new").build().content()),
     "workflow.register_all": Good(body={"definitions": [one_step("new").build().content()], "dry_run": True}),
+    "workflow.validate": Good(body=one_step("new").build().content()),
     "workflow.limit": Good(body={"max_runs": 3}),
     "workflow.resume": Good(before=("POST /v1/workflows/{workflow}/pause",)),
     "run.page": Good(query="?workflow=solo&status=running&label=a=b&limit=2"),
@@ -84,11 +86,20 @@ GOOD: dict[str, Good] = {
     "order.reject": Good(body={"reason": "no"}, of="asks"),
     "order.answer": Good(body={"comment": "no"}, query="?action=reject", of="asks", names={"step": "ask"}),
     "order.complete": Good(body={"id": 1}, of="waits", names={"step": "paid"}),
+    "waitpoint.all_waitpoints": Good(query="?workflow=asking"),
+    "waitpoint.show": Good(of="waits", names={"step": "paid"}),
+    "waitpoint.complete": Good(body={"id": 1}, query="?reason=seen", of="waits", names={"step": "paid"}),
+    "waitpoint.cancel": Good(body={"reason": "no"}, of="asks", names={"step": "ask"}),
     "queue.repair": Good(body={}),
     "queue.resume": Good(before=("POST /v1/queues/{queue}/pause",)),
     "queue.limit": Good(body={"concurrency": 2, "rate": 10, "period": "1m"}),
     "letter.all_letters": Good(query="?run_id={broken}"),
     "letter.replay_all": Good(body={"run_id": "{broken}"}),
+    "server.status": Good(query="?detail=true"),
+    "server.mend": Good(body={"by": "ann"}),
+    "server.clean": Good(body={"types": ["dlq"], "older_than": "1h", "dry_run": False}),
+    "token.create": Good(body={"scope": "run", "name": "ci", "workflows": ["so*"], "expires": "+30d"}),
+    "audit.deeds": Good(query="?action=cancel&after=2020-01-01&limit=3"),
     "server.publish": Good(body={"id": 1}, query="?id=x", names={"type": "order.paid"}),
 }
 """What is not here needs neither body nor query."""
@@ -142,7 +153,16 @@ async def world() -> AsyncGenerator[World]:
             await _in_flight(runs[name])
         (letter,) = await client.dead_letters()
         names = {name: run.run_id for name, run in runs.items()}
-        fixed = {"workflow": "solo", "queue": WORK, "step": "work", "seq": str(letter.seq), "name": "go", "type": "a.b"}
+        made = await create_token(here.ports, "read", name="old")
+        fixed = {
+            "token": made.token.id,
+            "workflow": "solo",
+            "queue": WORK,
+            "step": "work",
+            "seq": str(letter.seq),
+            "name": "go",
+            "type": "a.b",
+        }
         yield World(here, web, {**fixed, **names})
 
 

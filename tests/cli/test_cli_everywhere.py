@@ -12,6 +12,7 @@ from dagnats.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from command_line import CommandLine
 
@@ -48,6 +49,11 @@ _LINES = (
     "waitpoint show OLD",
     "waitpoint complete OLD",
     "waitpoint cancel OLD",
+    "token create every-where --scope read --expires 30d",
+    "token list",
+    "token revoke every-where",
+    "audit",
+    "workflow delete nothing --force",
     "workflow list",
     "workflow show waiting",
     "workflow versions waiting",
@@ -123,6 +129,17 @@ def test_an_option_that_is_not_there_is_a_usage_error_in_one_form(offline: Comma
     assert refused.json()["error"]["kind"] == "usage"
 
 
+_CONFIGURED = f"""
+access:
+  basic:
+    ann: {{password: basic-{_SECRET}, scope: admin}}
+worker:
+  notify:
+    http: https://user:{_SECRET}@hooks.example.com/services/{_SECRET}
+    headers: {{Authorization: Bearer {_SECRET}}}
+"""
+
+
 @pytest.fixture(scope="module")
 def secrets(served: CommandLine) -> dict[str, str]:
     """What nobody may see, by where it is."""
@@ -141,10 +158,11 @@ def runs(served: CommandLine) -> dict[str, str]:
 
 # One test for all: the server is shared, and what one line pauses the next one has to resume.
 def test_every_command_prints_json_that_parses_and_text_without_colours_and_secrets(
-    served: CommandLine, secrets: dict[str, str], runs: dict[str, str]
+    served: CommandLine, secrets: dict[str, str], runs: dict[str, str], tmp_path: Path
 ) -> None:
+    (tmp_path / "dagnats.yaml").write_text(_CONFIGURED)
     for line in _LINES:
-        words = [runs.get(word, word) for word in line.split()]
+        words = [*(runs.get(word, word) for word in line.split()), f"--config={tmp_path / 'dagnats.yaml'}"]
         in_json = served(*words, "--json", DAGNATS_BRIDGE_TOKEN=_SECRET)
         in_text = served(*words, "--debug", DAGNATS_BRIDGE_TOKEN=_SECRET)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dagnats.config.load import load  # noqa: E402  (found through the line above, when run as a file)
+from dagnats.config.access import Forward, Person  # noqa: E402  (found through the line above, when run as a file)
+from dagnats.config.load import load  # noqa: E402
 from dagnats.config.policy import ControlPlane, Quotas  # noqa: E402
 from dagnats.config.settings import Settings  # noqa: E402
 from dagnats.config.view import shown  # noqa: E402
@@ -18,7 +19,7 @@ from dagnats.config.worker import MAX_OUTPUT_BYTES, WorkerSettings  # noqa: E402
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_SECTIONS = ("worker", "policy")
+_SECTIONS = ("worker", "access", "policy")
 _NAMED = {"exec", "http", "http_method"}
 
 
@@ -55,6 +56,13 @@ def policy_keys() -> str:
     return _table(("key", "default", "what it is"), rows)
 
 
+def access_keys() -> str:
+    """The keys of `access`."""
+    rows = _plain(Person, "basic.<user>.", ()) + _plain(Forward, "forward.", ())
+    rows = [(key, "required" if "Undefined" in default else default, text) for key, default, text in rows]
+    return _table(("key", "default", "what it is"), rows)
+
+
 def _plain(model: type[BaseModel], prefix: str, without: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [
         (f"`{prefix}{name}`", _default(str(field.default or "")).replace("`()`", ""), str(field.description))
@@ -74,7 +82,7 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     )
 
 
-TABLES = {"keys": keys, "worker keys": worker_keys, "policy keys": policy_keys}
+TABLES = {"keys": keys, "worker keys": worker_keys, "access keys": access_keys, "policy keys": policy_keys}
 
 if __name__ == "__main__":
     sys.stdout.write("\n\n".join(table() for table in TABLES.values()) + "\n")

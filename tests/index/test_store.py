@@ -90,6 +90,12 @@ ASKED: list[tuple[dict[str, Any], list[int]]] = [
     ({"after_ns": 60_000_000_000}, []),
     ({"before_ns": 1_000_000_000}, []),
     ({"before_ns": 60_000_000_000, "workflow": "order"}, [6, 4, 2, 1]),
+    ({"among": ("rep*",)}, [5, 3]),
+    ({"among": ("report", "o*r")}, [6, 5, 4, 3, 2, 1]),
+    ({"among": ("orde?",), "statuses": ("failed",), "limit": 1}, [4]),
+    ({"among": ("rep*",), "workflow": "order"}, []),
+    ({"among": ("rep*",), "labels": {"team": "a"}}, [3]),
+    ({"among": ("REPORT",)}, []),
     ({"below": 4}, [3, 2, 1]),
     ({"below": 4, "labels": {"team": "a"}}, [3, 1]),
     ({"below": 5, "error": "say"}, [4]),
@@ -103,6 +109,13 @@ def test_a_question_gives_the_runs_that_fit_newest_first_and_counts_as_many(
     assert file.seqs(**asked) == seqs
     if not {"limit", "below"} & asked.keys():
         assert sum(file.counts(**asked).values()) == len(seqs)
+
+
+def test_of_patterns_that_many_workflows_fit_all_are_found(file: File) -> None:
+    many = [line(at, workflow=f"many-{at}") for at in range(10, 110)]
+    file.put(*many)
+    assert file.seqs(among=("many-*",), limit=200) == list(range(109, 9, -1))
+    assert len(file.counts(among=("many-*",))) == 100
 
 
 def test_a_page_says_whether_there_is_more_behind_it(file: File) -> None:

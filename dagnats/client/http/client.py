@@ -132,6 +132,12 @@ class HttpClient(HttpOperator):
         found = read(await self._wire.get(path_of("workflows")), list[msgspec.Raw])
         return [definition for definition in map(_readable, found) if definition is not None]
 
+    async def delete_workflow(self, name: str) -> WorkflowDef:
+        """Forget the name of a workflow, and give what it was. See `AsyncClient.delete_workflow`."""
+        definition = await self.workflow(name)
+        await self._wire.ask("DELETE", path_of("workflows", name))
+        return definition
+
     # -- runs ------------------------------------------------------------------------------------------------
 
     async def start(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 from pydantic import Field, StringConstraints
@@ -18,10 +18,12 @@ from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.identifier import GROUP, TASK_TYPE, TASK_TYPE_LENGTH
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api import openapi
-from dagnats.runtime.api.access import Guard
+from dagnats.runtime.api.access import OPEN, Access
 from dagnats.runtime.api.body import SMALL, Body, checked, members, read
 from dagnats.runtime.api.bridge import Bridge
-from dagnats.runtime.api.operation import JSON, LARGEST
+from dagnats.runtime.api.guard import Guard
+from dagnats.runtime.api.journal import Journal
+from dagnats.runtime.api.operation import JSON, LARGEST, grant_of
 from dagnats.runtime.api.problem import Fault, on_bug, on_error
 from dagnats.runtime.api.resolution import resolve
 from dagnats.runtime.api.rest import OPERATIONS
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from dagnats.model.access import Scope
     from dagnats.runtime.api.operation import Operation
     from dagnats.runtime.ports import Connection
 
@@ -69,6 +72,34 @@ class Poll(Body):
     worker_id: WorkerId = "bridge"
 
 
+class Fixed(NamedTuple):
+    """A route that is none of the operations.
+
+    Attributes:
+        method: Of HTTP.
+        path: Where it is.
+        scope: What callers have to be allowed.
+        work: The method of `Api` that does it.
+        everybodys: Whether it concerns all workflows: a queue has the tasks of many.
+    """
+
+    method: str
+    path: str
+    scope: Scope
+    work: str
+    everybodys: bool = True
+
+
+FIXED = (
+    Fixed("GET", "/openapi.json", "read", "described", everybodys=False),
+    Fixed("GET", "/docs", "read", "documented", everybodys=False),
+    Fixed("POST", "/v1/workers/connect", "run", "connect"),
+    Fixed("POST", "/v1/tasks/poll", "run", "poll"),
+    Fixed("POST", "/v1/tasks/{task_id}/resolve", "run", "resolve"),
+)
+"""What workers ask for, and the description. Their work is in the histories of runs, so the audit has none of it."""
+
+
 class Api:
     """Everything that is asked for over HTTP.
 
@@ -81,6 +112,7 @@ class Api:
         self._connection = connection
         self._ports = connection.ports
         self._client = AsyncClient(connection)
+        self._journal = Journal(connection.ports)
         self._stopping = asyncio.Event()
         self._bridge: Bridge | None = None
         self._key = b""
@@ -90,13 +122,21 @@ class Api:
         return [
             Route("/health", self.health),
             Route("/ready", self.is_ready),
-            Route("/v1/workers/connect", self.connect, methods=["POST"]),
-            Route("/v1/tasks/poll", self.poll, methods=["POST"]),
-            Route("/v1/tasks/{task_id}/resolve", self.resolve, methods=["POST"]),
-            Route("/openapi.json", self.described),
-            Route("/docs", self.documented),
+            *(Route(each.path, self._let_in(each), methods=[each.method]) for each in FIXED),
             *self._operations(),
         ]
+
+    def _let_in(self, fixed: Fixed) -> Callable[[Request], Awaitable[Response]]:
+        work: Callable[[Request], Awaitable[Response]] = getattr(self, fixed.work)
+
+        async def answer(request: Request) -> Response:
+            grant = grant_of(request)
+            grant.expect(fixed.scope)
+            if fixed.everybodys:
+                grant.expect_unlimited()
+            return await work(request)
+
+        return answer
 
     def _operations(self) -> list[Route]:
         """A route for each path, in the list's order: whoever uses another method learns which there are."""
@@ -113,11 +153,11 @@ class Api:
 
         return answer
 
-    def app(self, token: str = "") -> Starlette:
-        """The application. `token` is what callers have to have; see `access`."""
+    def app(self, access: Access = OPEN) -> Starlette:
+        """The application, for those whom `access` lets in."""
         return Starlette(
             routes=self.routes(),
-            middleware=[Middleware(Guard, token=token)],
+            middleware=[Middleware(Guard, access=access, ports=self._ports, journal=self._journal)],
             exception_handlers={DagnatsError: on_error, HTTPException: on_error, Exception: on_bug},
         )
 
@@ -135,6 +175,7 @@ class Api:
         """Hand out nothing more."""
         if self._bridge is not None:
             await self._bridge.close()
+        await self._journal.close()
 
     # -- health ----------------------------------------------------------------------------------------------
 

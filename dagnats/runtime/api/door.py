@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.api.access import OPEN
 from dagnats.runtime.api.app import Api
 from dagnats.runtime.api.listener import bound, expect_safe, listening
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from dagnats.runtime.api.access import Access
     from dagnats.runtime.api.listener import Address
     from dagnats.runtime.ports import Connection
 
@@ -20,20 +22,20 @@ class Door:
 
     Args:
         address: Where to listen.
-        token: What callers have to have; "" lets this machine in.
+        access: What lets callers in.
 
     Attributes:
         url: Where HTTP is, once it is open.
 
     Raises:
         ConflictError: The address is in use.
-        DagnatsError: It is none of this machine; or others could reach it, and there is no token.
+        DagnatsError: It is none of this machine; or others could reach it, and nothing is wanted of them.
     """
 
-    def __init__(self, address: Address, token: str = "") -> None:
-        expect_safe(address, token)
+    def __init__(self, address: Address, access: Access = OPEN) -> None:
+        expect_safe(address, access)
         self.url = ""
-        self._token = token
+        self._access = access
         self._socket = bound(address)
         self._stack = AsyncExitStack()
         self._api: Api | None = None
@@ -43,7 +45,7 @@ class Door:
         api = self._api = Api(connection)
         await api.open()
         self._stack.push_async_callback(api.close)
-        app = api.app(self._token)
+        app = api.app(self._access)
         self.url = await self._stack.enter_async_context(listening(app, self._socket, stopping=api.stop))
 
     def welcome(self) -> None:

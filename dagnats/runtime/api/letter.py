@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dagnats.client.document import Document, LetterDocument, letter_document
-from dagnats.errors import NotFoundError
 from dagnats.runtime.api.body import Order
+from dagnats.runtime.api.concern import is_own, seq_of
 from dagnats.runtime.api.operation import Asked, Nothing
-
-_DIGITS = 15
 
 
 class OfRun(Order):
@@ -44,17 +42,21 @@ class DiscardedDocument(Document, frozen=True, kw_only=True):
 
 async def all_letters(asked: Asked[OfRun, None]) -> list[LetterDocument]:
     """List all dead letters, or a run's, oldest first."""
-    return [letter_document(letter) for letter in await asked.client.dead_letters(asked.query.run_id)]
+    found = await asked.client.dead_letters(asked.query.run_id)
+    if asked.grant.workflows:
+        own = {run_id for run_id in {letter.run_id for letter in found} if await is_own(asked, run_id)}
+        found = [letter for letter in found if letter.run_id in own]
+    return [letter_document(letter) for letter in found]
 
 
 async def show(asked: Asked[Nothing, None]) -> LetterDocument:
     """Show a dead letter."""
-    return letter_document(await asked.client.dead_letter(_seq(asked.path["seq"])))
+    return letter_document(await asked.client.dead_letter(seq_of(asked.path["seq"])))
 
 
 async def replay(asked: Asked[Nothing, Replay]) -> ReplayedDocument:
     """Try again what a dead letter is about: its run goes on where it broke."""
-    letter = await asked.client.replay_dead_letter(_seq(asked.path["seq"]), by=asked.body.by)
+    letter = await asked.client.replay_dead_letter(seq_of(asked.path["seq"]), by=asked.body.by)
     return ReplayedDocument(replayed=(letter.seq,), run_id=letter.run_id)
 
 
@@ -67,11 +69,5 @@ async def replay_all(asked: Asked[Nothing, ReplayAll]) -> ReplayedDocument:
 
 async def discard(asked: Asked[Nothing, None]) -> DiscardedDocument:
     """Drop a dead letter for good. Its run stays as it is."""
-    letter = await asked.client.discard_dead_letter(_seq(asked.path["seq"]))
+    letter = await asked.client.discard_dead_letter(seq_of(asked.path["seq"]))
     return DiscardedDocument(seq=letter.seq, discarded=True)
-
-
-def _seq(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-        raise NotFoundError("dead letter", text, hint="a dead letter is named by its number")
-    return int(text)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from dagnats.runtime.api.access import Access
+
 log = logging.getLogger("dagnats.http")
 
 HOST = "127.0.0.1"
@@ -58,13 +60,14 @@ def parse_address(text: str) -> Address:
     return Address(host or HOST, int(port), named=True)
 
 
-def expect_safe(address: Address, token: str) -> None:
+def expect_safe(address: Address, access: Access) -> None:
     """Raise DagnatsError when others could reach the address, and nothing would keep them out."""
-    if token or is_loopback(address.host):
+    if not access.is_open or access.insecure or is_loopback(address.host):
         return
     raise DagnatsError(
-        f"{address} can be reached from other machines, and there is no token to keep them out",
-        hint=f"set DAGNATS_BRIDGE_TOKEN, or listen on {HOST}:{address.port}",
+        f"{address} can be reached from other machines, and nothing would keep anybody out",
+        hint="set DAGNATS_HTTP_TOKENS=true and make a token with `dagnats token create`; or configure access.basic or "
+        f"access.forward; or listen on {HOST}:{address.port}. --insecure lets everybody in",
     )
 
 
@@ -117,6 +120,7 @@ async def listening(app: ASGIApp, at: socket.socket, *, stopping: Callable[[], N
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # else whoever is on this machine says which address it comes from
         timeout_graceful_shutdown=_STOP_S,
     )
     server = _Server(config)

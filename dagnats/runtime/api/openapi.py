@@ -13,6 +13,7 @@ import dagnats
 from dagnats.client.document import Document
 from dagnats.runtime.api.body import Body
 from dagnats.runtime.api.operation import JSON, Operation
+from dagnats.runtime.api.problem import ProblemDocument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
 
 _REF = "#/components/schemas/{}"
 _NAME = re.compile(r"\{(\w+)\}")
-
-
-class ProblemDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that is wrong with a request."""
-
-    rule: str
-    message: str
-    path: str = ""
-    hint: str = ""
 
 
 class ErrorDocument(Document, frozen=True, kw_only=True):
@@ -64,9 +56,12 @@ def description(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.items())),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "password": {"type": "http", "scheme": "basic"},
+            },
         },
-        "security": [{"token": []}, {}],
+        "security": [{"token": []}, {"password": []}, {}],
     }
 
 

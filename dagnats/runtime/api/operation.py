@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from starlette.responses import Response
 
+from dagnats.runtime.api.access import Grant
 from dagnats.runtime.api.body import SMALL, Body, Order, checked, members, parameters, read
+from dagnats.runtime.api.concern import Concern, concern_of, expect_own
+from dagnats.runtime.api.guard import DEED, GRANT, Deed
 from dagnats.runtime.api.problem import Fault
 from dagnats.runtime.blob import MOST_BYTES
 
@@ -22,15 +25,11 @@ if TYPE_CHECKING:
 
     from dagnats.client.client import AsyncClient
     from dagnats.client.run import RunHandle
+    from dagnats.model.access import Scope
 
 JSON = "application/json"
 LARGEST = MOST_BYTES + SMALL
 """A payload, and what is around it."""
-
-Scope = Literal["read", "run", "operate", "admin"]
-"""What a caller has to be allowed: to look; to start and answer runs; to hold and repair; to change what is set up."""
-
-SCOPES: frozenset[Scope] = frozenset({"read", "run", "operate", "admin"})
 
 T = TypeVar("T")
 QueryT = TypeVar("QueryT", bound=Body)
@@ -55,6 +54,7 @@ class Asked(Generic[QueryT, BodyT]):
         query: What follows the `?`.
         body: As the operation has it: bytes for `Raw`.
         headers: The request's.
+        grant: What the caller may do, and who it is.
         url: Where it was asked, with the query.
         stopping: Set when the server stops: whoever waits answers then.
     """
@@ -64,6 +64,7 @@ class Asked(Generic[QueryT, BodyT]):
     query: QueryT
     body: BodyT
     headers: Mapping[str, str]
+    grant: Grant
     url: str
     stopping: asyncio.Event
 
@@ -104,6 +105,7 @@ class Operation:
         query: What may follow the `?`.
         body: What a body has; `Raw` for a payload; None when there is none.
         status: Of an answer.
+        concern: Which workflows it is about, where its path does not say.
         old: Whether it is there without `/v1`, too.
         older: Whether it is only there without `/v1`.
         streams: What `Accept: text/event-stream` gets, an event each; None when it cannot be asked for.
@@ -117,6 +119,7 @@ class Operation:
     query: type[Body] = Nothing
     body: type[Body] | type[Raw] | None = None
     status: int = HTTPStatus.OK
+    concern: Concern | None = None
     old: bool = False
     older: bool = False
     streams: Any = None
@@ -134,20 +137,28 @@ class Operation:
 
     async def answered(self, request: Request, client: AsyncClient, stopping: asyncio.Event) -> Response:
         """Do it. Raises DagnatsError."""
-        _expect_allowed(request, self.scope)
+        grant = grant_of(request)
+        deed = request.scope[DEED] = Deed(f"{self.method} {self.paths[0]}", " ".join(request.path_params.values()))
+        deed.run_id = request.path_params.get("run_id", "")
+        grant.expect(self.scope)
         asked: Asked[Any, Any] = Asked(
             client=client,
             path=request.path_params,
             query=parameters(self.query, request.query_params),
-            body=await self._body(request),
+            body=_signed(await self._body(request), grant),
             headers=request.headers,
+            grant=grant,
             url=str(request.url.replace(scheme="", netloc="")),
             stopping=stopping,
         )
+        deed.target = deed.target or _about(asked.body)
+        await expect_own(asked, self.concern or concern_of(self.path))
         given = await self.work(asked)
         if isinstance(given, Response):
             return given
         reply = given if isinstance(given, Reply) else Reply(given)
+        deed.target = deed.target or _about(reply.document)
+        deed.run_id = deed.run_id or getattr(reply.document, "run_id", "")
         return Response(msgspec.json.encode(reply.document), self.status, reply.headers, JSON)
 
     async def _body(self, request: Request) -> Any:
@@ -162,18 +173,26 @@ class Operation:
 _PREFIXES = {(False, False): ("/v1",), (True, False): ("/v1", ""), (False, True): ("",)}
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a caller may do: the guard leaves it in the request's state.
-
-    Attributes:
-        scopes: All of these.
-    """
-
-    scopes: frozenset[Scope] = field(default=SCOPES)
+def grant_of(request: Request) -> Grant:
+    """What the caller may do. Raises Fault 403 where no guard has let it in."""
+    grant: Grant | None = request.scope.get(GRANT)
+    if grant is None:
+        raise Fault(403, "forbidden", "nobody was asked who this is")
+    return grant
 
 
-def _expect_allowed(request: Request, scope: Scope) -> None:
-    grant: Grant | None = request.scope.get("dagnats.grant")
-    if grant is None or scope not in grant.scopes:
-        raise Fault(403, "forbidden", f"the token does not allow this: it takes the scope {scope!r}")
+def _signed(body: Any, grant: Grant) -> Any:
+    """A body that says who gives the order, with what the caller has proved to be."""
+    names = [name for name in _SIGNATURES if isinstance(body, Body) and name in type(body).model_fields]
+    return body.model_copy(update={name: grant.signed(getattr(body, name)) for name in names}) if names else body
+
+
+_SIGNATURES = ("by", "approved_by")
+
+
+def _about(said: Any) -> str:
+    """What a body or an answer names."""
+    for name in ("workflow", "workflow_id", "name", "id"):
+        if found := getattr(said, name, ""):
+            return str(found)
+    return ""

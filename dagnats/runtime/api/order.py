@@ -105,7 +105,7 @@ async def cancel_scheduled(asked: Asked[Nothing, None]) -> ToldDocument:
     """Cancel a run that is to begin later."""
     if (view := await asked.run.view()).status != "scheduled":
         raise NotFoundError("scheduled run", view.run_id, hint=f"it is {view.status}")
-    await asked.run.cancel()
+    await asked.run.cancel(by=asked.grant.actor)
     return ToldDocument(status="cancelled", run_id=view.run_id)
 
 

@@ -10,6 +10,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from dagnats.client.document import Document
 from dagnats.client.fault import error_document
 from dagnats.errors import (
     ConflictError,
@@ -25,6 +26,7 @@ from dagnats.errors import (
     UnavailableError,
 )
 from dagnats.runtime.blob import BlobLost
+from dagnats.runtime.token import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +51,15 @@ _STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
     (DefinitionError, 422, "unfit"),
     (DagnatsError, 400, "invalid"),
 )
+
+
+class ProblemDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that is wrong."""
+
+    rule: str
+    message: str
+    path: str = ""
+    hint: str = ""
 
 
 class Fault(DagnatsError):
@@ -87,14 +98,24 @@ def invalid(*problems: Problem, what: str = "the body") -> Fault:
     return Fault(400, "invalid", f"{what} has {count}", problems=problems)
 
 
-async def on_error(_: Request, error: Exception) -> Response:
+_KIND = "dagnats.kind"
+
+
+def kind_of(scope: Mapping[str, Any]) -> str:
+    """What kind of no a request was answered with; "" for none."""
+    return scope.get(_KIND, "")
+
+
+async def on_error(request: Request, error: Exception) -> Response:
     """The response to a request that raised."""
-    return _response(_fault(error))
+    fault = _fault(error)
+    request.scope[_KIND] = fault.kind
+    return _response(fault)
 
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """The response to a request that met a mistake of ours."""
-    log.error("%s %s failed unexpectedly", request.method, request.url.path, exc_info=error)
+    log.error("%s %s failed unexpectedly", request.method, hidden(request.url.path), exc_info=error)
     return _response(Fault(500, "internal", "this is a fault of DagNats; its log has the details"))
 
 

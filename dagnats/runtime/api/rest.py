@@ -14,21 +14,41 @@ from dagnats.client.document import (
     VersionDocument,
     WorkflowLimitsDocument,
 )
+from dagnats.client.installation import DeedDocument, TokenDocument, WaitpointDocument
 from dagnats.model.worker import WorkerEntry
-from dagnats.runtime.api import letter, many, order, queue, run, server, start, workflow
+from dagnats.runtime.api import audit, letter, many, order, queue, run, server, start, token, waitpoint, workflow
 from dagnats.runtime.api.operation import Operation, Raw
 
 _RUN = "/runs/{run_id}"
 _STEP = f"{_RUN}/steps/{{step}}"
 _WORKFLOW = "/workflows/{workflow}"
 _QUEUE = "/queues/{queue}"
+_WAITPOINT = "/waitpoints/{run_id}/{step}"
 
 # A path without names in it comes before those that would take its last part for a name.
 OPERATIONS: tuple[Operation, ...] = (
     # -- workflows
-    Operation("GET", "/workflows", workflow.all_workflows, "read", list[dict[str, Any]], old=True),
+    Operation("GET", "/workflows", workflow.all_workflows, "read", list[dict[str, Any]], concern="listed", old=True),
     Operation(
-        "POST", "/workflows", workflow.register, "admin", workflow.RegisteredDocument, body=Raw, status=201, old=True
+        "POST",
+        "/workflows",
+        workflow.register,
+        "admin",
+        workflow.RegisteredDocument,
+        query=workflow.Registering,
+        body=Raw,
+        status=201,
+        concern="definition",
+        old=True,
+    ),
+    Operation(
+        "POST",
+        "/workflows/validate",
+        workflow.validate,
+        "read",
+        workflow.ValidatedDocument,
+        body=Raw,
+        concern="listed",
     ),
     Operation(
         "POST",
@@ -37,16 +57,20 @@ OPERATIONS: tuple[Operation, ...] = (
         "admin",
         list[workflow.RegistrationDocument],
         body=workflow.Registrations,
+        concern="definition",
     ),
     Operation("GET", _WORKFLOW, workflow.show, "read", dict[str, Any], query=workflow.Which),
+    Operation("DELETE", _WORKFLOW, workflow.delete, "admin", workflow.DeletedDocument),
     Operation("GET", f"{_WORKFLOW}/versions", workflow.versions, "read", list[VersionDocument]),
     Operation("GET", f"{_WORKFLOW}/limits", workflow.limits, "read", WorkflowLimitsDocument),
     Operation("POST", f"{_WORKFLOW}/limits", workflow.limit, "operate", WorkflowLimitsDocument, body=workflow.RunLimit),
     Operation("POST", f"{_WORKFLOW}/pause", workflow.pause, "operate", workflow.HeldDocument, body=order.Note),
     Operation("POST", f"{_WORKFLOW}/resume", workflow.resume, "operate", workflow.HeldDocument, body=order.Note),
     # -- runs
-    Operation("GET", "/runs", run.page, "read", list[ListedRunDocument], query=run.Page),
-    Operation("GET", "/runs", run.page, "read", list[ListedRunDocument], query=run.OldPage, older=True),
+    Operation("GET", "/runs", run.page, "read", list[ListedRunDocument], query=run.Page, concern="listed"),
+    Operation(
+        "GET", "/runs", run.page, "read", list[ListedRunDocument], query=run.OldPage, concern="listed", older=True
+    ),
     Operation(
         "POST",
         "/runs",
@@ -56,15 +80,40 @@ OPERATIONS: tuple[Operation, ...] = (
         query=start.Wait,
         body=start.Start,
         status=201,
+        concern="body",
         old=True,
     ),
-    Operation("GET", "/runs/count", run.count, "read", run.CountDocument, query=run.Filter),
+    Operation("GET", "/runs/count", run.count, "read", run.CountDocument, query=run.Filter, concern="listed"),
     Operation(
-        "POST", "/runs/cancel", many.cancel_all, "operate", many.CancelledDocument, body=many.CancelAll, old=True
+        "POST",
+        "/runs/cancel",
+        many.cancel_all,
+        "operate",
+        many.CancelledDocument,
+        body=many.CancelAll,
+        concern="body",
+        old=True,
     ),
-    Operation("POST", "/runs/retry", many.retry_all, "operate", many.RetriedManyDocument, body=many.RetryAll, old=True),
     Operation(
-        "POST", "/runs/bulk", start.bulk, "run", start.StartedManyDocument, body=start.Bulk, status=201, old=True
+        "POST",
+        "/runs/retry",
+        many.retry_all,
+        "operate",
+        many.RetriedManyDocument,
+        body=many.RetryAll,
+        concern="body",
+        old=True,
+    ),
+    Operation(
+        "POST",
+        "/runs/bulk",
+        start.bulk,
+        "run",
+        start.StartedManyDocument,
+        body=start.Bulk,
+        status=201,
+        concern="body",
+        old=True,
     ),
     Operation("GET", _RUN, run.show, "read", RunDocument, old=True),
     Operation("GET", f"{_RUN}/output", run.output, "read", run.OutputDocument, query=start.Wait),
@@ -95,6 +144,27 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_STEP}/fail", order.fail, "operate", order.StepToldDocument, body=order.Note),
     Operation("POST", f"{_STEP}/complete", order.complete, "run", order.StepToldDocument, body=Raw),
     Operation("GET", f"{_STEP}/stream", run.stream, "read", None, query=run.Offset, streams=ChunkDocument),
+    # -- waitpoints
+    Operation(
+        "GET",
+        "/waitpoints",
+        waitpoint.all_waitpoints,
+        "read",
+        list[WaitpointDocument],
+        query=waitpoint.Open,
+        concern="listed",
+    ),
+    Operation("GET", _WAITPOINT, waitpoint.show, "read", WaitpointDocument),
+    Operation(
+        "POST",
+        f"{_WAITPOINT}/complete",
+        waitpoint.complete,
+        "run",
+        order.StepToldDocument,
+        query=waitpoint.Why,
+        body=Raw,
+    ),
+    Operation("POST", f"{_WAITPOINT}/cancel", waitpoint.cancel, "operate", order.StepToldDocument, body=order.Note),
     # -- queues
     Operation("GET", "/queues", queue.all_queues, "read", list[QueueDocument]),
     Operation("POST", "/queues/repair", queue.repair, "operate", queue.RepairedDocument, body=queue.Repair),
@@ -103,8 +173,16 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("POST", f"{_QUEUE}/resume", queue.resume, "operate", queue.PausedDocument, body=order.Note),
     Operation("POST", f"{_QUEUE}/limits", queue.limit, "operate", QueueDocument, body=queue.TaskLimit),
     # -- dead letters
-    Operation("GET", "/dlq", letter.all_letters, "read", list[LetterDocument], query=letter.OfRun),
-    Operation("POST", "/dlq/replay", letter.replay_all, "operate", letter.ReplayedDocument, body=letter.ReplayAll),
+    Operation("GET", "/dlq", letter.all_letters, "read", list[LetterDocument], query=letter.OfRun, concern="listed"),
+    Operation(
+        "POST",
+        "/dlq/replay",
+        letter.replay_all,
+        "operate",
+        letter.ReplayedDocument,
+        body=letter.ReplayAll,
+        concern="body",
+    ),
     Operation("GET", "/dlq/{seq}", letter.show, "read", LetterDocument),
     Operation("POST", "/dlq/{seq}/replay", letter.replay, "operate", letter.ReplayedDocument, body=letter.Replay),
     Operation("DELETE", "/dlq/{seq}", letter.discard, "operate", letter.DiscardedDocument),
@@ -112,7 +190,17 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/events/{type}", server.publish, "run", server.PublishedDocument, query=server.EventId, body=Raw
     ),
+    Operation("GET", "/schema", workflow.schema, "read", dict[str, Any], concern="listed"),
     Operation("GET", "/workers", server.workers, "read", list[WorkerEntry]),
-    Operation("GET", "/status", server.status, "read", server.StatusDocument),
+    Operation("GET", "/status", server.status, "read", server.StatusDocument, query=server.Detail),
+    Operation("GET", "/health/cluster", server.cluster, "read", server.ClusterDocument, old=True),
+    Operation("GET", "/doctor", server.doctor, "read", server.CheckedDocument),
+    Operation("POST", "/doctor", server.mend, "operate", server.CheckedDocument, body=server.Mend),
+    Operation("POST", "/clean", server.clean, "admin", server.CleanedDocument, body=server.Clean),
     Operation("GET", "/verify", queue.verify, "operate", queue.VerifiedDocument),
+    # -- who may, and who did
+    Operation("GET", "/tokens", token.listing, "admin", list[TokenDocument]),
+    Operation("POST", "/tokens", token.create, "admin", token.MadeDocument, body=token.New, status=201),
+    Operation("DELETE", "/tokens/{token}", token.revoke, "admin", token.RevokedDocument),
+    Operation("GET", "/audit", audit.deeds, "admin", list[DeedDocument], query=audit.Deeds),
 )

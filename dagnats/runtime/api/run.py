@@ -143,14 +143,21 @@ class Offset(Order):
 
 async def page(asked: Asked[Page, None]) -> Reply:
     """List the newest runs that fit; the header `Link` names the next page, if there is one."""
-    found = await asked.client.page(**asked.query.terms(), below=asked.query.cursor, limit=min(asked.query.limit, MOST))
+    found = await asked.client.page(
+        **asked.query.terms(),
+        below=asked.query.cursor,
+        limit=min(asked.query.limit, MOST),
+        among=asked.grant.workflows,
+    )
     headers = {"Link": _next(asked, found.runs[-1].seq)} if found.more and found.runs else {}
-    return Reply([listed_document(run) for run in found.runs], headers)
+    # An index of an earlier version knows of no limits.
+    return Reply([listed_document(run) for run in found.runs if asked.grant.sees(run.workflow)], headers)
 
 
 async def count(asked: Asked[Filter, None]) -> CountDocument:
     """Count runs, by workflow and status."""
-    found = await asked.client.count(**asked.query.terms())
+    counted = await asked.client.count(**asked.query.terms(), among=asked.grant.workflows)
+    found = [each for each in counted if asked.grant.sees(each.workflow)]
     by = (TallyDocument(workflow_id=each.workflow, status=each.status, count=each.count) for each in found)
     return CountDocument(count=sum(each.count for each in found), by=tuple(by))
 

@@ -1,11 +1,36 @@
-"""`/v1/events`, `/v1/workers`, `/v1/status`: what concerns no run in particular."""
+"""`/v1/events`, `/v1/workers`, `/v1/status`, `/v1/doctor`, `/v1/clean`: what concerns no run in particular."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import msgspec
+from pydantic import Field
+from starlette.responses import Response
+
+from dagnats.client.checkup import checkup, mended
+from dagnats.client.clean import DEFAULT, Category, choose
+from dagnats.client.clean import clean as cleaned
 from dagnats.client.document import Document
+from dagnats.client.health import health
+from dagnats.client.installation import (
+    AilmentDocument,
+    EngineDocument,
+    LettersDocument,
+    QueueHealthDocument,
+    ailment_document,
+    health_document,
+)
+from dagnats.errors import Problem
+from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api.body import Order
-from dagnats.runtime.api.operation import Asked, Nothing
+from dagnats.runtime.api.operation import JSON, Asked, Nothing
+from dagnats.runtime.api.problem import invalid
+
+if TYPE_CHECKING:
+    from dagnats.client.ailment import Ailment
+    from dagnats.runtime.ports import Peer
 
 
 class EventId(Order):
@@ -22,7 +47,13 @@ class PublishedDocument(Document, frozen=True, kw_only=True):
     published: bool
 
 
-class StatusDocument(Document, frozen=True, kw_only=True):
+class Detail(Order):
+    """Whether queues, dead letters and the engine are looked at, too."""
+
+    detail: bool = False
+
+
+class StatusDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
     """The server at a glance."""
 
     nats: str
@@ -30,6 +61,60 @@ class StatusDocument(Document, frozen=True, kw_only=True):
     stream_count: int
     runs: int
     active_runs: int
+    queues: tuple[QueueHealthDocument, ...] | None = None
+    dlq: LettersDocument | None = None
+    engine: EngineDocument | None = None
+
+
+class PeerDocument(Document, frozen=True, kw_only=True):
+    """One of the servers that keep the log. What its members mean: see `Peer`."""
+
+    name: str
+    leads: bool
+    current: bool
+    online: bool
+    lag: int
+
+
+class ClusterDocument(Document, frozen=True, kw_only=True):
+    """The servers that keep the log: `ok`, `degraded` when one is missing or behind, `lost` when nothing is taken."""
+
+    status: str
+    clustered: bool
+    peers: tuple[PeerDocument, ...]
+
+
+class Mend(Order):
+    """Who has what is wrong put right."""
+
+    by: str = ""
+
+
+class CheckedDocument(Document, frozen=True, kw_only=True):
+    """Whether somebody has to do something, and what is not as it should be."""
+
+    healthy: bool
+    findings: tuple[AilmentDocument, ...]
+
+
+class Clean(Order):
+    """What is removed: ended runs and dead letters, unless `types` says something else; without `dry_run`."""
+
+    types: list[Category] = Field(default=[*DEFAULT])
+    older_than: str = ""
+    include_running: bool = False
+    dry_run: bool = True
+    by: str = ""
+
+
+class CleanedDocument(Document, frozen=True, kw_only=True):
+    """How much was removed, or would be. What is `left` goes when the same is asked again."""
+
+    runs: int
+    dead_letters: int
+    workflows: int
+    left: tuple[str, ...]
+    dry_run: bool
 
 
 async def publish(asked: Asked[EventId, bytes]) -> PublishedDocument:
@@ -44,13 +129,79 @@ async def workers(asked: Asked[Nothing, None]) -> list[WorkerEntry]:
     return await asked.client.workers()
 
 
-async def status(asked: Asked[Nothing, None]) -> StatusDocument:
+async def status(asked: Asked[Detail, None]) -> StatusDocument:
     """Show whether NATS and JetStream answer, and how many runs are active."""
     found = await asked.client.status()
+    detail = health_document(await health(asked.client)) if asked.query.detail else None
     return StatusDocument(
         nats="connected",
         jetstream="available",
         stream_count=found.streams,
         runs=found.runs,
         active_runs=found.active_runs,
+        queues=detail.queues if detail is not None else None,
+        dlq=detail.dlq if detail is not None else None,
+        engine=detail.engine if detail is not None else None,
     )
+
+
+async def cluster(asked: Asked[Nothing, None]) -> Response:
+    """Show the servers that keep the log; 503 when there are too few of them."""
+    found = await asked.client.connection.ports.server.peers()
+    told = ClusterDocument(
+        status=standing_of(found), clustered=bool(found), peers=tuple(PeerDocument(**each._asdict()) for each in found)
+    )
+    return Response(msgspec.json.encode(told), 503 if told.status == "lost" else 200, media_type=JSON)
+
+
+def standing_of(peers: list[Peer]) -> str:
+    """How the servers that keep the log do: more than half of them, and one that leads, take what is written."""
+    online = sum(peer.online for peer in peers)
+    if peers and (not any(peer.leads for peer in peers) or 2 * online <= len(peers)):
+        return "lost"
+    return "ok" if all(peer.online and peer.current for peer in peers) else "degraded"
+
+
+async def doctor(asked: Asked[Nothing, None]) -> CheckedDocument:
+    """Say what is wrong with the whole, and what to do."""
+    return _checked(await checkup(asked.client), [])
+
+
+async def mend(asked: Asked[Nothing, Mend]) -> CheckedDocument:
+    """Say what is wrong with the whole, and put right what a command alone can."""
+    found = await checkup(asked.client)
+    wrong = [each for each in found if each.grade == "wrong"]
+    return _checked(found, [each for each in wrong if await mended(asked.client, each, by=asked.body.by)])
+
+
+def _checked(found: list[Ailment], fixed: list[Ailment]) -> CheckedDocument:
+    return CheckedDocument(
+        healthy=not any(each.grade == "wrong" and each not in fixed for each in found),
+        findings=tuple(ailment_document(each, fixed=each in fixed) for each in found),
+    )
+
+
+async def clean(asked: Asked[Nothing, Clean]) -> CleanedDocument:
+    """Remove what is over, unless it is a dry run, as it is by default."""
+    said, now_ns = asked.body, asked.client.connection.ports.clock.now_ns()
+    older_ns = _older_ns(said.older_than)
+    chosen = await choose(
+        asked.client,
+        said.types,
+        before_ns=now_ns - older_ns if older_ns else 0,
+        include_running=said.include_running,
+    )
+    if said.dry_run:
+        runs, letters, workflows = len(chosen.runs) + len(chosen.live), len(chosen.letters), len(chosen.workflows)
+        return CleanedDocument(runs=runs, dead_letters=letters, workflows=workflows, left=(), dry_run=True)
+    done = await cleaned(asked.client, chosen, by=said.by)
+    return CleanedDocument(
+        runs=done.runs, dead_letters=done.letters, workflows=done.workflows, left=tuple(done.left), dry_run=False
+    )
+
+
+def _older_ns(text: str) -> int:
+    try:
+        return duration_nanos(parse_duration(text)) if text else 0
+    except (ValueError, OverflowError) as error:
+        raise invalid(Problem("$.older_than", "duration", str(error))) from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from dagnats.client.deletion import delete_workflow
 from dagnats.client.document import (
     Document,
     VersionDocument,
@@ -14,16 +15,16 @@ from dagnats.client.document import (
     version_document,
     workflow_limits_document,
 )
-from dagnats.errors import ConflictError, NotFoundError
+from dagnats.errors import ConflictError, DefinitionError, NotFoundError
 from dagnats.model.check import advice, load_definition
+from dagnats.model.definition import WorkflowDef
 from dagnats.model.identifier import NAME
 from dagnats.model.json import compact
+from dagnats.model.schema import json_schema
 from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import Asked, Nothing
 from dagnats.runtime.api.order import Note
-
-if TYPE_CHECKING:
-    from dagnats.model.definition import WorkflowDef
+from dagnats.runtime.api.problem import ProblemDocument
 
 _NAME = re.compile(NAME)
 _MOST_DEFINITIONS = 1_000
@@ -76,6 +77,21 @@ class RegistrationDocument(Document, frozen=True, kw_only=True):
     previous: Any
 
 
+class Registering(Order):
+    """Whether nothing is stored: then only what would be done is said."""
+
+    dry_run: bool = False
+
+
+class ValidatedDocument(Document, frozen=True, kw_only=True):
+    """Whether a definition could be registered, and what is wrong, or probably not meant, with it."""
+
+    valid: bool
+    name: str
+    problems: tuple[ProblemDocument, ...] = ()
+    warnings: tuple[AdviceDocument, ...] = ()
+
+
 class HeldDocument(Document, frozen=True, kw_only=True):
     """Whether runs of a workflow are held back."""
 
@@ -83,19 +99,29 @@ class HeldDocument(Document, frozen=True, kw_only=True):
     paused: bool
 
 
+class DeletedDocument(Document, frozen=True, kw_only=True):
+    """A workflow that is registered no more."""
+
+    name: str
+    deleted: bool
+
+
 async def all_workflows(asked: Asked[Nothing, None]) -> list[Any]:
     """List the newest definition of every workflow."""
-    return [definition.content() for definition in await asked.client.workflows()]
+    found = await asked.client.workflows()
+    return [definition.content() for definition in found if asked.grant.sees(definition.name)]
 
 
-async def register(asked: Asked[Nothing, bytes]) -> RegisteredDocument:
+async def register(asked: Asked[Registering, bytes]) -> RegisteredDocument:
     """Make a definition the newest of its name, with its triggers; runs under way keep theirs."""
-    done = await asked.client.register(asked.body)
-    warnings = (
-        AdviceDocument(kind=each.rule, message=each.message, path=each.path) for each in advice(done.definition)
-    )
+    dry_run = asked.query.dry_run
+    (done,) = await asked.client.register_all([load_definition(asked.body)], dry_run=dry_run)
     return RegisteredDocument(
-        status="registered", name=done.name, action=done.action, hash=done.identity, warnings=tuple(warnings)
+        status="unchanged" if dry_run else "registered",
+        name=done.name,
+        action=done.action,
+        hash=done.identity,
+        warnings=_warnings(done.definition),
     )
 
 
@@ -129,6 +155,29 @@ def _secrets(definition: WorkflowDef) -> set[str | None]:
     return {part.secret for part in parts}
 
 
+async def validate(asked: Asked[Nothing, bytes]) -> ValidatedDocument:
+    """Say whether a definition is valid, and everything that is wrong with it. Stores nothing."""
+    try:
+        definition = load_definition(asked.body)
+    except DefinitionError as error:
+        problems = tuple(
+            ProblemDocument(rule=each.rule, message=each.message, path=each.path, hint=each.hint)
+            for each in error.problems
+        )
+        return ValidatedDocument(valid=False, name=error.name, problems=problems)
+    return ValidatedDocument(valid=True, name=definition.name, warnings=_warnings(definition))
+
+
+async def schema(asked: Asked[Nothing, None]) -> Any:
+    """Give the JSON Schema of definitions."""
+    return json_schema()
+
+
+def _warnings(definition: WorkflowDef) -> tuple[AdviceDocument, ...]:
+    found = advice(definition)
+    return tuple(AdviceDocument(kind=each.rule, message=each.message, path=each.path) for each in found)
+
+
 async def show(asked: Asked[Which, None]) -> Any:
     """Show a workflow's definition."""
     name, version = asked.path["workflow"], asked.query.version
@@ -139,6 +188,12 @@ async def show(asked: Asked[Which, None]) -> Any:
 async def versions(asked: Asked[Nothing, None]) -> list[VersionDocument]:
     """List every version of a workflow, the last registered first."""
     return [version_document(version) for version in await asked.client.versions(asked.path["workflow"])]
+
+
+async def delete(asked: Asked[Nothing, None]) -> DeletedDocument:
+    """Forget a workflow: no run of it can be started. Those that there are go on."""
+    done = await delete_workflow(asked.client, asked.path["workflow"])
+    return DeletedDocument(name=done.name, deleted=True)
 
 
 async def limits(asked: Asked[Nothing, None]) -> WorkflowLimitsDocument:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
 
+from dagnats.model.access import fits
 from dagnats.model.run import RunStatus
 from dagnats.model.summary import RunPage, RunSummary, Tally
 
@@ -42,6 +43,7 @@ _INDEXES = (
 )
 _COMMON = 10_000  # runs with one label: how many more there are makes no difference
 _STATUSES = get_args(RunStatus)
+_MOST_WALKS = 50  # through the index of single workflows, for patterns
 
 _decode = msgspec.msgpack.Decoder(RunSummary).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -158,11 +160,24 @@ class Reader:
 
     def page(self, query: RunQuery) -> RunPage:
         """The runs that fit, newest first."""
-        # One question for each status: each walks an index in the order that is wanted, and stops at the limit.
-        statuses = query.statuses or (_STATUSES if query.workflow else ("",))
-        found = [line for status in statuses for line in self._newest(query, status)]
+        found = [line for one in self._each_workflow(query) for line in self._newest_of(one)]
         found.sort(key=lambda line: -line.seq)
         return RunPage(runs=tuple(found[: query.limit]), more=len(found) > query.limit)
+
+    def _each_workflow(self, query: RunQuery) -> list[RunQuery]:
+        """A question for each workflow that patterns mean. Where that would be many, the runs that fit are not rare."""
+        if not query.among or query.workflow:
+            return [query]
+        names = [name for (name,) in self._database.execute("SELECT DISTINCT workflow FROM tally WHERE count")]
+        meant = [name for name in names if fits(name, query.among)]
+        if len(meant) > _MOST_WALKS:
+            return [query]
+        return [msgspec.structs.replace(query, workflow=name, among=()) for name in meant]
+
+    def _newest_of(self, query: RunQuery) -> list[RunSummary]:
+        # One question for each status: each walks an index in the order that is wanted, and stops at the limit.
+        statuses = query.statuses or (_STATUSES if query.workflow else ("",))
+        return [line for status in statuses for line in self._newest(query, status)]
 
     def _newest(self, query: RunQuery, status: str) -> list[RunSummary]:
         chosen = self._choice(query, status)
@@ -176,7 +191,9 @@ class Reader:
             return [
                 Tally(workflow=workflow, status=status, count=count)
                 for workflow, status, count in rows
-                if query.workflow in ("", workflow) and (not query.statuses or status in query.statuses)
+                if query.workflow in ("", workflow)
+                and (not query.statuses or status in query.statuses)
+                and (not query.among or fits(workflow, query.among))
             ]
         found: list[Tally] = []
         for status in query.statuses or ("",):
@@ -213,6 +230,8 @@ class Reader:
             fits("run.parent_run_id = ? AND run.parent_run_id != ''", query.parent_run_id)
         if query.workflow:
             fits("run.workflow = ?", query.workflow)
+        if query.among:
+            fits(f"({' OR '.join(['run.workflow GLOB ?'] * len(query.among))})", *query.among)
         if status:
             fits("run.status = ?", status)
         for condition, bound in self._bounds(query):

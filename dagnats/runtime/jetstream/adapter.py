@@ -8,6 +8,7 @@ import msgspec
 
 from dagnats.runtime.blob import BlobCache
 from dagnats.runtime.clock import SystemClock
+from dagnats.runtime.jetstream.audit import JetStreamAudit
 from dagnats.runtime.jetstream.batch import GroupCommit
 from dagnats.runtime.jetstream.blob import JetStreamBlobs
 from dagnats.runtime.jetstream.cell import JetStreamCell
@@ -24,6 +25,7 @@ from dagnats.runtime.jetstream.keeper import JetStreamKeeper
 from dagnats.runtime.jetstream.letter import JetStreamDeadLetters
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.notice import JetStreamNotices
+from dagnats.runtime.jetstream.peer import peers_of
 from dagnats.runtime.jetstream.policy import Policy
 from dagnats.runtime.jetstream.pulse import JetStreamPulses
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
@@ -34,6 +36,7 @@ from dagnats.runtime.jetstream.signal import JetStreamSignals
 from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
 from dagnats.runtime.jetstream.store import JetStreamDefinitions
 from dagnats.runtime.jetstream.timers import JetStreamTimers, JetStreamWakeupFeed
+from dagnats.runtime.jetstream.token import JetStreamTokens
 from dagnats.runtime.jetstream.waiter import JetStreamWaiters
 from dagnats.runtime.ports import Defect, EventFeed, Holding, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
 
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
-    from dagnats.runtime.ports import Sync, TaskDelivery, TaskKeeper
+    from dagnats.runtime.ports import Peer, Sync, TaskDelivery, TaskKeeper
 
 
 class _Identity(msgspec.Struct):
@@ -74,6 +77,9 @@ class JetStreamServer:
         account = await self._link.api("INFO")
         limit = int(account.get("limits", {}).get("max_storage", 0))
         return Holding(int(account.get("storage", 0)), max(limit, 0))
+
+    async def peers(self) -> list[Peer]:
+        return peers_of(await self._link.api(f"STREAM.INFO.{HISTORY}"))
 
     async def sync(self) -> Sync:
         await self._policy.read()
@@ -158,6 +164,8 @@ class JetStream:
             inquiries=JetStreamInquiries(link),
             directory=JetStreamDirectory(link),
             secrets=JetStreamSecrets(link),
+            tokens=JetStreamTokens(link),
+            audit=JetStreamAudit(link),
             lease=JetStreamCell(link, "engine.lease"),
             position=JetStreamCell(link, "engine.position"),
             correlated=JetStreamCell(link, "engine.correlated"),

@@ -25,6 +25,7 @@ DEAD_LETTERS = "DEAD_LETTERS"
 BLOBS = "BLOBS"
 CHUNKS = "STEP_STREAMS"
 ENGINE = "ENGINE"
+AUDIT = "AUDIT"
 RUNS = "workflow_runs"
 DEFINITIONS = "workflow_defs"
 CLAIMS = "idempotency_keys"
@@ -33,6 +34,7 @@ SIGNALS = "signals"
 CHECKPOINTS = "checkpoints"
 PULSES = "pulses"
 SECRETS = "secrets"
+TOKENS = "access_tokens"
 WORKERS = "workers"
 
 STORED = "stored."
@@ -108,6 +110,13 @@ STREAMS: dict[str, dict[str, Any]] = {
         # Who follows a step hears of a chunk once it can be read.
         "republish": {"src": "stream.>", "dest": f"{STORED}stream.>"},
     },
+    AUDIT: {
+        "subjects": ["audit.>"],
+        "description": "Who did what over HTTP. The oldest go first.",
+        "max_age": 90 * _DAY,
+        # Not in bytes: those would be set aside from the store at once, whether it has them or not.
+        "max_msgs": 1_000_000,
+    },
     DEAD_LETTERS: {
         "subjects": ["dead.>"],
         "description": "Messages nothing more can be done with.",
@@ -125,6 +134,7 @@ BUCKETS = {
     CHECKPOINTS: "What each step has stored for its next attempt, by run and step.",
     PULSES: "What each running step has said of itself last, by run and step.",
     SECRETS: "Keys that all parts of the server share.",
+    TOKENS: "What each access token allows, by its id, and its hash.",
     WORKERS: "Which workers there are: each renews its entry while it lives.",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.runtime.memory.audit import MemoryAudit
 from dagnats.runtime.memory.blob import MemoryBlobs
 from dagnats.runtime.memory.cell import MemoryCell
 from dagnats.runtime.memory.checkpoint import MemoryCheckpoints
@@ -25,8 +26,9 @@ from dagnats.runtime.memory.signal import MemorySignals
 from dagnats.runtime.memory.snapshot import MemorySnapshots
 from dagnats.runtime.memory.store import MemoryDefinitions
 from dagnats.runtime.memory.timers import MemoryTimers, MemoryWakeupFeed
+from dagnats.runtime.memory.token import MemoryTokens
 from dagnats.runtime.memory.waiter import MemoryWaiters
-from dagnats.runtime.ports import Defect, EventFeed, Holding, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
+from dagnats.runtime.ports import Defect, EventFeed, Holding, LogFeed, Overview, Peer, Ports, TaskFeed, WakeupFeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +64,9 @@ class MemoryServerPort:
             )
 
         return await self._link.request(Call("server.holding", "server", look))
+
+    async def peers(self) -> list[Peer]:
+        return []
 
     async def sync(self) -> Sync:
         return "always"
@@ -138,6 +143,8 @@ class Memory:
             inquiries=MemoryInquiries(server, link),
             directory=MemoryDirectory(server, link),
             secrets=MemorySecrets(server, link),
+            tokens=MemoryTokens(server, link),
+            audit=MemoryAudit(server, link),
             blobs=MemoryBlobs(server, link),
             clock=clock,
         )

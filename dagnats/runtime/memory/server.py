@@ -61,6 +61,8 @@ class MemoryServer:
         self.checkpoints = stream(newest_only=True)
         self.pulses = stream(newest_only=True)
         self.chunks = stream()
+        self.tokens = stream(newest_only=True)
+        self.audit = stream()
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
         self.claims: dict[str, tuple[str, int]] = {}
         """Who has a name, and until when."""
@@ -132,6 +134,8 @@ class MemoryServer:
             self.checkpoints,
             self.pulses,
             self.chunks,
+            self.tokens,
+            self.audit,
         )
 
     def restart(self, *, lost_events: int = 0, lost_tasks: int = 0) -> None:

@@ -1,0 +1,203 @@
+"""The installation as JSON documents: how it does, what is wrong with it, what is waited for, who may, and who did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.client.diagnosis import Grade
+from dagnats.client.document import Document, instant
+from dagnats.model.access import Scope
+from dagnats.model.instant import rfc3339
+
+if TYPE_CHECKING:
+    from dagnats.client.ailment import Ailment
+    from dagnats.client.audit import Deed
+    from dagnats.client.health import Health
+    from dagnats.client.waitpoint import Waitpoint
+    from dagnats.model.token import AccessToken
+    from dagnats.runtime.ports import QueueState
+
+
+# -- the whole ---------------------------------------------------------------------------------------------------
+
+
+class QueueHealthDocument(Document, frozen=True, kw_only=True):
+    """What is in a queue."""
+
+    task: str
+    pending: int
+    in_flight: int
+    redelivered: int
+    ack_wait_ms: int | None
+
+
+class LettersDocument(Document, frozen=True, kw_only=True):
+    """The dead letters at a glance."""
+
+    total: int
+    oldest: str | None
+    newest: str | None
+    by_task: dict[str, int]
+
+
+class EngineDocument(Document, frozen=True, kw_only=True):
+    """How far the engine is."""
+
+    leads: bool
+    history_lag_messages: int
+    history_lag_seconds: float
+    scheduled_timers: int
+
+
+class HealthDocument(Document, frozen=True, kw_only=True):
+    """How the whole does."""
+
+    queues: tuple[QueueHealthDocument, ...]
+    dlq: LettersDocument
+    engine: EngineDocument
+
+
+def health_document(health: Health) -> HealthDocument:
+    """How the whole does."""
+    letters = health.letters
+    return HealthDocument(
+        queues=tuple(map(_queue_health_document, health.queues)),
+        dlq=LettersDocument(
+            total=letters.total,
+            oldest=instant(letters.oldest_ns),
+            newest=instant(letters.newest_ns),
+            by_task=dict(letters.by_task),
+        ),
+        engine=EngineDocument(
+            leads=health.engine.leads,
+            history_lag_messages=health.engine.behind,
+            history_lag_seconds=round(health.lag_s, 3),
+            scheduled_timers=health.timers,
+        ),
+    )
+
+
+def _queue_health_document(queue: QueueState) -> QueueHealthDocument:
+    return QueueHealthDocument(
+        task=queue.name,
+        pending=queue.waiting,
+        in_flight=queue.in_flight,
+        redelivered=queue.redelivered,
+        ack_wait_ms=round(queue.ack_wait_s * 1000) or None,
+    )
+
+
+class AilmentDocument(Document, frozen=True, kw_only=True):
+    """Something that is not as it should be. `fixed` when that was put right just now."""
+
+    kind: str
+    grade: Grade
+    subject: str | None
+    seen: str
+    why: str
+    cure: str | None
+    fixed: bool
+
+
+def ailment_document(found: Ailment, *, fixed: bool = False) -> AilmentDocument:
+    """Something that is not as it should be."""
+    return AilmentDocument(
+        kind=found.kind,
+        grade=found.grade,
+        subject=found.subject or None,
+        seen=found.seen,
+        why=found.why,
+        cure=found.cure or None,
+        fixed=fixed,
+    )
+
+
+# -- waitpoints --------------------------------------------------------------------------------------------------
+
+
+class WaitpointDocument(Document, frozen=True, kw_only=True):
+    """What a run waits for that somebody outside has to bring. What its members mean: see `Waitpoint`."""
+
+    run_id: str
+    step_id: str
+    workflow_id: str
+    kind: str
+    event: str | None
+    match: str | None
+    since: str
+    until: str | None
+    resumed_by: str
+
+
+def waitpoint_document(at: Waitpoint) -> WaitpointDocument:
+    """What a run waits for."""
+    return WaitpointDocument(
+        run_id=at.run_id,
+        step_id=at.step_id,
+        workflow_id=at.workflow,
+        kind=at.kind,
+        event=at.event or None,
+        match=at.match or None,
+        since=rfc3339(at.since_ns),
+        until=instant(at.until_ns),
+        resumed_by=at.resumed_by,
+    )
+
+
+# -- who may, and who did ----------------------------------------------------------------------------------------
+
+
+class TokenDocument(Document, frozen=True, kw_only=True):
+    """What is known of a token; of the token itself, nothing is."""
+
+    id: str
+    name: str
+    scope: Scope
+    workflows: tuple[str, ...]
+    created_at: str
+    expires_at: str | None
+    expired: bool
+    by: str
+
+
+def token_document(token: AccessToken, now_ns: int) -> TokenDocument:
+    """What is known of a token."""
+    return TokenDocument(
+        id=token.id,
+        name=token.name,
+        scope=token.scope,
+        workflows=token.workflows,
+        created_at=rfc3339(token.created_ns),
+        expires_at=instant(token.expires_ns),
+        expired=token.expired(now_ns),
+        by=token.by,
+    )
+
+
+class DeedDocument(Document, frozen=True, kw_only=True):
+    """Something that somebody did, or was not let do. What its members mean: see `Deed`."""
+
+    time: str
+    by: str
+    action: str
+    target: str
+    outcome: str
+    run_id: str
+    request_id: str
+    address: str
+    skipped: int
+
+
+def deed_document(deed: Deed) -> DeedDocument:
+    """Something that somebody did."""
+    return DeedDocument(
+        time=rfc3339(deed.time_ns),
+        by=deed.by,
+        action=deed.action,
+        target=deed.target,
+        outcome=deed.outcome,
+        run_id=deed.run_id,
+        request_id=deed.request_id,
+        address=deed.address,
+        skipped=deed.skipped,
+    )

@@ -1,0 +1,107 @@
+"""Everything that the command line can do has a route, or a reason why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dagnats.cli.app import app
+from dagnats.runtime.api.rest import OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HERE = "it is about files, or programs, of the caller's own machine"
+_RUN = "/runs/{run_id}"
+_STEP = f"{_RUN}/steps/{{step}}"
+_WORKFLOW, _QUEUE, _WAITPOINT = "/workflows/{workflow}", "/queues/{queue}", "/waitpoints/{run_id}/{step}"
+
+ROUTES = {
+    "audit": "GET /audit",
+    "build": _HERE,
+    "clean": "POST /clean",
+    "config check": _HERE,
+    "config show": _HERE,
+    "demo": _HERE,
+    "dlq discard": "DELETE /dlq/{seq}",
+    "dlq inspect": "GET /dlq/{seq}",
+    "dlq list": "GET /dlq",
+    "dlq replay": "POST /dlq/{seq}/replay",
+    "dlq watch": "POST /dlq/{seq}/replay",
+    "doctor": "POST /doctor",
+    "event publish": "POST /events/{type}",
+    "init project": _HERE,
+    "init workflow": _HERE,
+    "queue limit": f"POST {_QUEUE}/limits",
+    "queue list": "GET /queues",
+    "queue pause": f"POST {_QUEUE}/pause",
+    "queue repair": "POST /queues/repair",
+    "queue resume": f"POST {_QUEUE}/resume",
+    "queue show": f"GET {_QUEUE}",
+    "register": "POST /workflows",
+    "run approve": f"POST {_RUN}/approve",
+    "run bulk": "POST /runs/bulk",
+    "run cancel": f"POST {_RUN}/cancel",
+    "run cancel-all": "POST /runs/cancel",
+    "run count": "GET /runs/count",
+    "run diagnose": f"GET {_RUN}/diagnose",
+    "run events": f"GET {_RUN}/events",
+    "run fail": f"POST {_STEP}/fail",
+    "run fork": f"POST {_RUN}/fork",
+    "run inspect": f"GET {_RUN}",
+    "run list": "GET /runs",
+    "run output": f"GET {_RUN}/output",
+    "run pause": f"POST {_RUN}/pause",
+    "run reject": f"POST {_RUN}/reject",
+    "run result": f"GET {_RUN}/output",
+    "run resume": f"POST {_RUN}/resume",
+    "run retry": f"POST {_RUN}/retry",
+    "run retry-all": "POST /runs/retry",
+    "run signal": f"POST {_RUN}/signal/{{name}}",
+    "run skip": f"POST {_STEP}/skip",
+    "run start": "POST /runs",
+    "run status": f"GET {_RUN}",
+    "run stream": f"GET {_STEP}/stream",
+    "run tree": "GET /runs",  # ?parent=
+    "run watch": f"GET {_RUN}/events",
+    "schema": "GET /schema",
+    "serve": _HERE,
+    "status": "GET /status",
+    "token create": "POST /tokens",
+    "token list": "GET /tokens",
+    "token revoke": "DELETE /tokens/{token}",
+    "verify": "GET /verify",
+    "waitpoint cancel": f"POST {_WAITPOINT}/cancel",
+    "waitpoint complete": f"POST {_WAITPOINT}/complete",
+    "waitpoint list": "GET /waitpoints",
+    "waitpoint show": f"GET {_WAITPOINT}",
+    "worker": _HERE,
+    "workers list": "GET /workers",
+    "workflow delete": f"DELETE {_WORKFLOW}",
+    "workflow diff": f"GET {_WORKFLOW}",
+    "workflow graph": f"GET {_WORKFLOW}",
+    "workflow limit": f"POST {_WORKFLOW}/limits",
+    "workflow list": "GET /workflows",
+    "workflow pause": f"POST {_WORKFLOW}/pause",
+    "workflow register": "POST /workflows",
+    "workflow resume": f"POST {_WORKFLOW}/resume",
+    "workflow show": f"GET {_WORKFLOW}",
+    "workflow validate": "POST /workflows/validate",
+    "workflow versions": f"GET {_WORKFLOW}/versions",
+}
+
+
+def _commands(group: Any, before: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        words = f"{before} {name}".strip()
+        if hasattr(command, "commands"):
+            yield from _commands(command, words)
+        else:
+            yield words
+
+
+def test_every_command_has_a_route_or_a_reason_why_not() -> None:
+    there = {f"{each.method} {each.path}" for each in OPERATIONS} | {_HERE}
+    assert {*_commands(typer.main.get_command(app))} == {*ROUTES}
+    assert {*ROUTES.values()} <= there
