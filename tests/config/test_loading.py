@@ -305,7 +305,7 @@ def test_no_secret_is_in_what_is_shown() -> None:
     [
         f"token: [{SECRET}]",
         f"token: {{{SECRET}: 1}}",
-        f"url: 'http://u:{SECRET}@h'",
+        f"url: 'ftp://u:{SECRET}@h'",
         f"worker: {{a: {{http: 'ftp://{SECRET}'}}}}",
         f"worker: {{a: {{http: ['{SECRET}']}}}}",
         f'worker: {{a: {{exec: "\'{SECRET}"}}}}',
