@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import open_client, open_nats, run
+from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, room, say, table
 
@@ -41,13 +41,8 @@ def status(
 
 
 async def _ask(*, detail: bool) -> tuple[ServerStatus, Health | None]:
-    from dagnats.client.health import health
-
-    if not detail:
-        async with open_client() as client:
-            return await client.status(), None
-    async with open_nats() as client:
-        return await client.status(), await health(client)
+    async with open_client() as client:
+        return await client.status(), await client.health() if detail else None
 
 
 def _lines(health: Health) -> Iterator[str]:

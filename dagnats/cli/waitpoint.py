@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dagnats.cli import completion
-from dagnats.cli.connection import open_nats, run
+from dagnats.cli.connection import open_client, run
 from dagnats.cli.consent import FORCE, expect_consent
 from dagnats.cli.option import current
 from dagnats.cli.output import emit, paint, room, say, table
@@ -103,32 +103,28 @@ def cancel(
 
 
 async def _all(workflow: str, limit: int) -> list[Waitpoint]:
-    from dagnats.client.waitpoint import waitpoints
-
-    async with open_nats() as client:
-        return await waitpoints(client, workflow=workflow, limit=limit)
+    async with open_client() as client:
+        return await client.waitpoints(workflow=workflow, limit=limit)
 
 
 async def _one(run_id: str, step: str, last: bool) -> Waitpoint:
-    from dagnats.client.waitpoint import waitpoint
-
-    async with open_nats() as client:
-        return await waitpoint(client, (await find(client, run_id, last)).run_id, step)
+    async with open_client() as client:
+        return await client.waitpoint((await find(client, run_id, last)).run_id, step)
 
 
 async def _complete(run_id: str, step: str, body: bytes, last: bool, by: str, reason: str) -> Waitpoint:
     import msgspec
 
-    from dagnats.client.waitpoint import complete, waitpoint
+    from dagnats.client.waitpoint import complete
 
-    async with open_nats() as client:
-        found = await waitpoint(client, (await find(client, run_id, last)).run_id, step)
+    async with open_client() as client:
+        found = await client.waitpoint((await find(client, run_id, last)).run_id, step)
         await complete(client, found, msgspec.json.decode(body) if body else None, by=by, reason=reason)
         return found
 
 
 async def _cancel(found: Waitpoint, by: str, reason: str) -> None:
-    async with open_nats() as client:
+    async with open_client() as client:
         await client.handle(found.run_id).fail_step(found.step_id, reason or "its wait was given up", by=by)
 
 

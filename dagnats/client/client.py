@@ -8,8 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from dagnats.client import listing, waitpoint
+from dagnats.client.checkup import Checked, checkup, mended
 from dagnats.client.deletion import delete_workflow
 from dagnats.client.diagnose import diagnose
+from dagnats.client.health import Health, health
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
 from dagnats.client.payload import accepted
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from dagnats.client.view import RunView
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.event import Parent
-    from dagnats.runtime.ports import Connection, Overview, Stored
+    from dagnats.runtime.ports import Connection, Overview, Stored, Sync
 
 SHORTEST_PREFIX = 8
 _MOST_NAMED = 10
@@ -417,6 +419,22 @@ class AsyncClient(Operator):
     async def waitpoint(self, run_id: str, step: str = "") -> Waitpoint:
         """One waitpoint; without a step, the one that its run waits at. Raises NotFoundError and ConflictError."""
         return await waitpoint.waitpoint(self, run_id, step)
+
+    async def checkup(self, *, fix: bool = False, by: str = "", asked_sync: Sync = "interval") -> Checked:
+        """What is wrong with the whole. Takes as long as a lease lasts when no engine leads.
+
+        Args:
+            fix: Put right what a command alone can.
+            by: Who does it.
+            asked_sync: When the server's writes should be on disk.
+        """
+        found = await checkup(self, asked_sync=asked_sync)
+        wrong = [each for each in found if fix and each.grade == "wrong"]
+        return Checked(found, [each for each in wrong if await mended(self, each, by=by)])
+
+    async def health(self) -> Health:
+        """How the whole does. Takes as long as a lease lasts when no engine leads."""
+        return await health(self)
 
     async def status(self) -> ServerStatus:
         """The server at a glance."""

@@ -14,21 +14,24 @@ if TYPE_CHECKING:
     from typing import Self
 
     from dagnats.client.bulk import Done, Live, Mode
+    from dagnats.client.checkup import Checked
     from dagnats.client.client import Registration, ServerStatus, Version
     from dagnats.client.diagnosis import Finding
     from dagnats.client.difference import Difference
+    from dagnats.client.health import Health
     from dagnats.client.letter import DeadLetter
     from dagnats.client.moment import Moment
     from dagnats.client.queue import QueueView
     from dagnats.client.verify import Verified
     from dagnats.client.view import EventView, RunView
+    from dagnats.client.waitpoint import Waitpoint
     from dagnats.dsl.workflow import Workflow
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
     from dagnats.model.run import RunStatus
     from dagnats.model.summary import RunPage, RunSummary, Tally
     from dagnats.model.worker import WorkerEntry
-    from dagnats.runtime.ports import Chunk
+    from dagnats.runtime.ports import Chunk, Sync
 
 T = TypeVar("T")
 
@@ -124,6 +127,10 @@ class AnyClient(Protocol):
     async def find(self, prefix: str) -> AnyRun: ...
     async def newest(self) -> AnyRun: ...
     async def diagnose(self, run_id: str) -> tuple[RunView, list[Finding]]: ...
+    async def waitpoints(self, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]: ...
+    async def waitpoint(self, run_id: str, step: str = "") -> Waitpoint: ...
+    async def checkup(self, *, fix: bool = False, by: str = "", asked_sync: Sync = "interval") -> Checked: ...
+    async def health(self) -> Health: ...
     async def status(self) -> ServerStatus: ...
 
     # -- many runs

@@ -154,6 +154,10 @@ class Client:
     find = _gives_run(AnyClient.find)
     newest = _gives_run(AnyClient.newest)
     diagnose = waits(AnyClient.diagnose)
+    waitpoints = waits(AnyClient.waitpoints)
+    waitpoint = waits(AnyClient.waitpoint)
+    checkup = waits(AnyClient.checkup)
+    health = waits(AnyClient.health)
     status = waits(AnyClient.status)
 
     def handle(self, run_id: str) -> Run:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 _ASKED = (
     "status --json",
+    "status --detail",
+    "doctor",
+    "waitpoint list --json",
+    "waitpoint show over-http-1",
     "workflow list",
     "workflow show oder",
     "workflow versions hello-pipeline --json",
@@ -60,7 +64,7 @@ def test_every_answer_is_the_same_to_its_last_letter(served: CommandLine) -> Non
         assert plain(served(*words, **over_http(served))) == plain(served(*words)), line
 
 
-@pytest.mark.parametrize("line", ["clean", "status --detail", "worker"])
+@pytest.mark.parametrize("line", ["clean", "audit", "token list", "worker"])
 def test_a_command_without_a_route_says_so_in_one_sentence(served: CommandLine, line: str) -> None:
     refused = served(*line.split(), "--json", f"--server={served.http}")
     assert refused.code == 2

@@ -259,6 +259,9 @@ def mistakes(client: AnyClient, run_id: str) -> list[Callable[[], Awaitable[Any]
         lambda: client.register(b'{"name": "loop", "steps": [{"id": "a", "task": "t", "depends_on": ["b"]}]}'),
         lambda: client.register(Workflow("parent")),
         lambda: run.approve("work"),
+        lambda: client.waitpoint(run_id),
+        lambda: client.waitpoint(run_id, "wrok"),
+        lambda: client.delete_workflow("slo"),
         lambda: run.complete_wait("work"),
         lambda: run.retry("replay"),
         lambda: run.retry("replay", {"n": 1}),
@@ -387,3 +390,40 @@ async def test_the_whole_is_looked_at(transport: Transport) -> None:
         assert await it.client.publish_event("order.paid", {"id": 1}, id="once") == await it.client.publish_event(
             "order.paid", {"id": 1}, id="once"
         )
+
+
+@both
+async def test_what_runs_wait_for_is_listed_and_shown(transport: Transport) -> None:
+    async with there(transport) as it:
+        run = await it.started("asking")
+        (listed,) = await it.client.waitpoints()
+        assert listed == await it.client.waitpoint(run.run_id) == await it.client.waitpoint(run.run_id, "ask")
+        assert listed == await it.here.client.waitpoint(run.run_id)
+        assert await it.client.waitpoints(workflow="solo") == []
+
+
+@both
+async def test_a_check_up_finds_what_is_wrong_and_puts_it_right(transport: Transport) -> None:
+    async with there(transport) as it:
+        await it.client.pause_queue(WORK)
+        await it.client.start("solo")
+
+        async def holds_something() -> bool:
+            return [each.grade for each in (await it.client.checkup()).found] == ["wrong"]
+
+        await until(holds_something)
+        found = await it.client.checkup()
+        assert [(each.kind, each.subject) for each in found.found] == [("queue-paused", WORK)]
+        assert found.fixed == []
+        health = await it.client.health()
+        assert (health.engine.leads, health.letters.total, health.timers) == (True, 0, 0)
+        done = await it.client.checkup(fix=True, by="ann")
+        assert done.fixed == done.found != []
+        assert not (await it.client.queue(WORK)).limits.paused
+
+
+@both
+async def test_a_workflow_is_deleted(transport: Transport) -> None:
+    async with there(transport) as it:
+        assert (await it.client.delete_workflow("solo")).name == "solo"
+        assert "solo" not in [each.name for each in await it.client.workflows()]

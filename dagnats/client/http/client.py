@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dagnats.client.checkup import Checked
 from dagnats.client.client import (
     SHORTEST_PREFIX,
     Registration,
@@ -21,13 +22,15 @@ from dagnats.client.client import (
 )
 from dagnats.client.document import FindingDocument, RunDocument, VersionDocument
 from dagnats.client.http.operator import HttpOperator
-from dagnats.client.http.read import finding, read, run_view
+from dagnats.client.http.read import ailment, finding, health, read, run_view, waitpoint
 from dagnats.client.http.run import HttpRun
 from dagnats.client.http.wire import path_of
+from dagnats.client.installation import AilmentDocument, HealthDocument, WaitpointDocument
 from dagnats.client.moment import start_instant
 from dagnats.client.payload import accepted
 from dagnats.client.run import json_bytes
 from dagnats.client.start import new_id
+from dagnats.client.waitpoint import chosen
 from dagnats.errors import DefinitionError, NotFoundError
 from dagnats.model.check import load_definition
 from dagnats.model.duration import format_duration
@@ -40,11 +43,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dagnats.client.diagnosis import Finding
+    from dagnats.client.health import Health
     from dagnats.client.http.wire import Wire
     from dagnats.client.moment import Moment
     from dagnats.client.view import RunView
+    from dagnats.client.waitpoint import Waitpoint
     from dagnats.dsl.workflow import Workflow
     from dagnats.model.definition import WorkflowDef
+    from dagnats.runtime.ports import Sync
 
 _MOST_IDS = 100
 
@@ -64,6 +70,10 @@ class _Status(msgspec.Struct, frozen=True):
     stream_count: int
     runs: int
     active_runs: int
+
+
+class _Checked(msgspec.Struct, frozen=True):
+    findings: list[AilmentDocument]
 
 
 class _Diagnosis(msgspec.Struct, frozen=True):
@@ -243,6 +253,28 @@ class HttpClient(HttpOperator):
         view = read(await self._wire.get(path), RunDocument)
         found = read(await self._wire.get(f"{path}/diagnose"), _Diagnosis)
         return run_view(view), [finding(each) for each in found.findings]
+
+    async def waitpoints(self, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]:
+        """The waitpoints of the newest `limit` runs that go on, the oldest waitpoint first."""
+        which = {"workflow": workflow, "limit": limit}
+        return list(map(waitpoint, read(await self._wire.get(path_of("waitpoints"), which), list[WaitpointDocument])))
+
+    async def waitpoint(self, run_id: str, step: str = "") -> Waitpoint:
+        """One waitpoint; without a step, the one that its run waits at. See `AsyncClient.waitpoint`."""
+        found = chosen(await self.handle(run_id).view(), step, {})
+        path = path_of("waitpoints", run_id, found.step_id)
+        return waitpoint(read(await self._wire.get(path), WaitpointDocument))
+
+    async def checkup(self, *, fix: bool = False, by: str = "", asked_sync: Sync = "interval") -> Checked:
+        """What is wrong with the whole, and what was put right. When writes should be on disk, the server knows."""
+        path = path_of("doctor")
+        told = await (self._wire.post(path, {"by": by}, long=True) if fix else self._wire.get(path))
+        found = [(ailment(each), each.fixed) for each in read(told, _Checked).findings]
+        return Checked([each for each, _ in found], [each for each, is_fixed in found if is_fixed])
+
+    async def health(self) -> Health:
+        """How the whole does."""
+        return health(read(await self._wire.get(path_of("status"), {"detail": "true"}), HealthDocument))
 
     async def status(self) -> ServerStatus:
         """The server at a glance."""

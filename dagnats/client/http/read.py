@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import msgspec
 
-from dagnats.client.diagnosis import Finding
+from dagnats.client.ailment import Ailment
+from dagnats.client.diagnosis import EngineState, Finding
 from dagnats.client.difference import Difference
+from dagnats.client.health import Health, Letters
 from dagnats.client.letter import DeadLetter
 from dagnats.client.queue import QueueView
 from dagnats.client.view import EventView, RunView, StepView
+from dagnats.client.waitpoint import Waitpoint
 from dagnats.errors import DecodeError
 from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.instant import parse_rfc3339
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
         StepDocument,
         WorkflowLimitsDocument,
     )
+    from dagnats.client.installation import AilmentDocument, HealthDocument, WaitpointDocument
     from dagnats.model.scalar import StepType
 
 T = TypeVar("T")
@@ -258,6 +262,51 @@ def dead_letter(letter: LetterDocument) -> DeadLetter:
         headers=letter.headers,
         body=letter.body.encode() if letter.body is not None else b64decode(letter.body_base64 or ""),
     )
+
+
+def waitpoint(at: WaitpointDocument) -> Waitpoint:
+    """What a run waits for."""
+    return Waitpoint(
+        run_id=at.run_id,
+        workflow=at.workflow_id,
+        step_id=at.step_id,
+        kind="approval" if at.kind == "approval" else "event",
+        since_ns=_nanos(at.since),
+        until_ns=_nanos(at.until),
+        event=at.event or "",
+        match=at.match or "",
+    )
+
+
+def ailment(found: AilmentDocument) -> Ailment:
+    """Something that is not as it should be."""
+    return Ailment(
+        kind=found.kind,
+        grade=found.grade,
+        seen=found.seen,
+        why=found.why,
+        cure=found.cure or "",
+        subject=found.subject or "",
+    )
+
+
+def health(told: HealthDocument) -> Health:
+    """How the whole does."""
+    queues = [
+        QueueState(
+            name=each.task,
+            waiting=each.pending,
+            in_flight=each.in_flight,
+            redelivered=each.redelivered,
+            ack_wait_s=(each.ack_wait_ms or 0) / 1_000,
+            pulls=0,
+            oldest_ns=0,
+        )
+        for each in told.queues
+    ]
+    letters = Letters(told.dlq.total, _nanos(told.dlq.oldest), _nanos(told.dlq.newest), told.dlq.by_task)
+    engine = EngineState(leads=told.engine.leads, behind=told.engine.history_lag_messages)
+    return Health(tuple(queues), letters, engine, told.engine.history_lag_seconds, told.engine.scheduled_timers)
 
 
 def _nanos(instant: str | None) -> int:
