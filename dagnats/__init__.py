@@ -9,9 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagnats.client import AnyClient as AnyClient
+    from dagnats.client import AnyRun as AnyRun
     from dagnats.client import AsyncClient as AsyncClient
+    from dagnats.client import Client as Client
+    from dagnats.client import Run as Run
     from dagnats.client import RunHandle as RunHandle
     from dagnats.client import connect as connect
+    from dagnats.client.http import connect_http as connect_http
     from dagnats.dsl.expression import Match as Match
     from dagnats.dsl.limit import Debounce as Debounce
     from dagnats.dsl.limit import KeyedRateLimit as KeyedRateLimit
@@ -45,7 +50,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Abort": "dagnats.errors",
+    "AnyClient": "dagnats.client",
+    "AnyRun": "dagnats.client",
     "AsyncClient": "dagnats.client",
+    "Client": "dagnats.client",
     "Compensation": "dagnats.handling.info",
     "ConflictError": "dagnats.errors",
     "Continue": "dagnats.handling.loop",
@@ -64,6 +72,7 @@ _HOMES = {
     "RateLimit": "dagnats.dsl.limit",
     "ResultTimeout": "dagnats.errors",
     "Retry": "dagnats.errors",
+    "Run": "dagnats.client",
     "RunCancelled": "dagnats.errors",
     "RunCompensated": "dagnats.errors",
     "RunError": "dagnats.errors",
@@ -76,6 +85,7 @@ _HOMES = {
     "Worker": "dagnats.runtime.worker",
     "Workflow": "dagnats.dsl.workflow",
     "connect": "dagnats.client",
+    "connect_http": "dagnats.client.http",
     "handler": "dagnats.handling.handler",
 }
 

@@ -19,7 +19,7 @@ from dagnats.cli.progress import progress
 from dagnats.cli.target import AFTER, BEFORE, BY, LAST, REASON, RUN_ID, expect, find, shifted, short
 
 if TYPE_CHECKING:
-    from dagnats.client import AsyncClient, Done
+    from dagnats.client import AnyClient, Done
 
 app = typer.Typer()
 
@@ -135,7 +135,7 @@ def cancel_all(
 ) -> None:
     """Cancel every run of a workflow that has not ended."""
 
-    async def do(client: AsyncClient, *, dry_run: bool) -> list[Done]:
+    async def do(client: AnyClient, *, dry_run: bool) -> list[Done]:
         with progress("cancelled") as told:
             return await client.cancel_all(
                 workflow,

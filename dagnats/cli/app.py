@@ -17,6 +17,7 @@ from dagnats.cli import (
     build,
     clean,
     config,
+    context,
     demo,
     diagnose,
     dlq,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 _EVERYWHERE = "Every command"
-_NOUNS = ("init", "workflow", "run", "queue", "waitpoint", "dlq", "event", "token")
+_NOUNS = ("context", "init", "workflow", "run", "queue", "waitpoint", "dlq", "event", "token")
 
 app = typer.Typer(
     name="dagnats",
@@ -64,10 +65,17 @@ app = typer.Typer(
 def everywhere(
     json: bool = typer.Option(False, "--json", help="Print JSON, also for errors.", rich_help_panel=_EVERYWHERE),
     server: str = typer.Option(
-        "", "--server", metavar="URL", help="The NATS server: nats://host:4222.", rich_help_panel=_EVERYWHERE
+        "",
+        "--server",
+        metavar="URL",
+        help="The server: nats://host:4222, or http://host:8080.",
+        rich_help_panel=_EVERYWHERE,
     ),
     token: str = typer.Option(
         "", "--token", metavar="TOKEN", help="What lets you into that server.", rich_help_panel=_EVERYWHERE
+    ),
+    context: str = typer.Option(
+        "", "--context", metavar="NAME", help="The server of this context, instead.", rich_help_panel=_EVERYWHERE
     ),
     config: str = typer.Option(
         "", "--config", metavar="PATH", help="The configuration, instead of dagnats.yaml.", rich_help_panel=_EVERYWHERE
@@ -95,6 +103,7 @@ run_noun.app.add_typer(replay.app)
 run_noun.app.add_typer(portable.app)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
 app.add_typer(config.app, name="config", rich_help_panel="Operate")
+app.add_typer(context.app, name="context", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
 app.add_typer(workers.app, name="workers", rich_help_panel="Operate")
 app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
@@ -128,6 +137,7 @@ for _group in (
     event.app,
     token.app,
     config.app,
+    context.app,
 ):
     for _command in _group.registered_commands:
         _command.epilog = "Every command also takes --json, --server URL, --token TOKEN and --debug."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dagnats.cli.connection import open_client, run
+from dagnats.cli.connection import open_nats, run
 from dagnats.cli.option import current
 from dagnats.cli.output import emit, room, say, table
 
@@ -48,7 +48,7 @@ async def _deeds(by: str, action: str, target: str, outcome: str, after: str, be
     from dagnats.client.audit import audit as deeds
     from dagnats.client.moment import instant_of
 
-    async with open_client() as client:
+    async with open_nats() as client:
         ports = client.connection.ports
         now_ns = ports.clock.now_ns()
         query = AuditQuery(

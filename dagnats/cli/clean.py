@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from dagnats.cli.connection import open_client, run
+from dagnats.cli.connection import open_nats, run
 from dagnats.cli.consent import FORCE, expect_consent
 from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
@@ -84,7 +84,7 @@ def _older_ns(older_than: str) -> int:
 async def _look(asked: Asked, *, measured: bool) -> tuple[Chosen, list[Place]]:
     from dagnats.client.clean import choose, places
 
-    async with open_client() as client:
+    async with open_nats() as client:
         now_ns = client.connection.ports.clock.now_ns()
         before_ns = now_ns - asked.older_ns if asked.older_ns else 0
         chosen = await choose(client, asked.categories, before_ns=before_ns, include_running=asked.include_running)
@@ -94,7 +94,7 @@ async def _look(asked: Asked, *, measured: bool) -> tuple[Chosen, list[Place]]:
 async def _clean(chosen: Chosen, by: str) -> Cleaned:
     from dagnats.client.clean import clean
 
-    async with open_client() as client:
+    async with open_nats() as client:
         with progress("runs cleaned") as told:
             return await clean(client, chosen, by=by, told=told)
 

@@ -12,7 +12,7 @@ from dagnats.errors import DagnatsError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from dagnats.client import AsyncClient
+    from dagnats.client import AnyClient
 
 _PATIENCE = "DAGNATS_COMPLETION_SECONDS"
 _PATIENCE_S = 1.0  # who pressed Tab waits; a far server may need more, and the variable gives it
@@ -25,7 +25,7 @@ def workflow_names(incomplete: str) -> list[str]:
 
 
 def run_ids(incomplete: str) -> list[str]:
-    """The runs that did something last, newest first."""
+    """The newest runs."""
     return [run_id for run_id in _ask(_newest) if run_id.startswith(incomplete)][:_MOST]
 
 
@@ -34,17 +34,16 @@ def queue_names(incomplete: str) -> list[str]:
     return [name for name in _ask(_queues) if name.startswith(incomplete)]
 
 
-async def _queues(client: AsyncClient) -> list[str]:
+async def _queues(client: AnyClient) -> list[str]:
     return sorted({step.task for definition in await client.workflows() for step in definition.steps if step.task})
 
 
-async def _names(client: AsyncClient) -> list[str]:
-    return await client.connection.ports.definitions.names()
+async def _names(client: AnyClient) -> list[str]:
+    return [definition.name for definition in await client.workflows()]
 
 
-async def _newest(client: AsyncClient) -> list[str]:
-    entries = await client.connection.ports.log.tail()
-    return list(dict.fromkeys(entry.run_id for entry in reversed(entries)))
+async def _newest(client: AnyClient) -> list[str]:
+    return [run.run_id for run in await client.runs(limit=_MOST)]
 
 
 def _patience_s() -> float:
@@ -53,7 +52,7 @@ def _patience_s() -> float:
     return _PATIENCE_S
 
 
-def _ask(question: Callable[[AsyncClient], Awaitable[list[str]]]) -> list[str]:
+def _ask(question: Callable[[AnyClient], Awaitable[list[str]]]) -> list[str]:
     import asyncio
 
     async def ask() -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dagnats.cli.option import UsageError, current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
 
-    from dagnats.client import AsyncClient
+    from dagnats.client import AnyClient, AsyncClient
     from dagnats.config.load import Configuration
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def configuration(**flags: Any) -> Configuration:
         flags: What options of this command alone say, by key.
 
     Raises:
-        UsageError: `--server` is no address of NATS.
+        UsageError: `--server` is no address of NATS, nor of HTTP.
         ConfigurationError: Something of it cannot be.
     """
     from dagnats.config.load import load
@@ -56,18 +56,94 @@ def configuration(**flags: Any) -> Configuration:
         server_url(options.server)
     except ValueError:
         raise UsageError(
-            f"{without_secrets(options.server)!r} is not the address of a NATS server",
-            hint="such an address is nats://host:4222",
+            f"{without_secrets(options.server)!r} is not the address of a NATS server, nor of DagNats over HTTP",
+            hint="such an address is nats://host:4222, or http://host:8080",
         ) from None
     return load(options.config, url=options.server, token=options.token, **flags)
 
 
+class Place(NamedTuple):
+    """Which server is meant.
+
+    Attributes:
+        url: Its address; "" for the local `serve`.
+        token: What lets us in.
+        data_dir: Where the local `serve` keeps its data.
+    """
+
+    url: str
+    token: str
+    data_dir: str
+
+    @property
+    def is_http(self) -> bool:
+        from dagnats.model.address import is_http
+
+        return is_http(self.url)
+
+
+def place() -> Place:
+    """The server that a flag names, else a variable, else `dagnats.yaml`, else the context in use.
+
+    Raises:
+        UsageError: The line names two.
+        ConfigurationError: Something of the configuration cannot be.
+        NotFoundError: There is no such context.
+    """
+    from dagnats.config.context import LOCAL, load_contexts
+
+    options = current()
+    if options.context and options.server:
+        raise UsageError(f"--context {options.context} and --server say two things", hint="leave one of them out")
+    found = configuration()
+    url, token, folder = found.settings.url, found.token, found.settings.data_dir
+    if options.context == LOCAL:
+        return Place("", options.token, folder)
+    if options.context:  # its address and its token belong together: variables are about another server
+        chosen = load_contexts().named(options.context)
+        return Place(chosen.url, options.token or chosen.secret(), folder)
+    if not url and (used := load_contexts().used) is not None:
+        return Place(used.url, token or used.secret(), folder)
+    return Place(url, token, folder)
+
+
 @asynccontextmanager
-async def open_client(name: str = "dagnats cli") -> AsyncGenerator[AsyncClient, None]:
-    """A client on the server that the configuration names, else on the local `serve`. Raises UnavailableError."""
+async def open_client(name: str = "dagnats cli") -> AsyncGenerator[AnyClient, None]:
+    """A client on the server that is meant, over NATS or HTTP. Raises UnavailableError."""
+    where = place()
+    if where.is_http:
+        from dagnats.client.http import connect_http
+
+        async with connect_http(where.url, token=where.token) as asking:
+            yield asking
+    else:
+        async with _connected(where, name) as client:
+            yield client
+
+
+@asynccontextmanager
+async def open_nats(name: str = "dagnats cli") -> AsyncGenerator[AsyncClient, None]:
+    """A client over NATS, for what has no route of HTTP. Raises UnavailableError, and UsageError over HTTP."""
+    where = place()
+    if where.is_http:
+        raise needs_nats(where.url)
+    async with _connected(where, name) as client:
+        yield client
+
+
+def needs_nats(url: str) -> UsageError:
+    """What to say of a command that cannot do with HTTP."""
+    from dagnats.model.address import without_secrets
+
+    return UsageError(
+        f"this command speaks to NATS itself, and {without_secrets(url)} is DagNats over HTTP",
+        hint="name the NATS server: --server nats://host:4222",
+    )
+
+
+@asynccontextmanager
+async def _connected(where: Place, name: str) -> AsyncGenerator[AsyncClient, None]:
     from dagnats.client import connect
 
-    found = configuration()
-    folder = found.settings.data_dir
-    async with connect(found.settings.url, token=found.token, name=name, data_dir=folder) as client:
+    async with connect(where.url, token=where.token, name=name, data_dir=where.data_dir) as client:
         yield client

@@ -11,7 +11,7 @@ from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoun
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from dagnats.client import AsyncClient
+    from dagnats.client import AnyClient
     from dagnats.errors import Problem
     from dagnats.model.definition import WorkflowDef
 
@@ -54,7 +54,7 @@ async def definitions_of(words: Sequence[str]) -> list[WorkflowDef]:
     return [found[word] for word in words]
 
 
-async def _registered(client: AsyncClient, word: str) -> WorkflowDef:
+async def _registered(client: AnyClient, word: str) -> WorkflowDef:
     name, at, identity = word.partition("@")
     return await (client.version(name, identity) if at else client.workflow(name))
 

@@ -14,7 +14,7 @@ from dagnats.cli.target import BY, LAST, RUN_ID, find
 
 if TYPE_CHECKING:
     from dagnats.cli.output import Paint
-    from dagnats.client import AsyncClient, RunView
+    from dagnats.client import AnyClient, RunView
     from dagnats.client.diagnosis import Finding, Grade
 
 app = typer.Typer()
@@ -69,16 +69,14 @@ def _document(found: Finding, fixed: list[Finding]) -> dict[str, object]:
 
 
 async def _diagnose(run_id: str, last: bool, *, fix: bool, by: str) -> tuple[RunView, list[Finding], list[Finding]]:
-    from dagnats.client.diagnose import diagnose as diagnosed
-
     async with open_client() as client:
         handle = await find(client, run_id, last)
-        view, found = await diagnosed(client, handle)
+        view, found = await client.diagnose(handle.run_id)
         fixed = [each for each in found if fix and await _fixed(client, view, each, by)]
         return view, found, fixed
 
 
-async def _fixed(client: AsyncClient, view: RunView, found: Finding, by: str) -> bool:
+async def _fixed(client: AnyClient, view: RunView, found: Finding, by: str) -> bool:
     """Do what cures it, where a command alone does; False where it takes a person."""
     match found.fix:
         case "resume_run":

@@ -13,7 +13,7 @@ from dagnats.cli.output import emit, emit_line, one_line, paint, room, say, tabl
 from dagnats.cli.target import BY, short
 
 if TYPE_CHECKING:
-    from dagnats.client import AsyncClient, DeadLetter
+    from dagnats.client import AnyClient, DeadLetter
 
 app = typer.Typer(help="Manage the dead-letter queue.")
 
@@ -150,7 +150,7 @@ def _print_action(action: str, letter: DeadLetter, count: int, most: int) -> Non
     say(f"{told} err={one_line(letter.error)}" if action == "replay" else told)
 
 
-async def _whole_id(client: AsyncClient, run_id: str) -> str:
+async def _whole_id(client: AnyClient, run_id: str) -> str:
     """A run's whole id; a dead letter may be of a run that is gone."""
     from dagnats.errors import NotFoundError
 

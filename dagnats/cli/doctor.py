@@ -44,14 +44,11 @@ def _is_ill(found: list[Ailment], fixed: list[Ailment]) -> bool:
 
 async def _checked(*, fix: bool, by: str) -> tuple[list[Ailment], list[Ailment]]:
     from dagnats.client.ailment import unreachable
-    from dagnats.client.checkup import checkup, mended
 
     asked = configuration().settings.sync
     try:
         async with open_client() as client:
-            found = await checkup(client, asked_sync="always" if asked == "always" else "interval")
-            wrong = [each for each in found if fix and each.grade == "wrong"]
-            return found, [each for each in wrong if await mended(client, each, by=by)]
+            return await client.checkup(fix=fix, by=by, asked_sync="always" if asked == "always" else "interval")
     except UnavailableError as error:
         return [unreachable(str(error))], []
 

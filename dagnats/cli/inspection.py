@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -10,12 +11,14 @@ from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
 from dagnats.cli.output import emit, json_text, one_line, paint, room, say, table
 from dagnats.cli.target import LAST, RUN_ID, find
+from dagnats.errors import DagnatsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagnats.client import DeadLetter, EventView, RunView, StepView
+    from dagnats.client import AnyClient, DeadLetter, EventView, RunView, StepView
     from dagnats.client.diagnosis import StepFacts
+    from dagnats.model.definition import WorkflowDef
 
 app = typer.Typer()
 
@@ -59,16 +62,23 @@ def inspect(
 
 
 async def _inspected(run_id: str, last: bool) -> Inspected:
-    from dagnats.client.diagnose import definition_of, step_facts
+    from dagnats.client.diagnose import step_facts
 
     async with open_client() as client:
         handle = await find(client, run_id, last)
         view = await handle.view(gates=True)
         failures = [event for event in await handle.history() if event.type in _FAILED]
         letters = await client.dead_letters(view.run_id)
-        definition = await definition_of(client.connection.ports, view)
+        definition = await _definition_of(client, view)
         version = definition.version if definition is not None else ""
         return Inspected(view, failures, letters, version, step_facts(definition))
+
+
+async def _definition_of(client: AnyClient, view: RunView) -> WorkflowDef | None:
+    """The definition that a run is pinned to; None when it is gone, or cannot be read."""
+    with suppress(DagnatsError):
+        return await client.version(view.workflow, view.def_hash)
+    return None
 
 
 def lines(found: Inspected, width: int | None) -> list[str]:

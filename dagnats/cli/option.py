@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FLAGS = {"--json": "json", "--debug": "debug", "--version": "version", "-v": "version"}
-_VALUES = {"--server": "server", "--token": "token", "--config": "config"}
+_VALUES = {"--server": "server", "--token": "token", "--context": "context", "--config": "config"}
 _NEGATIVE_NUMBER = re.compile(r"-(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -31,6 +31,7 @@ class Options:
         version: Only print the version.
         server: Which server to talk to; "" finds one (see `dagnats.client.connect`).
         token: For that server.
+        context: Which server, by the name that it was given (see `dagnats.config.context`).
         config: The configuration file; "" looks for one (see `dagnats.config`).
     """
 
@@ -39,6 +40,7 @@ class Options:
     version: bool = False
     server: str = ""
     token: str = ""
+    context: str = ""
     config: str = ""
 
 

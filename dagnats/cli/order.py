@@ -15,7 +15,7 @@ from dagnats.cli.target import BY, LAST, REASON, RUN_ID, expect, find, shifted
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from dagnats.client import RunHandle
+    from dagnats.client import AnyRun
 
 app = typer.Typer()
 
@@ -122,7 +122,7 @@ def reject(
     _say({**answered, "approved": False}, f"{paint('Rejected:', 'yellow')} {answered['step_id']}")
 
 
-async def _tell(run_id: str, last: bool, order: Callable[[RunHandle], Awaitable[object]]) -> str:
+async def _tell(run_id: str, last: bool, order: Callable[[AnyRun], Awaitable[object]]) -> str:
     """Give the order and the run's whole id."""
     async with open_client() as client:
         handle = await find(client, run_id, last)
@@ -130,7 +130,7 @@ async def _tell(run_id: str, last: bool, order: Callable[[RunHandle], Awaitable[
         return handle.run_id
 
 
-async def _answer(run_id: str, last: bool, order: Callable[[RunHandle], Awaitable[str]]) -> dict[str, Any]:
+async def _answer(run_id: str, last: bool, order: Callable[[AnyRun], Awaitable[str]]) -> dict[str, Any]:
     async with open_client() as client:
         handle = await find(client, run_id, last)
         return {"run_id": handle.run_id, "step_id": await order(handle)}

@@ -15,7 +15,7 @@ from dagnats.cli.target import LAST, RUN_ID, find
 from dagnats.errors import DagnatsError
 
 if TYPE_CHECKING:
-    from dagnats.client import AsyncClient, RunView
+    from dagnats.client import AnyClient, RunView
 
 app = typer.Typer()
 
@@ -86,7 +86,7 @@ async def _family_of(run_id: str, last: bool) -> Family:
         return await _family(client, await handle.view(), 1)
 
 
-async def _family(client: AsyncClient, view: RunView, depth: int) -> Family:
+async def _family(client: AnyClient, view: RunView, depth: int) -> Family:
     children: dict[str, Family] = {}
     for step in view.steps:
         if step.child_run_id and depth < _DEEPEST:

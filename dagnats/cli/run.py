@@ -21,7 +21,7 @@ from dagnats.model.instant import second_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagnats.client import EventView, RunHandle, RunSummary, RunView, Tally
+    from dagnats.client import AnyRun, EventView, RunSummary, RunView, Tally
     from dagnats.model.run import RunStatus
 
 app = typer.Typer(help="Start workflow runs and look at them.")
@@ -328,7 +328,7 @@ async def _watch(run_id: str, last: bool) -> None:
         raise typer.Exit(NO)
 
 
-async def _follow(handle: RunHandle, *, quiet: bool = False) -> RunView:
+async def _follow(handle: AnyRun, *, quiet: bool = False) -> RunView:
     """Print events until the run ends, and give it."""
     from dagnats.cli.report import event_document, watch_line
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dagnats.cli.connection import configuration, run_long
+from dagnats.cli.connection import configuration, needs_nats, run_long
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, say
+from dagnats.model.address import is_http
 
 if TYPE_CHECKING:
     from dagnats.config.load import Configuration
@@ -108,6 +109,8 @@ def _address(http: str | None) -> str | None:
 
 
 async def _serve(found: Configuration, *, insecure: bool) -> None:
+    if is_http(found.settings.url):
+        raise needs_nats(found.settings.url)
     import asyncio
     from pathlib import Path
 

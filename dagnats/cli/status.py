@@ -41,10 +41,8 @@ def status(
 
 
 async def _ask(*, detail: bool) -> tuple[ServerStatus, Health | None]:
-    from dagnats.client.health import health
-
     async with open_client() as client:
-        return await client.status(), await health(client) if detail else None
+        return await client.status(), await client.health() if detail else None
 
 
 def _lines(health: Health) -> Iterator[str]:

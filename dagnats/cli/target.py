@@ -11,7 +11,7 @@ from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import say
 
 if TYPE_CHECKING:
-    from dagnats.client import AsyncClient, RunHandle
+    from dagnats.client import AnyClient, AnyRun
 
 RUN_ID = typer.Argument(
     "",
@@ -31,7 +31,7 @@ _SHORT = 8
 _OURS = 32
 
 
-async def find(client: AsyncClient, run_id: str, last: bool) -> RunHandle:
+async def find(client: AnyClient, run_id: str, last: bool) -> AnyRun:
     """The run that is meant: an id or a prefix of it, or the newest one."""
     if last and run_id:
         raise UsageError(f"--last and the run id {run_id!r} say two things", hint="leave one of them out")

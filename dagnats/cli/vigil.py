@@ -12,7 +12,7 @@ from dagnats.errors import ConflictError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagnats.client import AsyncClient, DeadLetter
+    from dagnats.client import AnyClient, DeadLetter
 
     Act = Callable[[str, DeadLetter, int, int], None]
 
@@ -22,7 +22,7 @@ _Key = tuple[str, str, str]
 class _Watch:
     """What was done so far. A step that fails again has a new letter: its replays are counted together."""
 
-    def __init__(self, client: AsyncClient, most: int, act: Act) -> None:
+    def __init__(self, client: AnyClient, most: int, act: Act) -> None:
         self._client = client
         self._most = most
         self._act = act
@@ -59,7 +59,7 @@ class _Watch:
         self._act("replay", letter, count + 1, self._most)
 
 
-async def vigil(client: AsyncClient, *, interval_s: float, most: int, run_id: str, act: Act) -> None:
+async def vigil(client: AnyClient, *, interval_s: float, most: int, run_id: str, act: Act) -> None:
     """Watch until Ctrl-C, and sum up."""
     watch = _Watch(client, most, act)
     try:

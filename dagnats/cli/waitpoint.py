@@ -103,26 +103,22 @@ def cancel(
 
 
 async def _all(workflow: str, limit: int) -> list[Waitpoint]:
-    from dagnats.client.waitpoint import waitpoints
-
     async with open_client() as client:
-        return await waitpoints(client, workflow=workflow, limit=limit)
+        return await client.waitpoints(workflow=workflow, limit=limit)
 
 
 async def _one(run_id: str, step: str, last: bool) -> Waitpoint:
-    from dagnats.client.waitpoint import waitpoint
-
     async with open_client() as client:
-        return await waitpoint(client, (await find(client, run_id, last)).run_id, step)
+        return await client.waitpoint((await find(client, run_id, last)).run_id, step)
 
 
 async def _complete(run_id: str, step: str, body: bytes, last: bool, by: str, reason: str) -> Waitpoint:
     import msgspec
 
-    from dagnats.client.waitpoint import complete, waitpoint
+    from dagnats.client.waitpoint import complete
 
     async with open_client() as client:
-        found = await waitpoint(client, (await find(client, run_id, last)).run_id, step)
+        found = await client.waitpoint((await find(client, run_id, last)).run_id, step)
         await complete(client, found, msgspec.json.decode(body) if body else None, by=by, reason=reason)
         return found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import configuration, open_client, run_long
+from dagnats.cli.connection import configuration, open_nats, run_long
 from dagnats.cli.definition import TARGETS_HELP
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, paint, say
@@ -132,7 +132,7 @@ async def _work(handlers: Sequence[Handler[..., Any]], settings: dict[str, Any])
     from dagnats.cli.interrupt import interrupts
     from dagnats.runtime.worker import Worker
 
-    async with open_client("dagnats worker") as client:
+    async with open_nats("dagnats worker") as client:
         try:
             working = Worker(client, handlers, **settings)
         except ValueError as error:

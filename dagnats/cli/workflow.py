@@ -288,7 +288,5 @@ async def _versions(name: str) -> list[Version]:
 
 
 async def _delete(name: str) -> None:
-    from dagnats.client.deletion import delete_workflow
-
     async with open_client() as client:
-        await delete_workflow(client, name)
+        await client.delete_workflow(name)

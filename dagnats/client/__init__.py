@@ -9,6 +9,10 @@ from dagnats.client.difference import Difference as Difference
 from dagnats.client.letter import DeadLetter as DeadLetter
 from dagnats.client.queue import QueueView as QueueView
 from dagnats.client.run import RunHandle as RunHandle
+from dagnats.client.surface import AnyClient as AnyClient
+from dagnats.client.surface import AnyRun as AnyRun
+from dagnats.client.sync import Client as Client
+from dagnats.client.sync import Run as Run
 from dagnats.client.verify import Verified as Verified
 from dagnats.client.view import EventView as EventView
 from dagnats.client.view import RunView as RunView
@@ -19,14 +23,18 @@ from dagnats.model.worker import WorkerEntry as WorkerEntry
 from dagnats.runtime.ports import Chunk as Chunk
 
 __all__ = [
+    "AnyClient",
+    "AnyRun",
     "AsyncClient",
     "Chunk",
+    "Client",
     "DeadLetter",
     "Difference",
     "Done",
     "EventView",
     "QueueView",
     "Registration",
+    "Run",
     "RunHandle",
     "RunSummary",
     "RunView",

@@ -1,4 +1,5 @@
-"""Many runs at once: found in the log page by page, a few at a time, so that neither side is flooded.
+"""Many runs at once: found page by page, in a server's index where one answers and else in the log, and told a few at
+a time, so that neither side is flooded.
 
 Every command can be given again: what it has done already it finds done, and goes on with the rest.
 """
@@ -9,6 +10,7 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
+from dagnats.client import listing
 from dagnats.client.payload import accepted
 from dagnats.client.run import RunHandle
 from dagnats.client.scan import pages, views
@@ -16,15 +18,15 @@ from dagnats.client.start import begin, check_input, key_of, new_id
 from dagnats.errors import DagnatsError, InputError, Problem, UnavailableError
 from dagnats.model.event import Start
 from dagnats.model.json import compact
-from dagnats.model.run import ENDED
+from dagnats.model.run import RunStatus
+from dagnats.model.summary import MOST, RunQuery
 from dagnats.runtime.blob import carried
 from dagnats.runtime.limit import is_held
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 
     from dagnats.client.scan import Window
-    from dagnats.client.view import RunView
     from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.ports import Ports
 
@@ -33,8 +35,10 @@ T = TypeVar("T")
 _AT_ONCE = 32
 _MOST_PROBLEMS = 100
 
-RETRIED = frozenset({"failed", "compensate_failed"})
+RETRIED: frozenset[RunStatus] = frozenset({"failed", "compensate_failed"})
 """What `retry_all` tries again; what was cancelled or undone is as somebody wanted it."""
+
+_LIVE: frozenset[RunStatus] = frozenset({"scheduled", "pending", "running"})
 
 Live = Literal["scheduled", "pending", "running", "all"]
 Mode = Literal["rerun", "replay"]
@@ -56,17 +60,39 @@ class Done(NamedTuple):
     is_new: bool = True
 
 
-async def found(ports: Ports, window: Window, fits: Callable[[RunView], bool]) -> AsyncIterator[list[RunView]]:
-    """The runs in a window that fit, newest first, some at a time."""
+async def found(ports: Ports, window: Window, statuses: Collection[RunStatus]) -> AsyncIterator[list[str]]:
+    """The runs in a window that are in one of some statuses, newest first, some at a time.
+
+    The log is looked through where no index answers, or not any more: from where that one had come to.
+    """
+    async for listed in listing.indexed(ports, _query(window, statuses)):
+        if listed is None:
+            break
+        window = window._replace(below=listed[-1].seq)
+        yield [run.run_id for run in listed]
+    else:
+        return
     async for started in pages(ports, window):
-        fitting = [view for view in await views(ports, [run_id for run_id, _ in started]) if fits(view)]
+        run_ids = [run_id for run_id, _ in started]
+        fitting = [view.run_id for view in await views(ports, run_ids) if view.status in statuses]
         if fitting:
             yield fitting
 
 
-def is_live(status: Live) -> Callable[[RunView], bool]:
-    """Whether a run can still be cancelled, and is of a status."""
-    return lambda view: view.status not in ENDED and status in ("all", view.status)
+def _query(window: Window, statuses: Collection[RunStatus]) -> RunQuery:
+    return RunQuery(
+        workflow=window.workflow,
+        statuses=tuple(sorted(statuses)),
+        after_ns=window.after_ns,
+        before_ns=window.before_ns,
+        below=window.below,
+        limit=MOST,
+    )
+
+
+def live(status: Live) -> frozenset[RunStatus]:
+    """What can still be cancelled, as far as a status goes."""
+    return _LIVE if status == "all" else frozenset({status})
 
 
 async def paced(items: Iterable[T], work: Callable[[T], Awaitable[Done]]) -> list[Done]:
@@ -128,6 +154,12 @@ def check_inputs(definition: WorkflowDef, inputs: Sequence[bytes]) -> None:
         told = problems[:_MOST_PROBLEMS]
         more = f" (the first {len(told)} of {len(problems)} are listed)" if len(problems) > len(told) else ""
         raise InputError(f"the inputs do not fit workflow {definition.name!r}{more}", told, hint="nothing was started")
+
+
+def expect_paired(inputs: Sequence[object], run_ids: Sequence[str]) -> None:
+    """Raise DagnatsError unless each input has an id."""
+    if len(inputs) != len(run_ids):
+        raise DagnatsError(f"there are {len(inputs)} inputs and {len(run_ids)} run ids", hint="give one id for each")
 
 
 def ids_of(workflow: str, lines: Sequence[bytes], batch: str = "") -> list[str]:

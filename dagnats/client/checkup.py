@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.client.ailment import Ailment, Signs, ailments
 from dagnats.client.diagnose import engine_state
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 _LOST = {"WORKFLOW_HISTORY", "TASK_QUEUES", "ENGINE", "SLEEP_TIMERS", "DEAD_LETTERS"}
 """Without one of these, nothing but what is missing can be said."""
+
+
+class Checked(NamedTuple):
+    """What a check-up came to.
+
+    Attributes:
+        found: What is wrong with the whole, most important first.
+        fixed: What of it was put right.
+    """
+
+    found: list[Ailment]
+    fixed: list[Ailment]
 
 
 async def checkup(client: AsyncClient, *, asked_sync: Sync = "interval") -> list[Ailment]:

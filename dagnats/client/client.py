@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from dagnats.client import listing
+from dagnats.client import listing, waitpoint
+from dagnats.client.checkup import Checked, checkup, mended
+from dagnats.client.deletion import delete_workflow
+from dagnats.client.diagnose import diagnose
+from dagnats.client.health import Health, health
 from dagnats.client.imported import imported_ids, imported_run
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
@@ -30,8 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from types import TracebackType
 
+    from dagnats.client.diagnosis import Finding
+    from dagnats.client.view import RunView
+    from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.event import Parent
-    from dagnats.runtime.ports import Connection, Overview, Stored
+    from dagnats.runtime.ports import Connection, Overview, Stored, Sync
 
 SHORTEST_PREFIX = 8
 _MOST_NAMED = 10
@@ -119,7 +126,7 @@ class AsyncClient(Operator):
         Raises:
             DefinitionError: It is not valid, or it runs a workflow that is not registered; nothing was stored.
         """
-        (registration,) = await self.register_all([_definition(workflow)])
+        (registration,) = await self.register_all([definition_of(workflow)])
         return registration
 
     async def register_all(self, definitions: Sequence[WorkflowDef], *, dry_run: bool = False) -> list[Registration]:
@@ -133,7 +140,7 @@ class AsyncClient(Operator):
             DefinitionError: The first one that runs a workflow that is neither registered nor here; nothing was stored.
         """
         for definition in definitions:
-            _expect_plain(definition)
+            expect_plain(definition)
         await self._expect_children(definitions)
         return [await self._register(definition, dry_run) for definition in definitions]
 
@@ -218,6 +225,15 @@ class AsyncClient(Operator):
         stored = await asyncio.gather(*(self._ports.definitions.newest(name) for name in names))
         return [definition for definition in map(_readable, stored) if definition is not None]
 
+    async def delete_workflow(self, name: str) -> WorkflowDef:
+        """Forget the name of a workflow, and give what it was. Its versions stay for as long as runs of them are kept.
+
+        Raises:
+            NotFoundError: No such workflow is registered.
+            ConflictError: Another workflow runs it, or somebody has registered it anew just now.
+        """
+        return await delete_workflow(self, name)
+
     # -- runs ------------------------------------------------------------------------------------------------
 
     async def start(
@@ -250,7 +266,7 @@ class AsyncClient(Operator):
             CodecError: The input has no JSON form.
             RefusedError: The input is larger than 64 MiB, or has a key that DagNats keeps for itself.
         """
-        name, data = _name(workflow), json_bytes(input)
+        name, data = name_of(workflow), json_bytes(input)
         # Asked at the same time: a start that comes after a pause sees it, and takes no longer for that.
         known = not (run_id or idempotency_key)
         definition, hold = await asyncio.gather(self.workflow(name), self._hold_on(name, known=known))
@@ -380,9 +396,7 @@ class AsyncClient(Operator):
         if is_run_id(prefix) and (imported := await imported_run(self._ports, prefix)) is not None:
             return imported
         if len(prefix) < SHORTEST_PREFIX:
-            raise DagnatsError(
-                f"{prefix!r} is too short for a run id", hint=f"give at least {SHORTEST_PREFIX} characters of it"
-            )
+            raise too_short(prefix)
         found = await listing.ids(self._ports, prefix)
         imports = await imported_ids(self._ports)
         others = [run_id for run_id in imports if run_id.startswith(prefix) and run_id not in found]
@@ -390,9 +404,7 @@ class AsyncClient(Operator):
         if not found:
             raise NotFoundError("run", prefix)
         if len(found) > 1:
-            listed = ", ".join(sorted(found)[:_MOST_NAMED])
-            more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-            raise ConflictError(f"{prefix!r} is the beginning of {len(found)} run ids: {listed}{more}")
+            raise ambiguous(prefix, found)
         return (await imported_run(self._ports, found[0]) if others else None) or self.handle(found[0])
 
     async def newest(self) -> RunHandle:
@@ -402,6 +414,34 @@ class AsyncClient(Operator):
             return self.handle(run.run_id)
         raise NotFoundError("run", "newest", hint="start one with `dagnats run start`")
 
+    async def diagnose(self, run_id: str) -> tuple[RunView, list[Finding]]:
+        """A run, and what holds it. Raises NotFoundError."""
+        return await diagnose(self, self.handle(run_id))
+
+    async def waitpoints(self, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]:
+        """The waitpoints of the newest `limit` runs that go on, the oldest waitpoint first."""
+        return await waitpoint.waitpoints(self, workflow=workflow, limit=limit)
+
+    async def waitpoint(self, run_id: str, step: str = "") -> Waitpoint:
+        """One waitpoint; without a step, the one that its run waits at. Raises NotFoundError and ConflictError."""
+        return await waitpoint.waitpoint(self, run_id, step)
+
+    async def checkup(self, *, fix: bool = False, by: str = "", asked_sync: Sync = "interval") -> Checked:
+        """What is wrong with the whole. Takes as long as a lease lasts when no engine leads.
+
+        Args:
+            fix: Put right what a command alone can.
+            by: Who does it.
+            asked_sync: When the server's writes should be on disk.
+        """
+        found = await checkup(self, asked_sync=asked_sync)
+        wrong = [each for each in found if fix and each.grade == "wrong"]
+        return Checked(found, [each for each in wrong if await mended(self, each, by=by)])
+
+    async def health(self) -> Health:
+        """How the whole does. Takes as long as a lease lasts when no engine leads."""
+        return await health(self)
+
     async def status(self) -> ServerStatus:
         """The server at a glance."""
         overview: Overview = await self._ports.server.overview()
@@ -410,23 +450,38 @@ class AsyncClient(Operator):
         return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0)
 
 
+def too_short(prefix: str) -> DagnatsError:
+    """The error for a beginning that may mean too many runs."""
+    hint = f"give at least {SHORTEST_PREFIX} characters of it"
+    return DagnatsError(f"{prefix!r} is too short for a run id", hint=hint)
+
+
+def ambiguous(prefix: str, run_ids: Sequence[str]) -> ConflictError:
+    """The error for a beginning of several ids."""
+    listed = ", ".join(sorted(run_ids)[:_MOST_NAMED])
+    more = f" and {len(run_ids) - _MOST_NAMED} more" if len(run_ids) > _MOST_NAMED else ""
+    return ConflictError(f"{prefix!r} is the beginning of {len(run_ids)} run ids: {listed}{more}")
+
+
 _loaded = lru_cache(maxsize=128)(load_definition)  # each start asks which one is the newest, and it seldom changes
 
 
-def _definition(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
+def definition_of(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
+    """What is to be registered. Raises DefinitionError."""
     if isinstance(workflow, Workflow):
         return workflow.build()
     return workflow if isinstance(workflow, WorkflowDef) else load_definition(workflow)
 
 
-def _expect_plain(definition: WorkflowDef) -> None:
+def expect_plain(definition: WorkflowDef) -> None:
     """Raise DefinitionError for a name that only the control plane gives."""
     if is_scoped(definition.name):
         message = f"{definition.name!r} is a name that runs are given for what they register"
         raise DefinitionError([Problem("name", "identifier", message)], name=definition.name)
 
 
-def _name(workflow: Workflow | str) -> str:
+def name_of(workflow: Workflow | str) -> str:
+    """A workflow's name."""
     return workflow if isinstance(workflow, str) else workflow.name
 
 

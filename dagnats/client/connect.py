@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagnats.client.client import AsyncClient
-from dagnats.errors import UnavailableError
+from dagnats.errors import DagnatsError, UnavailableError
+from dagnats.model.address import is_http, without_secrets
 from dagnats.runtime.local import find_local_server
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class connect:  # noqa: N801  # used as a function: `async with dagnats.connect(
 
     Raises:
         UnavailableError: No server answers there.
+        DagnatsError: It is an address of HTTP: see `connect_http`.
     """
 
     def __init__(self, url: str = "", *, token: str = "", name: str = "dagnats", data_dir: Path | str = "") -> None:
@@ -61,6 +63,9 @@ class connect:  # noqa: N801  # used as a function: `async with dagnats.connect(
             if local is None:
                 raise UnavailableError("no server is named, and no local one is running", hint=_HINT)
             url, token = local.url, token or local.token
+        if is_http(url):
+            hint = "dagnats.connect_http takes it; a NATS server's is nats://host:4222"
+            raise DagnatsError(f"{without_secrets(url)} is an address of HTTP", hint=hint)
         try:
             jetstream = await JetStream.connect(url, token=token, name=self._name)
             try:

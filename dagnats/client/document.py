@@ -63,6 +63,8 @@ class StepDocument(Document, frozen=True, kw_only=True):
     message: str
     details: Any
     gate: str
+    auxiliary: bool
+    serves: str
 
 
 class RunDocument(Document, frozen=True, kw_only=True):
@@ -88,6 +90,9 @@ class RunDocument(Document, frozen=True, kw_only=True):
     failed_step: str
     trace_parent: str
     trace_id: str
+    leaves: tuple[str, ...]
+    compensating: bool
+    seq: int
 
 
 class ListedRunDocument(Document, frozen=True, kw_only=True):
@@ -107,6 +112,10 @@ class ListedRunDocument(Document, frozen=True, kw_only=True):
     parent_run_id: str
     retry_of: str
     forked_from: str
+    def_hash: str
+    compensating: bool
+    by: str
+    seq: int
 
 
 def run_document(view: RunView) -> RunDocument:
@@ -132,6 +141,9 @@ def run_document(view: RunView) -> RunDocument:
         failed_step=view.failed_step,
         trace_parent=view.trace_parent,
         trace_id=_trace_id(view.trace_parent),
+        leaves=view.leaves,
+        compensating=view.compensating,
+        seq=view.seq,
     )
 
 
@@ -162,6 +174,8 @@ def _step_document(step: StepView) -> StepDocument:
         message=step.message,
         details=step.details,
         gate=step.gate,
+        auxiliary=step.auxiliary,
+        serves=step.serves,
     )
 
 
@@ -182,6 +196,10 @@ def listed_document(run: RunSummary) -> ListedRunDocument:
         parent_run_id=run.parent_run_id,
         retry_of=run.retry_of,
         forked_from=run.forked_from,
+        def_hash=run.def_hash,
+        compensating=run.compensating,
+        by=run.by,
+        seq=run.seq,
     )
 
 
@@ -242,6 +260,7 @@ class FindingDocument(Document, frozen=True, kw_only=True):
     seen: str
     why: str
     cure: str | None
+    fix: str
 
 
 def finding_document(found: Finding) -> FindingDocument:
@@ -253,6 +272,7 @@ def finding_document(found: Finding) -> FindingDocument:
         seen=found.seen,
         why=found.why,
         cure=found.cure or None,
+        fix=found.fix,
     )
 
 
@@ -300,17 +320,25 @@ def workflow_limits_document(limits: WorkflowLimited) -> WorkflowLimitsDocument:
 
 
 class PlaceDocument(Document, frozen=True, kw_only=True):
-    """An attempt at a gate."""
+    """An attempt at a gate; `place` is 0 for one that has a slot."""
 
     run_id: str
     step_id: str
     attempt: int
+    place: int
+    since: str | None
+    priority: int
+    key: str
 
 
 class QueueDocument(Document, frozen=True, kw_only=True):
-    """A queue: what is in it, what limits it, who fills it; a limit is null where the definitions decide."""
+    """A queue: what is in it, what limits it, who fills it; a limit is null where the definitions decide.
+
+    `slots` is how many of its tasks may be in flight, whoever says so.
+    """
 
     queue: str
+    task: str
     waiting: int
     in_flight: int
     redelivered: int
@@ -325,6 +353,7 @@ class QueueDocument(Document, frozen=True, kw_only=True):
     reason: str
     held_by: tuple[PlaceDocument, ...]
     in_line: tuple[PlaceDocument, ...]
+    slots: int | None
     steps: tuple[str, ...]
 
 
@@ -333,6 +362,7 @@ def queue_document(view: QueueView) -> QueueDocument:
     state, limits = view.state, view.limits
     return QueueDocument(
         queue=view.name,
+        task=view.task,
         waiting=state.waiting,
         in_flight=state.in_flight,
         redelivered=state.redelivered,
@@ -347,6 +377,7 @@ def queue_document(view: QueueView) -> QueueDocument:
         reason=limits.reason,
         held_by=tuple(map(_place_document, view.gate.out)),
         in_line=tuple(map(_place_document, view.gate.waiting)),
+        slots=view.gate.concurrency or None,
         steps=view.steps,
     )
 
@@ -357,7 +388,15 @@ def rate_text(rate: int, period_ns: int) -> str:
 
 
 def _place_document(place: TaskPlace) -> PlaceDocument:
-    return PlaceDocument(run_id=place.run_id, step_id=place.step_id, attempt=place.attempt)
+    return PlaceDocument(
+        run_id=place.run_id,
+        step_id=place.step_id,
+        attempt=place.attempt,
+        place=place.place,
+        since=instant(place.since_ns),
+        priority=place.priority,
+        key=place.key,
+    )
 
 
 class DifferenceDocument(Document, frozen=True, kw_only=True):
@@ -368,6 +407,8 @@ class DifferenceDocument(Document, frozen=True, kw_only=True):
     detail: str
     expected: str
     mendable: bool
+    cure: str
+    step_id: str
 
 
 def difference_document(difference: Difference) -> DifferenceDocument:
@@ -378,6 +419,8 @@ def difference_document(difference: Difference) -> DifferenceDocument:
         detail=difference.detail,
         expected=difference.expected,
         mendable=difference.mendable,
+        cure=difference.cure,
+        step_id=difference.step_id,
     )
 
 
@@ -396,6 +439,7 @@ class LetterDocument(Document, frozen=True, kw_only=True):
     timestamp: str
     attempts: int
     consumer: str
+    headers: dict[str, str]
     body: str | None
     body_base64: str | None
 
@@ -416,6 +460,7 @@ def letter_document(letter: DeadLetter) -> LetterDocument:
         timestamp=rfc3339(letter.time_ns),
         attempts=letter.attempts,
         consumer=letter.consumer,
+        headers=dict(letter.headers),
         body=body,
         body_base64=coded,
     )

@@ -41,6 +41,24 @@ async def page(ports: Ports, query: RunQuery) -> RunPage:
     return await _scanned(ports, query)
 
 
+async def indexed(ports: Ports, query: RunQuery) -> AsyncIterator[list[RunSummary] | None]:
+    """The runs that fit, newest first, a page at a time; None, and nothing more, when no index answers any more."""
+    query = msgspec.structs.replace(query, known=await ports.log.last())
+    while True:
+        try:
+            some = await ask_page(ports.inquiries, query)
+        except UnavailableError:  # one that is being made
+            some = None
+        if some is None:
+            yield None
+            return
+        if some.runs:
+            yield list(some.runs)
+            query = msgspec.structs.replace(query, below=some.runs[-1].seq)
+        if not some.more or not some.runs:
+            return
+
+
 async def count(ports: Ports, query: RunQuery) -> list[Tally]:
     """How many runs fit, by workflow and status."""
     query = msgspec.structs.replace(query, known=await ports.log.last(), below=0)

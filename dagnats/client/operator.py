@@ -16,7 +16,7 @@ from dagnats.client.mend import mend
 from dagnats.client.moment import Moment, instant_of
 from dagnats.client.payload import accepted
 from dagnats.client.run import json_bytes
-from dagnats.client.scan import Window, pages
+from dagnats.client.scan import Window
 from dagnats.client.verify import verify
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import DagnatsError, DecodeError, NotFoundError
@@ -28,14 +28,13 @@ from dagnats.model.worker import decode_worker
 from dagnats.runtime.limit import workflow_limit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import timedelta
 
     from dagnats.client.difference import Difference
     from dagnats.client.letter import DeadLetter
     from dagnats.client.queue import QueueView
     from dagnats.client.verify import Verified
-    from dagnats.client.view import RunView
     from dagnats.model.audit import Audited
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
@@ -71,6 +70,7 @@ class Operator(ABC):
         labels: Mapping[str, str] | None = None,
         parent: str = "",
         error: str = "",
+        prefix: str = "",
         after: Moment | None = None,
         before: Moment | None = None,
         limit: int = 50,
@@ -86,12 +86,13 @@ class Operator(ABC):
             labels: With these labels.
             parent: Started by a step of this run.
             error: With this text in its error, in any case.
+            prefix: With an id that begins like this.
             after: Started then or later.
             before: Started before then.
             limit: At most so many.
             among: Of workflows that one of these patterns fits: `order-*`.
         """
-        asked = self._query(workflow, status, labels, parent, error, after, before, among)
+        asked = self._query(workflow, status, labels, parent, error, prefix, after, before, among)
         found: list[RunSummary] = []
         async for run in self._newest(asked, limit):
             found.append(run)
@@ -105,6 +106,7 @@ class Operator(ABC):
         labels: Mapping[str, str] | None = None,
         parent: str = "",
         error: str = "",
+        prefix: str = "",
         after: Moment | None = None,
         before: Moment | None = None,
         below: int = 0,
@@ -114,11 +116,11 @@ class Operator(ABC):
         """One page of `runs`, and whether there are others behind it: those go on `below` the last one's `seq`.
 
         Args:
-            workflow, status, labels, parent, error, after, before, among: See `runs`.
+            workflow, status, labels, parent, error, prefix, after, before, among: See `runs`.
             below: Only runs that were started before the one with this `seq`; 0 for the first page.
             limit: At most so many, and at most `MOST`.
         """
-        asked = self._query(workflow, status, labels, parent, error, after, before, among)
+        asked = self._query(workflow, status, labels, parent, error, prefix, after, before, among)
         return await listing.page(self._ports, msgspec.structs.replace(asked, below=below, limit=min(limit, MOST)))
 
     async def _newest(self, query: RunQuery, limit: int) -> AsyncIterator[RunSummary]:
@@ -139,12 +141,13 @@ class Operator(ABC):
         labels: Mapping[str, str] | None = None,
         parent: str = "",
         error: str = "",
+        prefix: str = "",
         after: Moment | None = None,
         before: Moment | None = None,
         among: Sequence[str] = (),
     ) -> list[Tally]:
         """How many runs fit, by workflow and status. Takes arguments like `runs`."""
-        asked = self._query(workflow, status, labels, parent, error, after, before, among)
+        asked = self._query(workflow, status, labels, parent, error, prefix, after, before, among)
         return await listing.count(self._ports, asked)
 
     def _query(
@@ -154,6 +157,7 @@ class Operator(ABC):
         labels: Mapping[str, str] | None,
         parent: str,
         error: str,
+        prefix: str,
         after: Moment | None,
         before: Moment | None,
         among: Sequence[str],
@@ -164,6 +168,7 @@ class Operator(ABC):
             statuses=(status,) if status else (),
             labels=dict(labels or {}),
             parent_run_id=parent,
+            prefix=prefix,
             error=error,
             after_ns=window.after_ns,
             before_ns=window.before_ns,
@@ -197,10 +202,9 @@ class Operator(ABC):
         Raises:
             NotFoundError: No such workflow is registered, nor has any runs.
         """
-        fits = bulk.is_live(status)
         window = self._window(workflow, after, before)
         return await self._each(
-            window, fits, told, dry_run, lambda id: bulk.cancel(self._ports, id, by=by, reason=reason)
+            window, bulk.live(status), told, dry_run, lambda id: bulk.cancel(self._ports, id, by=by, reason=reason)
         )
 
     async def retry_all(
@@ -222,12 +226,11 @@ class Operator(ABC):
             DagnatsError: There is neither a workflow nor a time: nobody retries everything by accident.
             NotFoundError: See `cancel_all`.
         """
-        if not workflow and after is None and before is None:
-            raise DagnatsError("which runs?", hint="name a workflow, or say when they were started")
+        expect_meant(workflow, after, before)
         window = self._window(workflow, after, before)
         return await self._each(
             window,
-            lambda view: view.status in bulk.RETRIED,
+            bulk.RETRIED,
             told,
             dry_run,
             lambda run_id: bulk.retry(self._ports, run_id, mode, by=by),
@@ -236,15 +239,15 @@ class Operator(ABC):
     async def _each(
         self,
         window: Window,
-        fits: Callable[[RunView], bool],
+        statuses: Collection[RunStatus],
         told: Callable[[int], None] | None,
         dry_run: bool,
         work: Callable[[str], Any],
     ) -> list[Done]:
         done: dict[str, Done] = {}
         await self._expect_known(window.workflow)
-        async for views in bulk.found(self._ports, window, fits):
-            run_ids = [view.run_id for view in views if view.run_id not in done]
+        async for some in bulk.found(self._ports, window, statuses):
+            run_ids = [run_id for run_id in some if run_id not in done]
             if dry_run:
                 done |= {run_id: Done(run_id) for run_id in run_ids}
             else:
@@ -256,14 +259,20 @@ class Operator(ABC):
     async def _expect_known(self, workflow: str) -> None:
         """Raise NotFoundError for a workflow that is not registered and has no runs: nobody can have meant that."""
         if workflow and workflow not in (names := await self._ports.definitions.names()):
-            async for _ in pages(self._ports, Window(workflow)):
+            if (await listing.page(self._ports, RunQuery(workflow=workflow, limit=1))).runs:
                 return
             raise NotFoundError(
                 "workflow", workflow, near=near(workflow, names), hint="" if names else "none is registered"
             )
 
     async def start_all(
-        self, workflow: str, inputs: Sequence[Any], *, batch: str | None = None, by: str = ""
+        self,
+        workflow: str,
+        inputs: Sequence[Any],
+        *,
+        batch: str | None = None,
+        run_ids: Sequence[str] = (),
+        by: str = "",
     ) -> list[Done]:
         """Start a run for each input; none when one of them breaks the workflow's schema.
 
@@ -272,15 +281,21 @@ class Operator(ABC):
             inputs: Values with a JSON form.
             batch: A name for all of them together. The runs' ids follow from it, the inputs and their places: the same
                 call again starts what is missing. Without one every call starts new runs.
+            run_ids: The runs' ids instead, one for each input; "" for a new one.
             by: Who does it.
 
         Raises:
             NotFoundError: No such workflow is registered.
             InputError: Some inputs break its schema.
+            DagnatsError: There are ids, and not as many as inputs.
         """
         data = [json_bytes(each) for each in inputs]
         definition = await self.workflow(workflow)
-        ids = bulk.ids_of(workflow, data, batch) if batch is not None else [""] * len(data)
+        if run_ids:
+            bulk.expect_paired(data, run_ids)
+            ids = list(run_ids)
+        else:
+            ids = bulk.ids_of(workflow, data, batch) if batch is not None else [""] * len(data)
         return await self.start_all_json(definition, data, ids, by=by)
 
     async def start_all_json(
@@ -462,10 +477,7 @@ class Operator(ABC):
 
     async def publish_event_json(self, type: str, body: bytes, *, id: str = "") -> int:
         """`publish_event` with a body that is JSON already."""
-        if _EVENT.fullmatch(type) is None:
-            raise DagnatsError(
-                f"{type!r} cannot be an event's type", hint="write words joined by dots: payment.completed"
-            )
+        expect_event(type)
         body = accepted(body, what="the event's body")
         receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
         return receipt.seq
@@ -496,6 +508,18 @@ class Operator(ABC):
         What is missing is made by the engine, which folds everything anew for that.
         """
         return await mend(self._ports, differences)
+
+
+def expect_meant(workflow: str, after: Moment | None, before: Moment | None) -> None:
+    """Raise DagnatsError unless somebody says which runs are tried again."""
+    if not workflow and after is None and before is None:
+        raise DagnatsError("which runs?", hint="name a workflow, or say when they were started")
+
+
+def expect_event(type: str) -> None:
+    """Raise DagnatsError for what cannot be an event's type."""
+    if _EVENT.fullmatch(type) is None:
+        raise DagnatsError(f"{type!r} cannot be an event's type", hint="write words joined by dots: payment.completed")
 
 
 def _bound(moment: Moment, now_ns: int) -> int:

@@ -24,6 +24,7 @@ from dagnats.errors import (
     ResultTimeout,
     RunCancelled,
     RunCompensated,
+    RunError,
     RunFailed,
 )
 from dagnats.handling.codec import codec_for
@@ -69,7 +70,7 @@ OrderT = TypeVar("OrderT", bound="AnyEvent")
 AnswerT = TypeVar("AnswerT", "ApprovalGranted", "ApprovalRejected")
 
 _AT_ONCE_S = 0.002
-_UNDER_WAY: frozenset[StepStatus] = frozenset({*IN_FLIGHT, "pending"})
+UNDER_WAY: frozenset[StepStatus] = frozenset({*IN_FLIGHT, "pending"})
 
 _ERRORS = {
     "failed": RunFailed,
@@ -154,22 +155,26 @@ class RunHandle:
         Raises:
             NotFoundError: There is no such run, or it has no such step.
         """
+        await self.expect_step(step)
+        over = self._step_over(step)
+        async with aclosing(streamed(self._ports.chunks, self.run_id, step, start=after + 1, over=over)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def expect_step(self, step: str) -> None:
+        """Raise NotFoundError, with near names, when the run has no such step."""
         graph, run = await self._fold()
         if graph.node(step, run) is None:
             known = list({**graph.nodes, **run.steps})
             close = near(step, known)
             hint = "" if close else f"run {self.run_id} has {repeat.listed(known)}"
             raise NotFoundError("step", step, near=close, hint=hint)
-        over = self._step_over(step)
-        async with aclosing(streamed(self._ports.chunks, self.run_id, step, start=after + 1, over=over)) as chunks:
-            async for chunk in chunks:
-                yield chunk
 
     async def _step_over(self, step: str) -> None:
         """Return when a step is done, or its run."""
         async for _, run in self._follow():
             state = run.steps.get(step)
-            if run.ended or (state is not None and state.status not in _UNDER_WAY):
+            if run.ended or (state is not None and state.status not in UNDER_WAY):
                 return
 
     @overload
@@ -502,6 +507,11 @@ def _proven(answer: AnswerT, key: bytes, token: str | None) -> AnswerT:
         f"the token does not answer approval {answer.step_id!r} of run {answer.run_id}",
         hint="each attempt has a token of its own: use the newest one that was sent",
     )
+
+
+def run_error(view: RunView) -> RunError:
+    """What is raised for a run that has ended otherwise than hoped."""
+    return _ERRORS[view.status](view.run_id, step=view.failed_step, error=view.error)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dagnats.client.client import AsyncClient
+    from dagnats.client.surface import AnyClient
     from dagnats.client.view import RunView, StepView
     from dagnats.model.scalar import StepType
     from dagnats.runtime.ports import Ports
@@ -84,8 +85,19 @@ async def waitpoint(client: AsyncClient, run_id: str, step_id: str) -> Waitpoint
         NotFoundError: The run waits at no such step.
         ConflictError: It waits at several, and none is named.
     """
-    view = await client.handle(run_id).view()
-    found = {each.step_id: each for each in _of(view, await _matches(client.connection.ports))}
+    return chosen(await client.handle(run_id).view(), step_id, await _matches(client.connection.ports))
+
+
+def chosen(view: RunView, step_id: str, matches: Mapping[tuple[str, str], str]) -> Waitpoint:
+    """The waitpoint of a run that is meant; see `waitpoint`.
+
+    Args:
+        view: The run.
+        step_id: Its step; "" for the one that there is.
+        matches: By run and step, what an event has to have.
+    """
+    run_id = view.run_id
+    found = {each.step_id: each for each in _of(view, matches)}
     if step_id in found:
         return found[step_id]
     if step_id or not found:
@@ -96,7 +108,7 @@ async def waitpoint(client: AsyncClient, run_id: str, step_id: str) -> Waitpoint
     return next(iter(found.values()))
 
 
-async def complete(client: AsyncClient, at: Waitpoint, body: object = None, *, by: str = "", reason: str = "") -> None:
+async def complete(client: AnyClient, at: Waitpoint, body: object = None, *, by: str = "", reason: str = "") -> None:
     """Let a run go on by hand: answers its approval with yes, or gives it the event. Raises ConflictError."""
     handle = client.handle(at.run_id)
     if at.kind == "approval":

@@ -16,6 +16,7 @@ from dagnats.config.access import AccessSettings
 from dagnats.config.policy import Policy
 from dagnats.config.scalar import Age, Count, Place, Sync, Whole, host_and_port
 from dagnats.config.worker import MOST_WORKERS, WorkerSettings
+from dagnats.model.address import is_http
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
 
 if TYPE_CHECKING:
@@ -32,11 +33,13 @@ LAYERS: ContextVar[tuple[PydanticBaseSettingsSource, ...]] = ContextVar("layers"
 def server_url(text: str) -> str:
     """The URL of a NATS server, or of several with commas between, its scheme added where it lacks; "" stays.
 
+    One of DagNats over HTTP stays, too: commands ask there.
+
     Raises:
         ValueError: It is none; the message does not repeat it.
     """
-    if not text:
-        return ""
+    if not text or is_http(text):
+        return text
     urls = [part if "://" in part else f"nats://{part}" for part in text.split(",")]
     if not all(_has_host(url) for url in urls):
         raise ValueError("it is not the address of a NATS server; such an address is nats://host:4222")

@@ -80,6 +80,7 @@ def test_what_changes_something_takes_more_than_to_look() -> None:
     assert {path for _, path, scope in ROUTES if scope == "admin"} == {
         "/v1/workflows",
         "/workflows",
+        "/v1/registrations",
         "/v1/workflows/{workflow}",
         "/v1/clean",
         "/v1/tokens",

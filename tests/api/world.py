@@ -62,6 +62,7 @@ class Good(NamedTuple):
 PAUSED = ("POST /v1/runs/{run_id}/pause",)
 GOOD: dict[str, Good] = {
     "workflow.register": Good(body=one_step("new").build().content()),
+    "workflow.register_all": Good(body={"definitions": [one_step("new").build().content()], "dry_run": True}),
     "workflow.validate": Good(body=one_step("new").build().content()),
     "workflow.limit": Good(body={"max_runs": 3}),
     "workflow.resume": Good(before=("POST /v1/workflows/{workflow}/pause",)),

@@ -58,16 +58,22 @@ class Result(NamedTuple):
 
 
 class CommandLine:
-    """Calls `dagnats` in `folder`, with its data in `data`."""
+    """Calls `dagnats` in `folder`, with its data in `data`.
+
+    Attributes:
+        http: Where its server answers HTTP, once it serves.
+    """
 
     def __init__(self, folder: Path, data: Path, **env: str) -> None:
         self.folder = folder
         self.data = data
+        self.http = ""
         kept = {name: value for name, value in os.environ.items() if name not in _CLEARED}
         self._env = {
             **kept,
             "PYTHONPATH": str(ROOT),
             "DAGNATS_DATA_DIR": str(data),
+            "XDG_CONFIG_HOME": str(data.with_name(f"{data.name}-config")),
             "COLUMNS": "80",
             **env,
         }

@@ -52,7 +52,8 @@ def served(offline: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> It
     """The project, with a server, the engine and a worker, all its workflows registered."""
     served = CommandLine(offline.folder, tmp_path_factory.mktemp("data"))
     with served.start("serve", "--port", "0") as server:
-        server.reads("Ctrl-C stops")
+        (http,) = (line for line in server.reads("Ctrl-C stops") if line.startswith("HTTP:"))
+        served.http = http.split()[1]
         registered = served.process("register")
         assert registered.code == 0, registered.err
         with served.start("worker") as worker:

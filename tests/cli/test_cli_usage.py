@@ -143,7 +143,7 @@ def test_the_version_is_printed(offline: CommandLine) -> None:
         (["worker", "--limit", "greet"], "error: --limit 'greet' is no limit"),
         (["worker", "--grace", "soon"], "error: --grace 'soon': 'soon' is not a duration"),
         (["status", "--server"], "error: option --server needs a value"),
-        (["status", "--server", "http://host:8080"], "error: 'http://host:8080' is not the address of a NATS server"),
+        (["status", "--server", "ftp://host:8080"], "error: 'ftp://host:8080' is not the address of a NATS server"),
         (["status", "--server", "nats://host:port"], "error: 'nats://host:port' is not the address of a NATS server"),
     ],
 )

@@ -186,11 +186,3 @@ def _password(name: str, person: PersonSettings) -> str:
     if not password:
         raise DagnatsError(f"{person.password_file!r} is empty: {name!r} would need no password")
     return password
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, as an address has it, is this machine and nothing else."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

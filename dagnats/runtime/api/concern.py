@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from dagnats.errors import DagnatsError, NotFoundError, UnavailableError
 from dagnats.model.check import load_definition
+from dagnats.model.json import compact
 from dagnats.model.step import SubWorkflowStep
 
 if TYPE_CHECKING:
+    from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.api.operation import Asked
 
 Concern = Literal["workflow", "run", "letter", "body", "definition", "listed", "all"]
@@ -53,11 +55,23 @@ async def _names(asked: Asked[Any, Any], concern: Concern) -> list[str]:
             return await _named(asked)
         case "definition":
             # Its runs start others: whoever may not have those started may not have them started so.
-            definition = load_definition(cast("bytes", asked.body))
-            children = [step.config.workflow for step in definition.steps if isinstance(step, SubWorkflowStep)]
-            return [definition.name, *children]
+            return [name for definition in _definitions(asked.body) for name in _those_of(definition)]
         case _:
             return []
+
+
+def _definitions(body: Any) -> list[WorkflowDef]:
+    """The definition that a body is, or those that it has."""
+    several = getattr(body, "definitions", None)
+    return (
+        [load_definition(cast("bytes", body))]
+        if several is None
+        else [load_definition(compact(each)) for each in several]
+    )
+
+
+def _those_of(definition: WorkflowDef) -> list[str]:
+    return [definition.name, *(step.config.workflow for step in definition.steps if isinstance(step, SubWorkflowStep))]
 
 
 async def _named(asked: Asked[Any, Any]) -> list[str]:

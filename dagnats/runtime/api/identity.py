@@ -8,7 +8,8 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from dagnats.runtime.api.access import Grant, is_loopback
+from dagnats.model.address import is_loopback
+from dagnats.runtime.api.access import Grant
 from dagnats.runtime.api.problem import Fault
 from dagnats.runtime.token import PREFIX, owner_of
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from dagnats.errors import ConflictError, DagnatsError
-from dagnats.runtime.api.access import is_loopback
+from dagnats.model.address import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator

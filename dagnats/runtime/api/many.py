@@ -51,6 +51,7 @@ class RetriedRunDocument(Document, frozen=True, kw_only=True, omit_defaults=True
 
     original_run_id: str
     new_run_id: str = ""
+    is_new: bool = True
 
 
 class RetriedManyDocument(Document, frozen=True, kw_only=True):
@@ -87,7 +88,9 @@ async def retry_all(asked: Asked[Nothing, RetryAll]) -> RetriedManyDocument:
         said.workflow_id, mode=said.mode, after=said.after, before=said.before, dry_run=said.dry_run, by=said.by
     )
     fine = _fine(done)
-    retried = (RetriedRunDocument(original_run_id=each.run_id, new_run_id=each.new_run_id) for each in fine)
+    retried = (
+        RetriedRunDocument(original_run_id=each.run_id, new_run_id=each.new_run_id, is_new=each.is_new) for each in fine
+    )
     return RetriedManyDocument(retried=tuple(retried), skipped=refused(done), total=len(fine), dry_run=said.dry_run)
 
 

@@ -34,6 +34,7 @@ class Retry(Order):
     mode: Literal["rerun", "replay"] = "rerun"
     input: msgspec.Raw = NOTHING
     by: str = ""
+    reason: str = ""
 
 
 class Fork(Order):
@@ -175,8 +176,11 @@ async def retry(asked: Asked[Nothing, Retry]) -> RetriedDocument:
     """Try a run again: anew, or where it broke."""
     said, run = asked.body, asked.run
     data = bytes(said.input)
-    if said.mode == "replay":
-        new = await run.retry("replay", msgspec.Raw(data) if data else None, by=said.by)
+    if said.mode == "replay" and not data:
+        await run.replay(said.reason, by=said.by)
+        new = run
+    elif said.mode == "replay":
+        new = await run.retry("replay", msgspec.Raw(data), by=said.by)
     else:
         new = await run.rerun_json(data, by=said.by)
     return RetriedDocument(run_id=new.run_id, original_run_id=run.run_id, mode=said.mode)

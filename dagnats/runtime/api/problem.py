@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from dagnats.client.document import Document
+from dagnats.client.fault import error_document
 from dagnats.errors import (
     ConflictError,
     DagnatsError,
@@ -70,6 +71,7 @@ class Fault(DagnatsError):
         detail: What is wrong, and what would be right.
         problems: All that is wrong, one by one.
         headers: For the response.
+        error: What happened, for a program that knows our errors.
     """
 
     def __init__(
@@ -80,12 +82,14 @@ class Fault(DagnatsError):
         *,
         problems: Sequence[Problem] = (),
         headers: Mapping[str, str] | None = None,
+        error: DagnatsError | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.kind = kind
         self.problems = tuple(problems)
         self.headers = dict(headers or {})
+        self.error = error
 
 
 def invalid(*problems: Problem, what: str = "the body") -> Fault:
@@ -126,7 +130,8 @@ def _fault(error: Exception) -> Fault:
             status, kind = next((status, kind) for known, status, kind in _STATUS if isinstance(error, known))
             problems: tuple[Problem, ...] = getattr(error, "problems", ())
             detail = f"{getattr(error, 'title', error)}{f'; {error.hint}' if error.hint else ''}"
-            return Fault(status, kind, detail, problems=problems, headers={"Retry-After": "1"} if status == 503 else {})
+            headers = {"Retry-After": "1"} if status == 503 else {}
+            return Fault(status, kind, detail, problems=problems, headers=headers, error=error)
         case _:
             raise error
 
@@ -139,6 +144,8 @@ def _response(fault: Fault) -> Response:
         "detail": str(fault),
         "problems": [_shown(problem) for problem in fault.problems],
     }
+    if fault.error is not None:
+        document["error"] = error_document(fault.error)
     return Response(msgspec.json.encode(document), fault.status, fault.headers, _MEDIA_TYPE)
 
 

@@ -23,13 +23,14 @@ from dagnats.client.document import (
     listed_document,
     run_document,
 )
-from dagnats.errors import NotFoundError, Problem
+from dagnats.client.run import UNDER_WAY
+from dagnats.errors import ConflictError, NotFoundError, Problem
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import RunStatus
 from dagnats.model.summary import MOST
 from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import Asked, Nothing, Reply
-from dagnats.runtime.api.problem import Fault, invalid
+from dagnats.runtime.api.problem import invalid
 from dagnats.runtime.api.sse import Sent, sent, wants_events
 from dagnats.runtime.api.start import Wait, wait_s
 
@@ -52,6 +53,7 @@ class Filter(Order):
     label: list[str] = Field(default=[])
     parent: str = ""
     error: str = ""
+    prefix: str = ""
     after: str | None = None
     before: str | None = None
 
@@ -63,6 +65,7 @@ class Filter(Order):
             "labels": labels_of(self.label),
             "parent": self.parent,
             "error": self.error,
+            "prefix": self.prefix,
             "after": self.after,
             "before": self.before,
         }
@@ -170,7 +173,7 @@ async def output(asked: Asked[Wait, None]) -> OutputDocument:
         await asked.while_serving(asked.run.wait(timeout=timedelta(seconds=patience_s)))
     view = await asked.run.view()
     if view.status != "completed":
-        raise Fault(409, "conflict", f"run {view.run_id} has no output: it is {view.status}{_blame(view)}")
+        raise ConflictError(f"run {view.run_id} has no output: it is {view.status}{_blame(view)}")
     outputs = {step.id: step.output for step in view.steps if step.id in view.leaves and step.status == "completed"}
     return OutputDocument(run_id=view.run_id, status=view.status, output=view.output, outputs=outputs)
 
@@ -196,9 +199,13 @@ async def _events(run: RunHandle, which: Since, after: int) -> AsyncGenerator[Se
 async def stream(asked: Asked[Offset, None]) -> Response:
     """Send what a step streams, as an event stream, until the step is done."""
     view, step = await asked.run.view(), asked.path["step"]
-    if all(each.id != step for each in view.steps):
-        raise NotFoundError("step", step)
+    await asked.run.expect_step(step)
     after = _resumed(asked.headers, asked.query.after)
+    under_way = any(each.id == step and each.status in UNDER_WAY for each in view.steps)
+    if after >= 0 and (view.ended or not under_way):
+        chunks = asked.client.connection.ports.chunks
+        if not await chunks.read(view.run_id, step, start=after + 1):
+            return Response(status_code=204)  # as of events: who reconnects for ever stops at this
     return sent(_chunks(asked.run, step, after), asked.stopping)
 
 

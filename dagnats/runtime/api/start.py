@@ -59,11 +59,12 @@ class StartedDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Bulk(Body):
-    """Runs to be started: one for each input. With a `batch`, the same again starts what is missing."""
+    """Runs to be started: one for each input. With a `batch`, or `run_ids`, the same again starts what is missing."""
 
     workflow_id: str
     inputs: Annotated[list[Any], Field(min_length=1, max_length=_MOST_INPUTS)]
     batch: str | None = None
+    run_ids: list[str] = Field(default=[])
     by: str = ""
 
 
@@ -75,11 +76,12 @@ class RefusedDocument(Document, frozen=True, kw_only=True):
 
 
 class StartedManyDocument(Document, frozen=True, kw_only=True):
-    """Runs that were started, in the order of their inputs; `existing` of them had been before."""
+    """Runs that were started, in the order of their inputs; `existing` of them had been before: these."""
 
     run_ids: tuple[str, ...]
     total: int
     existing: int
+    existing_run_ids: tuple[str, ...]
     problems: tuple[RefusedDocument, ...]
 
 
@@ -110,12 +112,16 @@ async def start(asked: Asked[Wait, Start]) -> Reply:
 async def bulk(asked: Asked[Any, Bulk]) -> StartedManyDocument:
     """Start a run for each of many inputs; none when one of them does not fit the workflow."""
     said = asked.body
-    done = await asked.client.start_all(said.workflow_id, said.inputs, batch=said.batch, by=said.by)
+    done = await asked.client.start_all(
+        said.workflow_id, said.inputs, batch=said.batch, run_ids=said.run_ids, by=said.by
+    )
     fine = [each for each in done if not each.problem]
+    existing = tuple(each.run_id for each in fine if not each.is_new)
     return StartedManyDocument(
         run_ids=tuple(each.run_id for each in fine),
         total=len(fine),
-        existing=sum(not each.is_new for each in fine),
+        existing=len(existing),
+        existing_run_ids=existing,
         problems=refused(done),
     )
 

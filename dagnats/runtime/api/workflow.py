@@ -19,6 +19,7 @@ from dagnats.errors import ConflictError, DefinitionError, NotFoundError
 from dagnats.model.check import advice, load_definition
 from dagnats.model.definition import WorkflowDef
 from dagnats.model.identifier import NAME
+from dagnats.model.json import compact
 from dagnats.model.schema import json_schema
 from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import Asked, Nothing
@@ -26,6 +27,8 @@ from dagnats.runtime.api.order import Note
 from dagnats.runtime.api.problem import ProblemDocument
 
 _NAME = re.compile(NAME)
+_MOST_DEFINITIONS = 1_000
+_HIDDEN = "*" * 16  # as long as a trigger's secret has to be
 
 
 class Which(Order):
@@ -56,6 +59,22 @@ class RegisteredDocument(Document, frozen=True, kw_only=True, omit_defaults=True
     action: str
     hash: str
     warnings: tuple[AdviceDocument, ...] = ()
+
+
+class Registrations(Order):
+    """Definitions that are registered together, and may run each other as children; or only what that would do."""
+
+    definitions: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=_MOST_DEFINITIONS)]
+    dry_run: bool = False
+
+
+class RegistrationDocument(Document, frozen=True, kw_only=True):
+    """What registering a definition did, and the one before: its secrets only where they are the new one's."""
+
+    name: str
+    action: str
+    hash: str
+    previous: Any
 
 
 class Registering(Order):
@@ -104,6 +123,36 @@ async def register(asked: Asked[Registering, bytes]) -> RegisteredDocument:
         hash=done.identity,
         warnings=_warnings(done.definition),
     )
+
+
+async def register_all(asked: Asked[Nothing, Registrations]) -> list[RegistrationDocument]:
+    """Register definitions together, or only say what that would do."""
+    definitions = [load_definition(compact(each)) for each in asked.body.definitions]
+    done = await asked.client.register_all(definitions, dry_run=asked.body.dry_run)
+    return [
+        RegistrationDocument(
+            name=each.name, action=each.action, hash=each.identity, previous=_previous(each.previous, each.definition)
+        )
+        for each in done
+    ]
+
+
+def _previous(previous: WorkflowDef | None, new: WorkflowDef) -> Any:
+    """What was the newest before, for somebody who may not know its secrets."""
+    if previous is None:
+        return None
+    known = _secrets(new)
+    document = previous.model_dump(mode="json", exclude_defaults=True)
+    for trigger in document.get("triggers", ()):
+        for part in (trigger.get("webhook", {}), trigger.get("http", {})):
+            if part.get("secret") and part["secret"] not in known:
+                part["secret"] = _HIDDEN
+    return document
+
+
+def _secrets(definition: WorkflowDef) -> set[str | None]:
+    parts = [part for trigger in definition.triggers for part in (trigger.webhook, trigger.http) if part is not None]
+    return {part.secret for part in parts}
 
 
 async def validate(asked: Asked[Nothing, bytes]) -> ValidatedDocument:

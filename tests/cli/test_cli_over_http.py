@@ -1,0 +1,152 @@
+"""Commands that ask over HTTP: they say what they say over NATS, and those that cannot say why."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from command_line import CommandLine, Result
+
+_ASKED = (
+    "status --json",
+    "status --detail",
+    "doctor",
+    "waitpoint list --json",
+    "waitpoint show over-http-1",
+    "workflow list",
+    "workflow show oder",
+    "workflow versions hello-pipeline --json",
+    "run list --workflow hello-pipeline --status completed --wide",
+    "run status over-http-1",
+    "run status over-http-9",
+    "run status over-htt --json",
+    "run inspect over-http-1 --json",
+    "run events over-http-1 --json",
+    "run watch over-http-1 --json",
+    "run stream over-http-1 greet",
+    "run diagnose over-http-1 --json",
+    "run cancel over-http-1 --json",
+    "run start order {} --json",
+    'run start hello-pipeline "Ann" --at 2001-01-01',
+    "run bulk --workflow order 1 2 --dry-run",
+    "queue show nobody.serves.ths",
+    "workers list --json",
+)
+
+
+@pytest.fixture(scope="module")
+def run(served: CommandLine) -> str:
+    """A run that is over, started over HTTP."""
+    done = served("run", "start", "hello-pipeline", '"Ann"', "--run-id", "over-http-1", "--watch", **over_http(served))
+    assert done.code == 0, done
+    assert done.lines[-1] == "Run over-http-1 completed"
+    return "over-http-1"
+
+
+def over_http(served: CommandLine) -> dict[str, str]:
+    return {"DAGNATS_URL": served.http}
+
+
+def plain(result: Result) -> Result:
+    """What was said, without the times of the moment."""
+    moments = re.compile(r"(\d{4}-\d\d-\d\d.\d\d:\d\d:\d\d(\.\d+)?Z?|active_runs\": \d+|last_seen\": \"[^\"]+)")
+    return result._replace(out=moments.sub("…", result.out), err=moments.sub("…", result.err))
+
+
+@pytest.mark.usefixtures("run")
+def test_every_answer_is_the_same_to_its_last_letter(served: CommandLine) -> None:
+    for line in _ASKED:
+        words = line.split()
+        assert plain(served(*words, **over_http(served))) == plain(served(*words)), line
+
+
+@pytest.mark.parametrize("line", ["clean", "audit", "token list", "worker"])
+def test_a_command_without_a_route_says_so_in_one_sentence(served: CommandLine, line: str) -> None:
+    refused = served(*line.split(), "--json", f"--server={served.http}")
+    assert refused.code == 2
+    assert refused.json()["error"] == {
+        "kind": "usage",
+        "message": f"this command speaks to NATS itself, and {served.http} is DagNats over HTTP",
+        "hint": "name the NATS server: --server nats://host:4222",
+        "problems": [],
+    }
+
+
+def test_serve_needs_nats_itself(offline: CommandLine) -> None:
+    assert offline("serve", "--server=http://host:8080").code == 2
+
+
+def test_nobody_at_that_address_is_exit_code_3(offline: CommandLine) -> None:
+    refused = offline("run", "list", "--server", "http://127.0.0.1:1")
+    assert refused.code == 3
+    assert refused.err.startswith("error: no DagNats server answers at http://127.0.0.1:1: ")
+
+
+# -- contexts --------------------------------------------------------------------------------------------------
+
+
+def test_a_context_is_kept_for_its_owner_alone_and_used_unless_something_else_is_named(
+    served: CommandLine, run: str
+) -> None:
+    assert served("context", "add", "web", served.http, "--token=hunter2", "--use").code == 0
+    try:
+        (file,) = served.data.with_name(f"{served.data.name}-config").rglob("config.yaml")
+        assert file.stat().st_mode & 0o777 == 0o600
+        shown = served("context", "show", "--json")
+        assert shown.json() == {"name": "web", "url": served.http, "token": "***", "token_file": None, "current": True}
+        assert served("context", "list").lines[2].startswith(f"*  web    {served.http}")
+        # It asks over HTTP now: what needs NATS itself is refused, unless a flag, or --context, names another server.
+        assert served("clean", "--dry-run").code == 2
+        assert served("clean", "--dry-run", "--context", "local").code == 0
+        url = json.loads((served.data / "server.json").read_text())
+        assert served("clean", "--dry-run", DAGNATS_URL=url["url"], DAGNATS_TOKEN=url["token"]).code == 0
+        assert served("run", "status", run).code == 0
+        two = served("status", "--context=web", "--server", served.http)
+        assert two.err.startswith("error: --context web and --server say two things")
+    finally:
+        assert served("context", "remove", "web", "--force").code == 0
+    assert served("context", "show", "--json").json()["name"] == "local"
+    assert served("clean", "--dry-run").code == 0
+
+
+def test_a_context_may_leave_its_token_in_a_file(project: CommandLine) -> None:
+    (project.folder / "token").write_text("hunter2\n")
+    assert project("context", "add", "far", "https://far.example", "--token-file", "token").code == 0
+    shown = project("context", "show", "far", "--json").json()
+    assert (shown["token"], shown["token_file"]) == (None, str(project.folder / "token"))
+    (project.folder / "token").unlink()
+    refused = project("status", "--context", "far")
+    assert (refused.code, "cannot be read: No such file" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["add", "a b", "nats://x"], "'a b' cannot name a context"),
+        (["add", "x", "foo://y"], "it is not the address of a NATS server"),
+        (["add", "x"], "which server?"),
+        (["add", "local", "nats://x"], "the context 'local' is this machine's own"),
+        (["use", "nowhere"], "no context 'nowhere'"),
+        (["remove", "nowhere"], "no context 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_a_context_is_refused(offline: CommandLine, words: list[str], told: str) -> None:
+    refused = offline("context", *words)
+    assert refused.code == 2
+    assert told in refused.err
+
+
+def test_a_file_of_contexts_that_cannot_be_is_told_whole(project: CommandLine) -> None:
+    file = project.data.with_name(f"{project.data.name}-config") / "dagnats" / "config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("curent: a\ncontexts:\n  a:\n    url: foo://b\n    token: hunter2\n    tokn: hunter2\n")
+    refused = project("status", "--json")
+    assert refused.code == 2
+    problems = {problem["path"]: problem for problem in refused.json()["error"]["problems"]}
+    assert set(problems) == {"curent", "contexts.a.url", "contexts.a.tokn"}
+    assert problems["curent"]["hint"] == "did you mean 'current'?"
+    assert "hunter2" not in refused.out + refused.err
