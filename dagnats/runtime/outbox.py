@@ -7,6 +7,7 @@ have forgotten its id is not simply sent again: log and queue say first whether 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from functools import partial
@@ -129,7 +130,13 @@ class Outbox:
     def like(self, other: Outbox) -> Outbox:
         """This one, for what goes out beside another one's."""
         self.epoch, self.newest_task = other.epoch, other.newest_task
+        self._children.renewed_at = other._children.renewed_at
         return self
+
+    def renew(self, epoch: int, last: int) -> None:
+        """Begin an epoch: the log, which has lost its tail, ends at event `last`."""
+        self.epoch = epoch
+        self._children.renewed_at = last
 
     async def act(self, actions: Sequence[AnyAction]) -> None:
         """Return when everything is stored: `launch` and `land` in one."""
@@ -155,6 +162,7 @@ class Outbox:
             await self._stored(self._sent(flight.ends))
         self._flights.popleft()
         self._clear_up(flight)
+        await self._drop_own(flight)
 
     def _sent(self, actions: Iterable[AnyAction]) -> UnderWay:
         self._check()
@@ -325,13 +333,18 @@ class Outbox:
                 case DropTimer():
                     timers = self._ports.timers
                     self._aside.spawn(_tidy("a timer", partial(timers.drop, action.run_id, action.seq)))
-                case DropTask():
-                    drop = partial(self._ports.tasks.drop_own, _own(action))
-                    self._aside.spawn(_tidy("a task", drop))
                 case _:
                     pass
         if over:
             self._drop_tasks(over)
+
+    async def _drop_own(self, flight: Flight) -> None:
+        """Take out of workers' own queues what nobody waits for. A worker may be gone for good: what an engine forgets
+        to take out, by dying, nobody does."""
+        drops = [action for action, _ in flight.under_way if isinstance(action, DropTask)]
+        if drops:
+            tasks = self._ports.tasks
+            await asyncio.gather(*(_tidy("a task", partial(tasks.drop_own, _own(action))) for action in drops))
 
     def _drop_tasks(self, over: Iterable[CancelTasks]) -> None:
         """Drop what ended runs have in their queues.
