@@ -22,7 +22,7 @@ from dagnats.runtime.core.action import (
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.doubt import decided_for
 from dagnats.runtime.patience import persist
-from dagnats.runtime.record import decoded
+from dagnats.runtime.record import decoded, from_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ def is_own(action: AnyAction) -> bool:
 async def decided(ports: Ports, decider: Decider, gates: Gates, run_id: str, upto: int) -> list[AnyAction]:
     """All of that up to an event that is made good where it was lost; without tasks that a gate holds."""
     actions: list[AnyAction] = []
-    records = decoded(await persist(lambda: ports.log.read(run_id)))
+    records = from_start(decoded(await persist(lambda: ports.log.read(run_id))))
     run: Run | None = None
     if not records or not isinstance(records[0].event, WorkflowStarted):
         return actions

@@ -23,7 +23,7 @@ from dagnats.runtime.letter import PARKED
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 from dagnats.runtime.position import REACH, Position
-from dagnats.runtime.record import decoded
+from dagnats.runtime.record import decoded, from_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -171,7 +171,7 @@ class Takeover:
         goes_on = {seat.run.run_id for seat in self._roster} | self._decider.parked
         above = {seat.run.parent.run_id for seat in self._roster if seat.run.parent is not None}
         for run_id in self._decider.parked:
-            first = decoded(await persist(lambda run_id=run_id: self._ports.log.read(run_id)))[:1]
+            first = from_start(decoded(await persist(lambda run_id=run_id: self._ports.log.read(run_id))))[:1]
             parents_of = (event.payload.parent for _, _, event in first if isinstance(event, WorkflowStarted))
             above |= {parent.run_id for parent in parents_of if parent is not None}
         below = {run_id for run_id, parent in parents.items() if parent in goes_on}

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 from dagnats.model.check import load_definition
 from dagnats.model.event import StepCompleted, encode_event
 from dagnats.model.task import decode_task
+from dagnats.runtime.arrears import decided
+from dagnats.runtime.core.action import EnqueueTask
+from dagnats.runtime.core.gate.fold import Gates
+from dagnats.runtime.decider import Decider
+from dagnats.runtime.roster import Roster
 from tests.simulation.test_read_again import ONE, begun, kinds, say, simulated
 
 if TYPE_CHECKING:
@@ -45,6 +50,21 @@ def test_a_child_whose_result_outlived_its_start_can_say_it_again() -> None:
         tasks = [decode_task(message.data) for message in world.server.tasks.fitting("task.>")]
         assert [each.run_id for each in tasks] == [task.run_id, task.run_id]
         assert tasks[-1].epoch, "a result of it has an id of its own"
+
+    simulated(work)
+
+
+def test_a_run_whose_result_outlived_its_start_is_read_from_its_start_on() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        ports = client.connection.ports
+        (start,) = world.server.history.of("history.r")
+        world.server.restart(lost_events=1)
+        await say(client, StepCompleted(run_id="r", step_id="s", attempt_number=1))
+        receipt = await ports.log.append("r", start.data, id="again")
+        assert (await client.handle("r").view()).status == "running"
+        owed = await decided(ports, Decider(ports, Roster()), Gates(), "r", receipt.seq)
+        assert [type(action) for action in owed] == [EnqueueTask]
 
     simulated(work)
 

@@ -41,7 +41,7 @@ class Ear:
         self._forget()
 
     def _on_message(self, message: Message) -> None:
-        if not self._link.dead and self._subject in ("", message.subject):
+        if not (self._link.dead or self._news.is_set()) and self._subject in ("", message.subject):
             self._link.deliver(message.subject, self._news.set)
 
     async def hear(self, most_s: float | None = None) -> None:
