@@ -46,7 +46,7 @@ _ASKING = {"step.wait.started": "answer", "approval.requested": "approve"}
 _BROKEN = (b'{"type":"workflow.failed"', b'{"type":"workflow.cancelled"')
 _LONGEST_SETTLING_S = 400
 _MOST_STARTS = 26
-_ENOUGH_EVENTS = 185
+_ENOUGH_EVENTS = 180
 """No run is started any more when there are so many: what goes on makes about as many again as are missing to 300."""
 _LOOK_S = 1.0
 """What engines look for that no news has told them of: when they look more often, that is most of what they do."""
@@ -331,7 +331,7 @@ class Scenario:
         world, server = self.world, self.world.server
         world.network.weather = CALM
         self.trouble.server_back()
-        self.trouble.clock_right()
+        self.trouble.clocks_right()
         server.timetable.late_ns = 0
         for machine in world.machines.values():
             if machine.process is not None:

@@ -136,8 +136,11 @@ class Link:
         """An answer has come, or is waited for no longer."""
         self._waiting.pop(waiting, None)
 
-    async def request(self, call: Call[T]) -> T:
-        """One call and its answer. Raises UnavailableError when there is none: the outcome is unknown."""
+    def request(self, call: Call[T]) -> asyncio.Future[T]:
+        """One call and its answer, on its way when this returns.
+
+        Raises UnavailableError when there is none: the outcome is unknown.
+        """
         answered: asyncio.Future[T] = self.loop.create_future()
 
         def told(result: T | Exception) -> None:
@@ -149,7 +152,7 @@ class Link:
                 answered.set_result(result)
 
         self.ask(call, told)
-        return await answered
+        return answered
 
     def surely(self, call: Call[T], *, within_s: float | None = None) -> asyncio.Future[T]:
         """`request`, on its way when this returns, and again for as long as there is no answer.
