@@ -161,8 +161,9 @@ class Outbox:
         if flight.ends:
             await self._stored(self._sent(flight.ends))
         self._flights.popleft()
-        self._clear_up(flight)
-        await self._drop_own(flight)
+        drops = self._clear_up(flight)
+        if drops:
+            await self._drop_own(drops)
 
     def _sent(self, actions: Iterable[AnyAction]) -> UnderWay:
         self._check()
@@ -319,10 +320,13 @@ class Outbox:
 
     # -- what nothing depends on -----------------------------------------------------------------------------
 
-    def _clear_up(self, flight: Flight) -> None:
-        """Take out of the streams what nobody waits for, once all is stored: a removal may overtake a write."""
+    def _clear_up(self, flight: Flight) -> list[DropTask]:
+        """Take out of the streams what nobody waits for, once all is stored: a removal may overtake a write.
 
+        Gives what has to be out before the position says so.
+        """
         over: list[CancelTasks] = []
+        drops: list[DropTask] = []
         opened: set[str] = set()  # runs that were opened again in the same batch: what they queued is not to go
         for action, _ in reversed(flight.under_way):
             match action:
@@ -333,18 +337,19 @@ class Outbox:
                 case DropTimer():
                     timers = self._ports.timers
                     self._aside.spawn(_tidy("a timer", partial(timers.drop, action.run_id, action.seq)))
+                case DropTask():
+                    drops.append(action)
                 case _:
                     pass
         if over:
             self._drop_tasks(over)
+        return drops
 
-    async def _drop_own(self, flight: Flight) -> None:
+    async def _drop_own(self, drops: Iterable[DropTask]) -> None:
         """Take out of workers' own queues what nobody waits for. A worker may be gone for good: what an engine forgets
         to take out, by dying, nobody does."""
-        drops = [action for action, _ in flight.under_way if isinstance(action, DropTask)]
-        if drops:
-            tasks = self._ports.tasks
-            await asyncio.gather(*(_tidy("a task", partial(tasks.drop_own, _own(action))) for action in drops))
+        tasks = self._ports.tasks
+        await asyncio.gather(*(_tidy("a task", partial(tasks.drop_own, _own(action))) for action in drops))
 
     def _drop_tasks(self, over: Iterable[CancelTasks]) -> None:
         """Drop what ended runs have in their queues.
