@@ -55,7 +55,7 @@ from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph
 from dagnats.runtime.limit import gate_view, is_held
 from dagnats.runtime.recall import recall
-from dagnats.runtime.record import decoded
+from dagnats.runtime.record import decoded, from_start
 from dagnats.runtime.standing import graph_behind, parked, standing
 
 if TYPE_CHECKING:
@@ -445,7 +445,7 @@ class RunHandle:
 
     async def _follow(self) -> AsyncIterator[tuple[Record, Run]]:
         """Every event with the run as it is after it; ends with the run."""
-        records = await self._records()
+        records = from_start(await self._records())
         graph = await graph_behind(self._ports, records[0])
         run: Run | None = None
         reopened = max((record.seq for record in records if isinstance(record.event, WorkflowReopened)), default=0)

@@ -7,6 +7,7 @@ have forgotten its id is not simply sent again: log and queue say first whether 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from functools import partial
@@ -129,7 +130,13 @@ class Outbox:
     def like(self, other: Outbox) -> Outbox:
         """This one, for what goes out beside another one's."""
         self.epoch, self.newest_task = other.epoch, other.newest_task
+        self._children.renewed_at = other._children.renewed_at
         return self
+
+    def renew(self, epoch: int, last: int) -> None:
+        """Begin an epoch: the log, which has lost its tail, ends at event `last`."""
+        self.epoch = epoch
+        self._children.renewed_at = last
 
     async def act(self, actions: Sequence[AnyAction]) -> None:
         """Return when everything is stored: `launch` and `land` in one."""
@@ -154,7 +161,9 @@ class Outbox:
         if flight.ends:
             await self._stored(self._sent(flight.ends))
         self._flights.popleft()
-        self._clear_up(flight)
+        drops = self._clear_up(flight)
+        if drops:
+            await self._drop_own(drops)
 
     def _sent(self, actions: Iterable[AnyAction]) -> UnderWay:
         self._check()
@@ -311,10 +320,13 @@ class Outbox:
 
     # -- what nothing depends on -----------------------------------------------------------------------------
 
-    def _clear_up(self, flight: Flight) -> None:
-        """Take out of the streams what nobody waits for, once all is stored: a removal may overtake a write."""
+    def _clear_up(self, flight: Flight) -> list[DropTask]:
+        """Take out of the streams what nobody waits for, once all is stored: a removal may overtake a write.
 
+        Gives what has to be out before the position says so.
+        """
         over: list[CancelTasks] = []
+        drops: list[DropTask] = []
         opened: set[str] = set()  # runs that were opened again in the same batch: what they queued is not to go
         for action, _ in reversed(flight.under_way):
             match action:
@@ -326,12 +338,18 @@ class Outbox:
                     timers = self._ports.timers
                     self._aside.spawn(_tidy("a timer", partial(timers.drop, action.run_id, action.seq)))
                 case DropTask():
-                    drop = partial(self._ports.tasks.drop_own, _own(action))
-                    self._aside.spawn(_tidy("a task", drop))
+                    drops.append(action)
                 case _:
                     pass
         if over:
             self._drop_tasks(over)
+        return drops
+
+    async def _drop_own(self, drops: Iterable[DropTask]) -> None:
+        """Take out of workers' own queues what nobody waits for. A worker may be gone for good: what an engine forgets
+        to take out, by dying, nobody does."""
+        tasks = self._ports.tasks
+        await asyncio.gather(*(_tidy("a task", partial(tasks.drop_own, _own(action))) for action in drops))
 
     def _drop_tasks(self, over: Iterable[CancelTasks]) -> None:
         """Drop what ended runs have in their queues.
