@@ -202,17 +202,15 @@ class Outbox:
 
     def _message(self, action: AnyAction, id: str) -> Awaitable[object] | None:
         ports, within_s = self._ports, self._within_s
-        match action:
+        match action:  # what every run has comes first: each class that is asked for before it costs time
+            case EnqueueTask():
+                return self._enqueued(action, id)
             case EndRun() if action.schema is not None:
                 if has_reference(bytes(payload_of(action))):
                     return self._errands.begin(self._checked(action, id))
                 return self._message(_judged(action, _misfit(action.schema, bytes(payload_of(action)))), id)
-            case EnqueueTask() | EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
+            case EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
                 return self._errands.begin(self._lightened(action, id))
-            case EnqueueTask() if action.capabilities and action.workflow in self._granted:
-                return self._errands.begin(self._proven(action, id))
-            case EnqueueTask():
-                return self._queued(action, encode_task(_task(action, self.epoch)), id)
             case AppendEvent() if action.run_id != decided_for(action):
                 return self._errands.begin(self._tell_other(action, id))
             case AppendEvent() | EndRun():
@@ -244,6 +242,13 @@ class Outbox:
             case _:
                 assert_never(action)
         return None
+
+    def _enqueued(self, action: EnqueueTask, id: str) -> Awaitable[object]:
+        if len(action.input) > INLINE_BYTES:
+            return self._errands.begin(self._lightened(action, id))
+        if action.capabilities and action.workflow in self._granted:
+            return self._errands.begin(self._proven(action, id))
+        return self._queued(action, encode_task(_task(action, self.epoch)), id)
 
     def _queued(self, action: EnqueueTask, data: bytes, id: str) -> Awaitable[Receipt]:
         tasks, within_s = self._ports.tasks, self._within_s
