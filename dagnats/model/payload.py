@@ -28,8 +28,8 @@ def payload_problems(schema: Any, payload: bytes) -> tuple[Problem, ...]:
         value = msgspec.json.decode(payload or b"null")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return (Problem("$", "json", f"this cannot be read as JSON: {error}"),)
-    said = msgspec.json.encode(schema)
     try:
+        said = msgspec.json.encode(schema)
         if _quick(said)(value):
             return ()
         found: list[ValidationError] = sorted(_validator(said).iter_errors(value), key=_place)
