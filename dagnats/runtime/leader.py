@@ -21,7 +21,7 @@ from dagnats.model.instant import rfc3339
 from dagnats.model.ops import GATES, TICKS, FactRecord, GateTicked, encode_fact
 from dagnats.model.run import ENDED
 from dagnats.runtime.alarm import NEAR_S, Alarm
-from dagnats.runtime.archive import Archive
+from dagnats.runtime.archive import Archive, due_after_s
 from dagnats.runtime.burial import bury
 from dagnats.runtime.decider import Undecidable
 from dagnats.runtime.doubt import decided_by
@@ -55,10 +55,6 @@ log = logging.getLogger("dagnats.engine")
 _MOST_PARKED = 100  # in a minute: more than that is no odd run but a broken engine
 _MOST_FLIGHTS = 4
 _LONGEST_UNSAVED_S = 5.0  # a run that every batch touches is saved this late at the latest
-# Of runs that go on, no more than so many have a snapshot in a second: among many they wait longer, by so much at most.
-# Most are over by then, and a machine with too much to do is spared what only shortens a takeover.
-_SAVED_PER_S = 200
-_SAVED_LATER_S = 2.0
 _OVERDUE_S = 5.0
 LOOK_S = 30.0
 
@@ -233,7 +229,7 @@ class Leader:
             batch = await self._flights.get()
             await self._outbox.land(batch.flight)
             await self._see_to(batch.poison, batch.undecidable)
-            self._roster.commit(after_s=self._save_after_s + min(self._roster.unsaved / _SAVED_PER_S, _SAVED_LATER_S))
+            self._roster.commit(after_s=due_after_s(self._save_after_s, self._roster.unsaved))
             self._ledger.commit(batch.gates)
             self._move(batch.last, batch.active)
             await self._ledger.keep()
