@@ -33,6 +33,7 @@ from dagnats.runtime.jetstream.secret import JetStreamSecrets
 from dagnats.runtime.jetstream.signal import JetStreamSignals
 from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
 from dagnats.runtime.jetstream.store import JetStreamDefinitions
+from dagnats.runtime.jetstream.telemetry import JetStreamTelemetry
 from dagnats.runtime.jetstream.timers import JetStreamTimers, JetStreamWakeupFeed
 from dagnats.runtime.jetstream.waiter import JetStreamWaiters
 from dagnats.runtime.ports import Defect, EventFeed, Holding, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
@@ -146,6 +147,7 @@ class JetStream:
             definitions=JetStreamDefinitions(link, clock),
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
+            telemetry=JetStreamTelemetry(link),
             claims=JetStreamClaims(link),
             blobs=BlobCache(JetStreamBlobs(link)),
             events=JetStreamEvents(link),
