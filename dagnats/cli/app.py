@@ -22,6 +22,7 @@ from dagnats.cli import (
     failure,
     init,
     inspection,
+    logs,
     option,
     order,
     outcome,
@@ -30,6 +31,7 @@ from dagnats.cli import (
     register,
     serve,
     status,
+    trace,
     verify,
     waitpoint,
     worker,
@@ -85,7 +87,9 @@ run_noun.app.add_typer(inspection.app)
 run_noun.app.add_typer(order.app)
 run_noun.app.add_typer(again.app)
 run_noun.app.add_typer(diagnose.app)
+run_noun.app.add_typer(logs.of_run)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
+app.command("trace", rich_help_panel="Workflows and runs")(trace.trace)
 app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
 app.add_typer(workers.app, name="workers", rich_help_panel="Operate")
@@ -93,6 +97,7 @@ app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
 app.add_typer(waitpoint.app, name="waitpoint", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
+app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
 app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
 app.command("clean", rich_help_panel="Operate")(clean.clean)
 app.command("verify", rich_help_panel="Operate")(verify.verify)
@@ -107,6 +112,8 @@ for _group in (
     inspection.app,
     order.app,
     again.app,
+    logs.app,
+    logs.of_run,
     workers.app,
     queue.app,
     waitpoint.app,

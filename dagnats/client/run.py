@@ -123,7 +123,9 @@ class RunHandle:
 
     async def history(self) -> list[EventView]:
         """All its events so far. Raises NotFoundError."""
-        return [event_view(await shown(self._ports, record)) for record in await self._records()]
+        records = await self._records()
+        trace = records[0].event.trace_parent
+        return [event_view(await shown(self._ports, record), trace) for record in records]
 
     async def events(self, *, after: int = 0) -> AsyncIterator[EventView]:
         """Its events with sequences above `after`, then those that follow, up to and including its last.
@@ -131,9 +133,9 @@ class RunHandle:
         Raises:
             NotFoundError: There is no such run.
         """
-        async for record, _ in self._follow():
+        async for record, run in self._follow():
             if record.seq > after:
-                yield event_view(await shown(self._ports, record))
+                yield event_view(await shown(self._ports, record), run.trace_parent)
 
     async def stream(self, step: str, *, after: int = -1) -> AsyncGenerator[Chunk]:
         """What a step streams: the chunks with offsets above `after`, then those that follow until the step is done.

@@ -60,6 +60,12 @@ def step_span(run_id: str, step_id: str, attempt: int) -> str:
     return _id(f"{run_id}/{step_id}/{attempt}")
 
 
+def run_trace_parent(trace_parent: str, run_id: str) -> str:
+    """What the events of a run belong to that nobody has given a context of their own: its span."""
+    trace = trace_of(trace_parent, run_id)
+    return f"00-{trace.trace_id}-{run_span(run_id)}-{trace.flags}"
+
+
 def step_trace_parent(trace_parent: str, run_id: str, step_id: str, attempt: int) -> str:
     """What an attempt's handler belongs to: its span, in the trace of its run."""
     span_id = step_span(run_id, step_id, attempt)

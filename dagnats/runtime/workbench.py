@@ -24,6 +24,7 @@ from dagnats.runtime.invocation import Again, AttemptFailed, Rest, invoke, said,
 from dagnats.runtime.poison import bury_task
 from dagnats.runtime.report import Reporter
 from dagnats.runtime.sweep import NEVER, Sweep
+from dagnats.runtime.telemetry.note import note_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -194,10 +195,12 @@ class Workbench:
             self._sweep.expect(attempt.due)
             output = await self._called(attempt, task)
         except AttemptFailed as failed:
+            note_failure(task, attempt.failure or failed.failure, failed.__cause__)
             return attempt.failure or failed.failure
         except asyncio.CancelledError:
             if attempt.failure is None:
                 raise
+            note_failure(task, attempt.failure)
             return attempt.failure
         except Exception as error:  # a mistake of ours must not hide as a task that comes again and again
             log.exception("an attempt of %s ended unexpectedly", attempt.handler.task)

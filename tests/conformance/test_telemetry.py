@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 async def stored(telemetry: Telemetry, count: int) -> list[Piece]:
     """All that is kept, once it is so much: nobody answers to a piece that is put."""
     async with asyncio.timeout(10):
-        while len(found := await telemetry.page(">")) < count:
+        while len(found := await telemetry.page(">")) < count:  # noqa: ASYNC110  # nobody tells
             await asyncio.sleep(0.01)
     return found
 

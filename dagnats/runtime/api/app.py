@@ -28,7 +28,12 @@ from dagnats.runtime.api.rest import OPERATIONS
 from dagnats.runtime.api.sse import BEAT_S, UNCACHED
 from dagnats.runtime.api.tap import Queue
 from dagnats.runtime.api.ticket import KEY
+from dagnats.runtime.api.traffic import Traffic
 from dagnats.runtime.presence import Presence
+from dagnats.runtime.telemetry.exporter import exporter
+from dagnats.runtime.telemetry.gauge import measured
+from dagnats.runtime.telemetry.meter import Meter
+from dagnats.runtime.telemetry.sample import CONTENT_TYPE, exposition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
@@ -72,12 +77,17 @@ class Poll(Body):
 class Api:
     """Everything that is asked for over HTTP.
 
+    Args:
+        connection: To NATS.
+        meter: What whoever serves counts with.
+
     Attributes:
         ready: Whether whoever serves takes work.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, meter: Meter | None = None) -> None:
         self.ready = False
+        self._meter = meter or Meter()
         self._connection = connection
         self._ports = connection.ports
         self._client = AsyncClient(connection)
@@ -90,6 +100,7 @@ class Api:
         return [
             Route("/health", self.health),
             Route("/ready", self.is_ready),
+            Route("/metrics", self.metrics),
             Route("/v1/workers/connect", self.connect, methods=["POST"]),
             Route("/v1/tasks/poll", self.poll, methods=["POST"]),
             Route("/v1/tasks/{task_id}/resolve", self.resolve, methods=["POST"]),
@@ -117,7 +128,7 @@ class Api:
         """The application. `token` is what callers have to have; see `access`."""
         return Starlette(
             routes=self.routes(),
-            middleware=[Middleware(Guard, token=token)],
+            middleware=[Middleware(Traffic, meter=self._meter), Middleware(Guard, token=token)],
             exception_handlers={DagnatsError: on_error, HTTPException: on_error, Exception: on_bug},
         )
 
@@ -152,6 +163,11 @@ class Api:
         if not self.ready:
             raise Fault(503, "not-ready", "the server is starting, or stops", headers={"Retry-After": "1"})
         return _json({"status": "ready"})
+
+    async def metrics(self, _: Request) -> Response:
+        """The metrics, as Prometheus reads them."""
+        samples = await measured(self._ports, self._meter, exporter())
+        return Response(exposition(samples), media_type=CONTENT_TYPE)
 
     # -- what there is ---------------------------------------------------------------------------------------
 

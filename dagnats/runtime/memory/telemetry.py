@@ -29,8 +29,9 @@ class MemoryTelemetry:
         self._link = link
 
     def put(self, subject: str, data: bytes) -> bool:
+        # Not on the link's way: a simulation that interferes there must not go otherwise because somebody logs.
         if not (self._link.closed or self._link.dead):
-            self._link.send(Call("telemetry.put", _PREFIX + subject, lambda: self._put(subject, data)))
+            self._put(subject, data)
         return not self._link.closed
 
     def _put(self, subject: str, data: bytes) -> None:
