@@ -36,7 +36,9 @@ def logs(
     context: typer.Context,
     level: str = _LEVEL,
     service: str = _SERVICE,
-    tail: int = typer.Option(0, "--tail", metavar="N", min=0, max=_MOST, help="The last N lines, and no more."),
+    tail: int = typer.Option(
+        0, "--tail", metavar="N", min=0, max=_MOST, help="The last N lines, and no more.", show_default=False
+    ),
     since: str = typer.Option("", "--since", metavar="AGE", help="What came in the last 30m, or since a time."),
     follow: bool = typer.Option(False, "--follow", "-f", help="Go on with what comes, behind --tail and --since."),
     full: bool = _FULL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
@@ -22,7 +22,11 @@ def trace(run_id: str = RUN_ID, last: bool = LAST) -> None:
     """Show how long a run and each attempt of its steps took, as the spans of its trace."""
     found = run(_spans(run_id, last))
     if current().json:
-        emit([span_document(span) for span in found])
+        from msgspec import to_builtins
+
+        from dagnats.client.trace import span_document
+
+        emit([to_builtins(span_document(span)) for span in found])
         return
     for line in trace_lines(found, width=room(), paint=paint):
         say(line)
@@ -34,23 +38,6 @@ async def _spans(run_id: str, last: bool) -> list[Span]:
     async with open_client() as client:
         handle = await find(client, run_id, last)
         return await trace(client.connection.ports, handle.run_id)
-
-
-def span_document(span: Span) -> dict[str, Any]:
-    """A span as JSON; one that goes on has no duration."""
-    from dagnats.model.instant import rfc3339
-
-    return {
-        "trace_id": span.trace_id,
-        "span_id": span.span_id,
-        "parent_span_id": span.above,
-        "name": span.name,
-        "start_time": rfc3339(span.start_ns),
-        "duration_ms": (span.end_ns - span.start_ns) / 1e6 if span.end_ns else None,
-        "status": span.status,
-        "error": span.error,
-        "attributes": span.attributes,
-    }
 
 
 def trace_lines(spans: Sequence[Span], *, width: int | None = None, paint: Paint = plain) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dagnats.errors import DagnatsError, DecodeError
 from dagnats.model.identifier import near
+from dagnats.runtime.telemetry.collector import EXPORT
 from dagnats.runtime.telemetry.entry import LEVELS, Level, LogEntry, decode_log
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _ALIKE: dict[str, Level] = {"WARNING": "WARN", "CRITICAL": "ERROR", "FATAL": "ERROR"}
 _SERVICE = re.compile(r"[A-Za-z0-9_-]+")
 _MOST_WAITING = 10_000
+_EXPORTS_NS = 300_000_000_000  # who cannot export says so once a minute
 _LATE_NS = 60_000_000_000  # what is said of a run after its end
 
 MOST = 10_000
@@ -61,7 +63,7 @@ def _all_of(entry: LogEntry) -> str:
 def log_query(*, level: str = "", service: str = "", run_id: str = "", text: str = "") -> LogQuery:
     """A question, from what somebody typed. Raises DagnatsError for a level that there is not."""
     word = level.upper()
-    meant = next((each for each in LEVELS if each == _ALIKE.get(word, word)), "")
+    meant: Level | Literal[""] = next((each for each in LEVELS if each == _ALIKE.get(word, word)), "")
     if level and not meant:
         close = near(word, LEVELS)
         like = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(LEVELS)}"
@@ -128,6 +130,17 @@ async def follow_logs(ports: Ports, query: LogQuery) -> AsyncGenerator[LogEntry]
                 yield entry
     finally:
         stop()
+
+
+async def failing_exports(ports: Ports) -> tuple[LogEntry, ...]:
+    """What each process that cannot export its telemetry has said last; none that is silent since minutes."""
+    since_ns = ports.clock.now_ns() - _EXPORTS_NS
+    try:
+        said = await logs_since(ports, LogQuery(service=EXPORT), since_ns)
+    except DagnatsError:  # there is no stream to ask: that is told as what it is
+        return ()
+    newest = {entry.attributes.get("process"): entry for entry in said}
+    return tuple(entry for entry in newest.values() if entry.attributes.get("export") == "failing")
 
 
 def _fitting(pieces: Iterable[Piece], query: LogQuery) -> Iterator[LogEntry]:

@@ -4,17 +4,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dagnats.client.document import Document
 from dagnats.errors import NotFoundError
 from dagnats.model.event import ChildSpawned
+from dagnats.model.instant import rfc3339
 from dagnats.runtime.record import decoded
 from dagnats.runtime.telemetry.otlp import decode_spans
-from dagnats.runtime.telemetry.span import Span, spans_of
+from dagnats.runtime.telemetry.span import Span, SpanStatus, Value, spans_of
 
 if TYPE_CHECKING:
     from dagnats.runtime.ports import Ports
 
 _MOST_RUNS = 100  # a tree of runs may be as large as it likes
 _MOST_PIECES = 1_000
+
+
+class SpanDocument(Document, frozen=True, kw_only=True):
+    """A span; one that goes on has no duration."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    name: str
+    start_time: str
+    duration_ms: float | None
+    status: SpanStatus
+    error: str
+    attributes: dict[str, Value]
+
+
+def span_document(span: Span) -> SpanDocument:
+    """A span as JSON."""
+    return SpanDocument(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_span_id=span.above,
+        name=span.name,
+        start_time=rfc3339(span.start_ns),
+        duration_ms=(span.end_ns - span.start_ns) / 1e6 if span.end_ns else None,
+        status=span.status,
+        error=span.error,
+        attributes=span.attributes,
+    )
 
 
 async def trace(ports: Ports, run_id: str) -> list[Span]:

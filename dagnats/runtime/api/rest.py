@@ -14,9 +14,11 @@ from dagnats.client.document import (
     VersionDocument,
     WorkflowLimitsDocument,
 )
+from dagnats.client.trace import SpanDocument
 from dagnats.model.worker import WorkerEntry
-from dagnats.runtime.api import letter, many, order, queue, run, server, start, workflow
+from dagnats.runtime.api import letter, logs, many, order, queue, run, server, start, workflow
 from dagnats.runtime.api.operation import Operation, Raw
+from dagnats.runtime.telemetry.entry import LogEntry
 
 _RUN = "/runs/{run_id}"
 _STEP = f"{_RUN}/steps/{{step}}"
@@ -61,6 +63,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", _RUN, run.show, "read", RunDocument, old=True),
     Operation("GET", f"{_RUN}/output", run.output, "read", run.OutputDocument, query=start.Wait),
     Operation("GET", f"{_RUN}/events", run.events, "read", list[EventDocument], query=run.Since, streams=EventDocument),
+    Operation("GET", f"{_RUN}/logs", logs.of_run, "read", list[LogEntry], query=logs.OfRun),
+    Operation("GET", f"{_RUN}/trace", logs.spans, "read", list[SpanDocument]),
     Operation("GET", f"{_RUN}/diagnose", run.diagnose, "read", run.DiagnosisDocument),
     Operation("GET", f"{_RUN}/scheduled", run.scheduled, "read", run.ScheduledRunDocument, old=True),
     Operation("DELETE", f"{_RUN}/scheduled", order.cancel_scheduled, "operate", order.ToldDocument, old=True),
@@ -105,6 +109,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/events/{type}", server.publish, "run", server.PublishedDocument, query=server.EventId, body=Raw
     ),
     Operation("GET", "/workers", server.workers, "read", list[WorkerEntry]),
+    Operation("GET", "/logs", logs.lines, "read", list[LogEntry], query=logs.Lines),
     Operation("GET", "/status", server.status, "read", server.StatusDocument),
     Operation("GET", "/verify", queue.verify, "operate", queue.VerifiedDocument),
 )

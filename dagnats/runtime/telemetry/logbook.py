@@ -6,6 +6,7 @@ import logging
 import re
 import traceback
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dagnats.model.instant import rfc3339
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _ROOT = "dagnats"
 _TASKS = "task"  # `dagnats.task.<type>`: what handlers log by `ctx.logger`
 _SERVICES = {_TASKS: "worker", "http": "api"}
+_OURS = str(Path(__file__).parent.parent)
 _LONGEST = 8_192
 _LONGEST_TRACEBACK = 16_384
 _NAME = re.compile(r"[^A-Za-z0-9_-]")
@@ -100,8 +102,11 @@ def line(service: str, level: Level, body: str, told: Mapping[str, Any], timesta
 
 
 def exception_text(error: BaseException) -> str:
-    """An exception with its traceback, the end of it when it is long."""
-    text = "".join(traceback.format_exception(error)).rstrip()
+    """An exception with its traceback, from where our own code has called; the end of it when it is long."""
+    inner = error.__traceback__
+    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_OURS):
+        inner = inner.tb_next
+    text = "".join(traceback.format_exception(type(error), error, inner or error.__traceback__)).rstrip()
     return text if len(text) <= _LONGEST_TRACEBACK else f"…{text[-_LONGEST_TRACEBACK:]}"
 
 
