@@ -32,8 +32,9 @@ def note_failure(task: Task, failure: Failure, error: BaseException | None = Non
         "step_id": task.step_id,
         "attempt": task.tries or task.attempt or 1,
         "workflow": task.workflow_name,
+        "error": failure.error,
         "trace_parent": trace,
     }
     if error is not None:
         told["exception"] = exception_text(error)
-    note("worker", "WARN", f"attempt failed: {failure.error}", **told)
+    note("worker", "WARN", "attempt failed", **told)

@@ -101,7 +101,7 @@ class Tracer:
 def _note_failed(span: Span) -> None:
     trace = f"00-{span.trace_id}-{span.span_id}-01"
     told = {name: span.attributes[name] for name in ("run_id", "workflow")}
-    note(SERVICE, "ERROR", f"run failed: {span.error}", **told, trace_parent=trace)
+    note(SERVICE, "ERROR", "run failed", **told, error=span.error, trace_parent=trace)
 
 
 class Overheard:
@@ -131,7 +131,7 @@ class Mourned:
     def put(self, subject: str, data: bytes, *, headers: Mapping[str, str], id: str) -> Awaitable[object]:
         told = {"run_id": headers.get("Dagnats-Dlq-Run-Id", ""), "step_id": headers.get("Dagnats-Dlq-Step-Id", "")}
         what = "step failed" if told["step_id"] else "an event cannot be decided"
-        note(SERVICE, "ERROR", f"{what}: {headers.get('Dagnats-Dlq-Error', '')}", **told)
+        note(SERVICE, "ERROR", what, **told, error=headers.get("Dagnats-Dlq-Error", ""))
         return self._letters.put(subject, data, headers=headers, id=id)
 
     async def find(self, subject: str) -> list[Letter]:
