@@ -1,4 +1,5 @@
-"""Tells the spans of runs when they are over: some of them a second, those that failed first.
+"""Tells the spans of runs when they are over: of all, while there are not many; of a busy engine's, of some, and of
+those that failed first.
 
 The history has all that a span says. So nothing is measured while a run goes on: the engine's way is not made longer
 by a single step, and a busy engine is spared all but a sample. `dagnats trace` reads the history itself.
@@ -28,9 +29,12 @@ log = logging.getLogger("dagnats.telemetry")
 
 SERVICE = "engine"
 
-_PER_S = 20.0  # at half a millisecond each that is a hundredth of a processor
-_BURST = 200.0
-_MOST = 1_000  # runs that wait
+_PER_S = (
+    10.0  # it costs as much to tell of a run as to decide three steps: at this pace, half a hundredth of a processor
+)
+_BURST = 50.0  # so many more, of those that come together
+_REST_S = 0.05
+_MOST = 200  # runs that wait, of each kind
 _AT_ONCE = 500  # events decoded, and spans in a message
 _SETTLE_S = 1.0  # what comes just behind the end belongs to it, too
 _FAILED = (b'{"type":"workflow.failed"', b'{"type":"compensate.')
@@ -51,6 +55,8 @@ class Tracer:
         self._failed: deque[tuple[float, str]] = deque()
         self._others: deque[tuple[float, str]] = deque()
         self._news = asyncio.Event()
+        self._room = _BURST
+        self._room_at = self._loop.time()
 
     def end(self, entry: Entry) -> None:
         """A run has ended."""
@@ -63,24 +69,29 @@ class Tracer:
 
     async def run(self) -> NoReturn:
         """Tell of them, until cancelled."""
-        room, counted_at = _BURST, self._loop.time()
         while True:
-            while (next_one := self._next()) is None:
+            while not self._waits:
                 self._news.clear()
                 await self._news.wait()
-            due, run_id = next_one
-            now = self._loop.time()
-            room, counted_at = min(room + (now - counted_at) * _PER_S, _BURST) - 1, now
-            await asyncio.sleep(max(due - now, -room / _PER_S, 0))
+            await asyncio.sleep(self._rest_s())
+            due, run_id = (self._failed or self._others).popleft()
+            await asyncio.sleep(max(due - self._loop.time(), 0))
             try:
                 await self._tell(run_id)
             except DagnatsError as error:
                 self.lost += 1
                 log.debug("the spans of run %s are not told: %s", run_id, error)
 
-    def _next(self) -> tuple[float, str] | None:
-        waiting = self._failed or self._others
-        return waiting.popleft() if waiting else None
+    @property
+    def _waits(self) -> bool:
+        return bool(self._failed or self._others)
+
+    def _rest_s(self) -> float:
+        """How long to wait before the next run is told of."""
+        now = self._loop.time()
+        self._room = min(self._room + (now - self._room_at) * _PER_S, _BURST) - 1
+        self._room_at = now
+        return max(-self._room / _PER_S, _REST_S)
 
     async def _tell(self, run_id: str) -> None:
         records: list[Any] = []
