@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dagnats.errors import DagnatsError, DecodeError
 from dagnats.model.identifier import near
-from dagnats.runtime.telemetry.collector import EXPORT
+from dagnats.runtime.telemetry.address import EXPORT
 from dagnats.runtime.telemetry.entry import LEVELS, Level, LogEntry, decode_log
 
 if TYPE_CHECKING:

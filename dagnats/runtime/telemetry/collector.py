@@ -8,82 +8,32 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
+import httpx
 import msgspec
 
 from dagnats.errors import DecodeError
 from dagnats.model.address import without_secrets
 from dagnats.model.instant import rfc3339
 from dagnats.runtime.telemetry import otlp
+from dagnats.runtime.telemetry.address import EXPORT
 from dagnats.runtime.telemetry.entry import LogEntry, decode_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    import httpx
-
+    from dagnats.runtime.telemetry.address import CollectorAddress
     from dagnats.runtime.telemetry.entry import Level
 
-_PREFIX = "OTEL_EXPORTER_OTLP"
 _MOST = 2_000  # pieces of a signal that wait
 _AT_ONCE = 256
-_EVERY_S = 1.0
+_EVERY_S = 0.5
 _TRIES = 3
 _PAUSE_S = 1.0
-_TIMEOUT_S = 10.0
-_CLOSE_S = 2.0
+_CLOSE_S = 5.0
 _SAY_EVERY_S = 60.0
 _BUSY = {429, 502, 503, 504}
-EXPORT = "telemetry"
-"""The service that says whether exporting works."""
-
-
-@dataclass(frozen=True, slots=True)
-class CollectorAddress:
-    """Where it is.
-
-    Attributes:
-        urls: By signal: `traces`, `metrics`, `logs`; those that are switched off are not there.
-        headers: Sent with everything; they may be secrets.
-        timeout_s: How long an answer is waited for.
-    """
-
-    urls: Mapping[str, str]
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    timeout_s: float = _TIMEOUT_S
-
-
-def collector_address(environment: Mapping[str, str]) -> CollectorAddress | None:
-    """What the variables of OpenTelemetry say; None when they name no collector."""
-    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return None
-    base = environment.get(f"{_PREFIX}_ENDPOINT", "").strip().rstrip("/")
-    urls: dict[str, str] = {}
-    for signal in ("traces", "metrics", "logs"):
-        own = environment.get(f"{_PREFIX}_{signal.upper()}_ENDPOINT", "").strip()
-        url = own or (f"{base}/v1/{signal}" if base else "")
-        if url and environment.get(f"OTEL_{signal.upper()}_EXPORTER", "otlp").strip() != "none":
-            urls[signal] = url
-    if not urls:
-        return None
-    timeout = environment.get(f"{_PREFIX}_TIMEOUT", "").strip()
-    return CollectorAddress(
-        urls, dict(_pairs(environment.get(f"{_PREFIX}_HEADERS", ""))), _seconds(timeout) or _TIMEOUT_S
-    )
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for pair in text.split(","):
-        name, equals, value = pair.partition("=")
-        if equals and name.strip():
-            yield name.strip(), unquote(value.strip())
-
-
-def _seconds(millis: str) -> float:
-    return int(millis) / 1_000 if millis.isascii() and millis.isdigit() else 0.0
 
 
 class Collector:
@@ -114,7 +64,8 @@ class Collector:
         self._now_ns = now_ns
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[str, deque[bytes]] = {kind: deque() for kind in otlp.SIGNALS}
-        self._client: httpx.AsyncClient | None = None
+        self._client = httpx.AsyncClient(timeout=address.timeout_s)
+        self._closing = False
         self._sending: asyncio.Task[None] | None = None
         self._failing = False
         self._said_s = 0.0
@@ -133,7 +84,8 @@ class Collector:
             self._sending = self._loop.create_task(self._send(_EVERY_S), name="telemetry: export")
 
     async def close(self) -> None:
-        """Send what waits, for a moment."""
+        """Send what waits, once, for a moment."""
+        self._closing = True
         if self._sending is not None:
             self._sending.cancel()
             with suppress(asyncio.CancelledError):
@@ -141,8 +93,7 @@ class Collector:
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._send(0.0)
-        if self._client is not None:
-            await self._client.aclose()
+        await self._client.aclose()
 
     async def _send(self, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
@@ -165,18 +116,14 @@ class Collector:
                 self.sent += len(batch)
                 self._say_works(url)
                 return
-            if status and status not in _BUSY:
+            if self._closing or (status and status not in _BUSY):
                 break
         self.lost += len(batch)
         self._say_fails(url, why)
 
     async def _answer(self, url: str, body: bytes) -> tuple[int, str]:
         """The status of an answer, 0 for none; and why it is no success, or ""."""
-        import httpx
-
         try:
-            if self._client is None:
-                self._client = httpx.AsyncClient(timeout=self._address.timeout_s)
             headers = {"content-type": "application/json", **self._address.headers}
             answer = await self._client.post(url, content=body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

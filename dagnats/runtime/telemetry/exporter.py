@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagnats.errors import DagnatsError
 from dagnats.runtime.telemetry import otlp
-from dagnats.runtime.telemetry.collector import Collector, collector_address
+from dagnats.runtime.telemetry.address import collector_address
 from dagnats.runtime.telemetry.entry import encode_log
 from dagnats.runtime.telemetry.logbook import listened
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from dagnats.runtime.ports import Clock, Ports, Telemetry
+    from dagnats.runtime.telemetry.collector import Collector
     from dagnats.runtime.telemetry.entry import LogEntry
 
 _MOST = 5_000  # pieces that wait
@@ -129,6 +130,8 @@ async def telemetry(ports: Ports) -> AsyncGenerator[Exporter]:
     address = collector_address(os.environ)
     ours = Exporter(ports.telemetry, ports.clock)
     if address is not None:
+        from dagnats.runtime.telemetry.collector import Collector  # not at the top: it brings an HTTP client
+
         ours.collector = Collector(address, ours.who, told=ours.tell, now_ns=ports.clock.now_ns)
     token = _current.set(ours)
     _open.append(ours)
