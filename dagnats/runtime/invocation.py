@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
@@ -78,7 +79,8 @@ async def invoke(
         if handler.is_async:
             result = await handler.function(*arguments)
         else:
-            call = asyncio.get_running_loop().run_in_executor(threads, _called, handler.function, arguments)
+            within = copy_context().run  # what is current here, such as a span, is current there
+            call = asyncio.get_running_loop().run_in_executor(threads, within, _called, handler.function, arguments)
             result, raised = await call
             if raised is not None:
                 raise raised

@@ -54,12 +54,6 @@ def line(status: Any = "running", *, workflow: str = "order", created_ns: int = 
     )
 
 
-def meter(since_ns: int = 0) -> Meter:
-    made = Meter()
-    made.since_ns = since_ns
-    return made
-
-
 def test_what_stands_in_a_label_comes_out_as_it_went_in() -> None:
     odd = 'a "quoted" \\ back\\nslash\nand a {brace}, größe ☠ x="y",'
     page = exposition([Sample("m_total", "counter", "Says\\this\nand that.", [({"l": odd, "k": ""}, 1.0)])])
@@ -76,7 +70,7 @@ def test_numbers_are_written_so_that_none_of_them_is_lost() -> None:
 
 
 def test_events_are_counted_by_type_whoever_wrote_them() -> None:
-    counting = meter(since_ns=5)
+    counting = Meter(since_ns=5)
     ours = encode_event(StepCompleted(run_id="r", step_id="s"))
     counting.hear([Entry(1, 10, "r", data) for data in [ours, ours, b'{"run_id":"r","type":"step.failed"}']])
     counting.hear([Entry(2, 4, "r", ours)])  # read anew by an index that is made anew
@@ -87,7 +81,7 @@ def test_events_are_counted_by_type_whoever_wrote_them() -> None:
 
 
 def test_runs_are_counted_once_when_they_start_and_once_when_they_end() -> None:
-    counting = meter(since_ns=5)
+    counting = Meter(since_ns=5)
     ended = line("failed", ended_ns=2_000_000_010)
     counting.changed([(None, line()), (line(), line()), (line(), ended), (ended, ended), (ended, None)])
     counting.changed([(None, line("completed", created_ns=20, ended_ns=40))])  # started and ended between two looks
@@ -100,7 +94,7 @@ def test_runs_are_counted_once_when_they_start_and_once_when_they_end() -> None:
 
 
 def test_however_many_names_there_are_a_metric_has_so_many_values() -> None:
-    counting = meter()
+    counting = Meter()
     counting.changed([(None, line(workflow=f"w{number}")) for number in range(1_000)])
     for number in range(1_000):
         counting.requested("GET", f"/v{number}", 200, 0.5)

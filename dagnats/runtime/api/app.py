@@ -87,7 +87,7 @@ class Api:
 
     def __init__(self, connection: Connection, meter: Meter | None = None) -> None:
         self.ready = False
-        self._meter = meter or Meter()
+        self._meter = meter or Meter(connection.ports.clock.now_ns())
         self._connection = connection
         self._ports = connection.ports
         self._client = AsyncClient(connection)

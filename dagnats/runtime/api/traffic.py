@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -36,7 +36,8 @@ class Traffic:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun_s, status = time.perf_counter(), 500
+        now = asyncio.get_running_loop().time
+        begun_s, status = now(), 500
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -49,7 +50,7 @@ class Traffic:
                 await self._app(scope, receive, sent)
         finally:
             method = scope["method"] if scope["method"] in _METHODS else OTHER
-            self._meter.requested(method, route_of(scope), status, time.perf_counter() - begun_s)
+            self._meter.requested(method, route_of(scope), status, now() - begun_s)
 
 
 def route_of(scope: Scope) -> str:

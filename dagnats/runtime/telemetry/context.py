@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from opentelemetry import context, propagate, trace
 
+from dagnats.model.trace import step_trace_parent
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from contextlib import AbstractContextManager
+
+    from dagnats.model.task import Task
+
+
+def is_traced() -> bool:
+    """Whether somebody has set up an SDK in this process."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def attempt_span(task: Task) -> AbstractContextManager[None]:
+    """Let spans that a handler makes belong to its attempt. Costs nothing where nobody collects them."""
+    if not is_traced():
+        return _NO_SPAN
+    return within(step_trace_parent(task.traceparent, task.run_id, task.step_id, task.attempt))
+
+
+_NO_SPAN = nullcontext()
 
 
 @contextmanager

@@ -115,8 +115,8 @@ _open: list[Exporter] = []
 
 
 def exporter() -> Exporter | None:
-    """Whose telemetry whoever calls is part of: the threads of handlers know nothing of contexts, and take the first
-    one that is open."""
+    """Whose telemetry whoever calls is part of: threads that know nothing of contexts take the first one that is
+    open."""
     return _current.get() or (_open[0] if _open else None)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import resource
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _PATIENCE_S = 3.0
-_BEGUN_S = time.time()
 
 
 async def measured(ports: Ports, meter: Meter, exporter: Exporter | None = None) -> list[Sample]:
@@ -36,7 +34,7 @@ async def measured(ports: Ports, meter: Meter, exporter: Exporter | None = None)
     found = await asyncio.gather(*(_asked(each, ports) for each in (_runs, _queues, _engine, _workers, _letters)))
     there = [sample for samples in found if samples is not None for sample in samples]
     nats = _gauge("dagnats_nats_up", "Whether NATS answers.", float(any(each is not None for each in found)))
-    return [nats, *there, *meter.samples(), *_telemetry(exporter), *_process()]
+    return [nats, *there, *meter.samples(), *_telemetry(exporter), *_process(meter)]
 
 
 async def _asked(question: Callable[[Ports], Awaitable[list[Sample]]], ports: Ports) -> list[Sample] | None:
@@ -121,14 +119,16 @@ def _telemetry(exporter: Exporter | None) -> list[Sample]:
     ]
 
 
-def _process() -> list[Sample]:
+def _process(meter: Meter) -> list[Sample]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     told = {"version": dagnats.__version__, "python": ".".join(map(str, sys.version_info[:3]))}
     cpu_s = usage.ru_utime + usage.ru_stime
     samples = [
         Sample("dagnats_build_info", "gauge", "Which DagNats this is.", [(told, 1.0)]),
         Sample("process_cpu_seconds_total", "counter", "Processor time of this process.", [({}, cpu_s)]),
-        _gauge("process_start_time_seconds", "When this process has begun, in seconds since 1970.", _BEGUN_S),
+        _gauge(
+            "process_start_time_seconds", "When the counters began, in seconds since 1970.", meter.since_ns / _SECOND
+        ),
     ]
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

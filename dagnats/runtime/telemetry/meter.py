@@ -6,7 +6,6 @@ nothing of it in the engine's way.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from dagnats.model.run import ENDED
@@ -32,12 +31,12 @@ Key = tuple[str, ...]
 class Meter:
     """Counters that begin with the process.
 
-    Attributes:
+    Args:
         since_ns: What happened before is not counted: the index may read all of the log anew.
     """
 
-    def __init__(self) -> None:
-        self.since_ns = time.time_ns()
+    def __init__(self, since_ns: int = 0) -> None:
+        self.since_ns = since_ns
         self._events: dict[bytes, int] = {}
         self._started: dict[Key, int] = {}
         self._ended: dict[Key, int] = {}

@@ -25,7 +25,7 @@ class Observer:
     """
 
     def __init__(self, ports: Ports, exporter: Exporter) -> None:
-        self.meter = Meter()
+        self.meter = Meter(ports.clock.now_ns())
         self.tracer = Tracer(ports, exporter)
         self.ports = replace(
             ports, notices=Overheard(ports.notices, self.tracer), dead_letters=Mourned(ports.dead_letters)
