@@ -62,15 +62,21 @@ def _all_of(entry: LogEntry) -> str:
 
 def log_query(*, level: str = "", service: str = "", run_id: str = "", text: str = "") -> LogQuery:
     """A question, from what somebody typed. Raises DagnatsError for a level that there is not."""
-    word = level.upper()
-    meant: Level | Literal[""] = next((each for each in LEVELS if each == _ALIKE.get(word, word)), "")
+    meant = _level(level.upper())
     if level and not meant:
-        close = near(word, LEVELS)
+        close = near(level.upper(), LEVELS)
         like = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(LEVELS)}"
         raise DagnatsError(f"there is no level {level!r}", hint=like)
     if service and not _SERVICE.fullmatch(service):
         raise DagnatsError(f"{service!r} cannot name a service", hint="such as worker, engine, api")
     return LogQuery(meant, service, run_id, text)
+
+
+def _level(word: str) -> Level | Literal[""]:
+    for level in LEVELS:
+        if level == _ALIKE.get(word, word):
+            return level
+    return ""
 
 
 async def newest_logs(ports: Ports, query: LogQuery, count: int) -> list[LogEntry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
@@ -79,8 +80,9 @@ async def invoke(
         if handler.is_async:
             result = await handler.function(*arguments)
         else:
-            within = copy_context().run  # what is current here, such as a span, is current there
-            call = asyncio.get_running_loop().run_in_executor(threads, within, _called, handler.function, arguments)
+            # What is current here, such as a span, is current there.
+            called = partial(copy_context().run, _called, handler.function, arguments)
+            call = asyncio.get_running_loop().run_in_executor(threads, called)
             result, raised = await call
             if raised is not None:
                 raise raised

@@ -25,7 +25,7 @@ from dagnats.runtime.telemetry.span import Span
 from tests.support.processes import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
@@ -48,7 +48,7 @@ class Collector:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
+def collecting() -> Generator[Collector]:
     collector = Collector()
 
     class Answer(BaseHTTPRequestHandler):
