@@ -18,6 +18,7 @@ from dagnats.errors import NotFoundError
 from dagnats.model.trace import run_span, step_span
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.server import MemoryServer
+from dagnats.runtime.telemetry.context import within
 from dagnats.runtime.telemetry.exporter import Exporter, resource_attributes, telemetry
 from dagnats.runtime.telemetry.logbook import Logbook, entry_of
 from dagnats.runtime.telemetry.note import note
@@ -162,6 +163,26 @@ async def test_the_spans_of_an_ended_run_are_told_and_a_run_that_its_handler_sta
         assert found[inner][0].above == found[run.run_id][1].span_id
         assert found[inner][0].trace_id == found[run.run_id][0].trace_id
         assert found[run.run_id] == await trace(memory.ports, run.run_id)
+
+
+@in_virtual_time
+async def test_a_run_of_a_trace_that_nobody_wants_kept_is_not_for_a_collector() -> None:
+    async with observed() as memory, telemetry(memory.ports) as exporter:
+        offered: list[bool] = []
+        offer = exporter.offer
+
+        def heard(subject: str, data: bytes, *, collected: bool = True) -> None:
+            if subject.startswith("spans."):
+                offered.append(collected)
+            offer(subject, data, collected=collected)
+
+        exporter.offer = heard
+        for flags in ("00", "01"):
+            with within(f"00-{'a' * 32}-{'b' * 16}-{flags}"):
+                run = await AsyncClient(memory).start(wf, 1)
+            await run.result()
+            await asyncio.sleep(5)
+        assert offered == [False, True]
 
 
 @in_virtual_time

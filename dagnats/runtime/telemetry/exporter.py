@@ -30,10 +30,11 @@ _AGAIN_S = 2.0  # without a connection
 
 
 class Outgoing(NamedTuple):
-    """A piece on its way: see `ports.Piece`."""
+    """A piece on its way: see `ports.Piece`. `collected`: whether a collector gets it, too."""
 
     subject: str
     data: bytes
+    collected: bool
 
 
 class Exporter:
@@ -60,12 +61,12 @@ class Exporter:
         self._timer: asyncio.TimerHandle | None = None
         self.collector = collector
 
-    def offer(self, subject: str, data: bytes) -> None:
+    def offer(self, subject: str, data: bytes, *, collected: bool = True) -> None:
         """Have a piece sent soon, unless too many wait. May be called from any thread."""
         if len(self._waiting) >= _MOST:
             self.lost += 1
             return
-        self._waiting.append(Outgoing(subject, data))
+        self._waiting.append(Outgoing(subject, data, collected))
         if not self._armed:
             self._armed = True
             with suppress(RuntimeError):  # the loop has ended before us
@@ -73,7 +74,12 @@ class Exporter:
 
     def tell(self, entry: LogEntry) -> None:
         """Have a line of the log sent soon. May be called from any thread."""
-        self.offer(entry.subject, encode_log(entry))
+        try:
+            data = encode_log(entry)
+        except (TypeError, ValueError):  # text that no JSON can carry, in the name of something
+            self.lost += 1
+            return
+        self.offer(entry.subject, data)
 
     def _arm(self, within_s: float) -> None:
         self._timer = self._loop.call_later(within_s, self._flush)
@@ -90,13 +96,13 @@ class Exporter:
         for _ in range(min(len(self._waiting), _AT_ONCE)):
             piece = self._waiting[0]
             try:
-                if not self._telemetry.put(*piece):
+                if not self._telemetry.put(piece.subject, piece.data):
                     return False
             except DagnatsError:
                 return False
             self._waiting.popleft()
-            if self.collector is not None:
-                self.collector.take(*piece)
+            if self.collector is not None and piece.collected:
+                self.collector.take(piece.subject, piece.data)
         return True
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from dagnats.model.instant import rfc3339
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from dagnats.model.event import Failure
     from dagnats.model.task import Task
     from dagnats.runtime.telemetry.entry import Level
+
+log = logging.getLogger("dagnats.telemetry")
 
 
 def note(service: str, level: Level, body: str, **told: Any) -> None:
@@ -26,6 +29,13 @@ def note_failure(task: Task, failure: Failure, error: BaseException | None = Non
     """Note that an attempt has failed, with where its handler raised."""
     if exporter() is None:
         return
+    try:
+        _note_failure(task, failure, error)
+    except Exception as why:  # a user's exception may do anything; its attempt has failed and no more
+        log.debug("an attempt's failure is not noted", exc_info=why)
+
+
+def _note_failure(task: Task, failure: Failure, error: BaseException | None) -> None:
     trace = step_trace_parent(task.traceparent, task.run_id, task.step_id, task.attempt)
     told: dict[str, Any] = {
         "run_id": task.run_id,

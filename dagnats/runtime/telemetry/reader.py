@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from dagnats.runtime.telemetry.exporter import Exporter
     from dagnats.runtime.telemetry.meter import Meter
 
+log = logging.getLogger("dagnats.telemetry")
+
 _EVERY_MS = 60_000
 _LEAST_MS = 1_000
 
@@ -23,11 +26,18 @@ async def tell_metrics(ports: Ports, meter: Meter, exporter: Exporter, *, every_
     every_s = every_s or _asked_ms() / 1_000
     while True:
         await asyncio.sleep(every_s)
-        now_ns = ports.clock.now_ns()
-        for sample in await measured(ports, meter, exporter):
-            if sample.values:
-                data = encode_metric(sample, exporter.who, since_ns=meter.since_ns, now_ns=now_ns)
-                exporter.offer(f"metrics.engine.{sample.name}", data)
+        try:
+            await _tell(ports, meter, exporter)
+        except Exception as error:  # what cannot be measured now may be in a minute
+            log.debug("the metrics are not told", exc_info=error)
+
+
+async def _tell(ports: Ports, meter: Meter, exporter: Exporter) -> None:
+    now_ns = ports.clock.now_ns()
+    for sample in await measured(ports, meter, exporter):
+        if sample.values:
+            data = encode_metric(sample, exporter.who, since_ns=meter.since_ns, now_ns=now_ns)
+            exporter.offer(f"metrics.engine.{sample.name}", data)
 
 
 def _asked_ms() -> int:

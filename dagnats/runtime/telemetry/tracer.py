@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from dagnats.errors import DagnatsError
+from dagnats.model.trace import trace_of
 from dagnats.runtime.record import decoded
 from dagnats.runtime.telemetry.note import note
 from dagnats.runtime.telemetry.otlp import encode_spans
@@ -21,6 +21,7 @@ from dagnats.runtime.telemetry.span import spans_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
+    from dagnats.model.event import Record
     from dagnats.runtime.ports import DeadLetters, Entry, Letter, Notices, Ports
     from dagnats.runtime.telemetry.exporter import Exporter
     from dagnats.runtime.telemetry.span import Span
@@ -29,9 +30,7 @@ log = logging.getLogger("dagnats.telemetry")
 
 SERVICE = "engine"
 
-_PER_S = (
-    10.0  # it costs as much to tell of a run as to decide three steps: at this pace, half a hundredth of a processor
-)
+_PER_S = 10.0  # a run costs half a millisecond: this much of a processor is not missed
 _BURST = 50.0  # so many more, of those that come together
 _REST_S = 0.05
 _MOST = 200  # runs that wait, of each kind
@@ -78,9 +77,9 @@ class Tracer:
             await asyncio.sleep(max(due - self._loop.time(), 0))
             try:
                 await self._tell(run_id)
-            except DagnatsError as error:
+            except Exception as error:  # a run that cannot be told of must not silence the others
                 self.lost += 1
-                log.debug("the spans of run %s are not told: %s", run_id, error)
+                log.debug("the spans of run %s are not told", run_id, exc_info=error)
 
     @property
     def _waits(self) -> bool:
@@ -94,15 +93,17 @@ class Tracer:
         return max(-self._room / _PER_S, _REST_S)
 
     async def _tell(self, run_id: str) -> None:
-        records: list[Any] = []
+        records: list[Record] = []
         entries = await self._ports.log.read(run_id)
         for at in range(0, len(entries), _AT_ONCE):
             records += decoded(entries[at : at + _AT_ONCE])
             await asyncio.sleep(0)
         spans = spans_of(records)
+        # Whoever began the trace may not want it kept: then a collector does not get the middle of it.
+        is_wanted = bool(spans) and trace_of(records[0].event.trace_parent, run_id).is_sampled
         for at in range(0, len(spans), _AT_ONCE):
             data = encode_spans(spans[at : at + _AT_ONCE], self._exporter.who)
-            self._exporter.offer(f"spans.{SERVICE}.{run_id}", data)
+            self._exporter.offer(f"spans.{SERVICE}.{run_id}", data, collected=is_wanted)
             await asyncio.sleep(0)
         if spans and spans[0].status == "error":
             _note_failed(spans[0])
