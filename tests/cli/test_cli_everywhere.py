@@ -62,6 +62,10 @@ _LINES = (
     "run tree RUN",
     "run diagnose RUN",
     "run events RUN",
+    "run logs RUN",
+    "trace OLD",
+    "logs search a",
+    "logs --tail 5",
     "run output OLD",
     "run result OLD",
     "run watch OLD",
@@ -81,7 +85,7 @@ _LINES = (
     "run cancel RUN",
     "clean --type runs --older-than 30d --dry-run",
 )
-_LINES_OF_JSON = ("run watch", "run stream")  # one document a line
+_LINES_OF_JSON = ("run watch", "run stream", "logs --tail")  # one document a line
 
 _GO_ON = {"serve", "worker", "demo", "dlq watch"}
 """Commands that go on until they are stopped, with tests of their own."""

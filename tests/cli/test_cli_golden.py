@@ -331,7 +331,7 @@ def test_errors_are_tailed_as_the_reference_shows(stage: Stage) -> None:
 def test_starts_over_http_are_shown_as_the_reference_shows(stage: Stage) -> None:
     example = _example("logs-tail")
     for workflow in ("deploy", "code-review"):
-        httpx.post(f"{stage.http}/v1/runs", json={"workflow": workflow}).raise_for_status()
+        httpx.post(f"{stage.http}/v1/runs", json={"workflow": workflow, "input": {"pr": 1}}).raise_for_status()
     shown = stage.line(*example.words).out
     for _ in range(400):
         if shown.count("started run") == 2:
