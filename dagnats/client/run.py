@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -390,7 +391,7 @@ class RunHandle:
         such as an approval's, it is asked once more, and raises.
         """
         mark = stamp(self._ports.clock)
-        event_id = f"{self.run_id}.order.{mark['trace_parent']}"
+        event_id = f"{self.run_id}.order.{secrets.token_hex(12)}"  # one caller's orders may share a trace
         while True:
             recalled = await recall(self._ports, self.run_id)
             graph, run = await standing(self._ports, self.run_id, recalled)

@@ -22,7 +22,7 @@ class Stamp(TypedDict):
 
 
 def stamp(clock: Clock) -> Stamp:
-    """The stamp of an event made now. No two are alike, which is how a caller knows its own event in the log."""
+    """The stamp of an event made now. What is made within one span differs by its time only."""
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     if "traceparent" not in carrier:  # a run is one trace even when nobody collects spans

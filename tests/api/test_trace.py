@@ -89,3 +89,17 @@ async def test_every_event_of_a_run_belongs_to_its_trace() -> None:
         history = await run.history()
         assert "timer.fired" in [event.type for event in history]
         assert {event.trace_parent.split("-")[1] for event in history} == {history[0].trace_parent.split("-")[1]}
+
+
+@in_virtual_time
+async def test_what_one_caller_says_twice_within_one_span_is_said_twice() -> None:
+    async with site(one_step("solo")) as here:
+        web = await here.api()
+        run = await here.client.start("solo")
+        for value in (1, 2):
+            path = f"/v1/runs/{run.run_id}/signal/go"
+            assert (await web.post(path, value, traceparent=OWN)).status == 200
+        for order in ("pause", "resume", "pause"):
+            assert (await web.post(f"/v1/runs/{run.run_id}/{order}", {}, traceparent=OWN)).status == 200
+        types = await here.types(run)
+        assert (types.count("signal.received"), types.count("workflow.paused")) == (2, 2)
