@@ -419,7 +419,10 @@ class Leader:
         if run_id == GATES:
             history, data = TICKS, encode_fact(GateTicked(due_ns=due_ns, timestamp=stamp))
         else:
-            history, data = run_id, encode_event(TimerFired(run_id=run_id, timestamp=stamp, due_ns=due_ns))
+            seat = self._roster.seat(run_id)
+            trace = seat.run.trace_parent if seat is not None else ""
+            event = TimerFired(run_id=run_id, timestamp=stamp, trace_parent=trace, due_ns=due_ns)
+            history, data = run_id, encode_event(event)
         return (await self._ports.log.append(history, data, id=f"{run_id}.{seq}.timer")).seq
 
 

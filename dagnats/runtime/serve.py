@@ -21,6 +21,8 @@ from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
 from dagnats.runtime.plane.office import open_plane
 from dagnats.runtime.retention import KEEP
+from dagnats.runtime.telemetry.exporter import telemetry
+from dagnats.runtime.telemetry.observer import Observer
 from dagnats.runtime.worker import Worker
 
 if TYPE_CHECKING:
@@ -109,12 +111,15 @@ async def serve(
             url, token = embedded.url, embedded.token
         jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
         await jetstream.ports.server.prepare(sync=_policy(sync))
-        index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)))
+        observer = Observer(jetstream.ports, await stack.enter_async_context(telemetry(jetstream.ports)))
+        meter = observer.meter
+        index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)), meter=meter)
         feeds = Tap(jetstream.feeds, index.source)
         engine = asyncio.create_task(
-            Engine(jetstream.ports, feeds, keep=keep, granted=control_plane.grant).run(alone=embedded is not None),
+            Engine(observer.ports, feeds, keep=keep, granted=control_plane.grant).run(alone=embedded is not None),
             name="engine",
         )
+        stack.push_async_callback(_end, asyncio.create_task(observer.run(), name="telemetry"))
         stack.push_async_callback(_end, engine)
         stack.push_async_callback(_end, asyncio.create_task(index.run(), name="index"))
         stack.callback(open_inquiries(jetstream.ports.inquiries, index))
@@ -127,7 +132,7 @@ async def serve(
             write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))
             stack.callback(remove_server_file, folder)
         if door is not None:
-            await door.open(jetstream)
+            await door.open(jetstream, meter)
             stack.push_async_callback(door.close)
         await ready(
             Serving(

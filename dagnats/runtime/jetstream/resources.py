@@ -22,6 +22,7 @@ OWN_TASKS = "STICKY_TASKS"
 TIMERS = "SLEEP_TIMERS"
 EVENTS = "EVENTS"
 DEAD_LETTERS = "DEAD_LETTERS"
+TELEMETRY = "TELEMETRY"
 BLOBS = "BLOBS"
 IMPORTS = "IMPORTED_RUNS"
 CHUNKS = "STEP_STREAMS"
@@ -130,6 +131,14 @@ STREAMS: dict[str, dict[str, Any]] = {
         "description": "Messages nothing more can be done with.",
         "max_age": 30 * _DAY,
         "duplicate_window": _DAY,
+    },
+    TELEMETRY: {
+        "subjects": ["telemetry.>"],
+        "description": "Logs, spans and metrics. The oldest go first.",
+        "max_age": 7 * _DAY,
+        # A bound in bytes would be reserved: a server with a small store could not have the stream at all.
+        "max_msgs": 500_000,
+        "duplicate_window": 5 * _SECOND,
     },
 }
 
