@@ -71,8 +71,8 @@ def test_what_is_over_leaves_and_what_goes_on_stays_with_what_it_needs() -> None
         house = House()
         await house.begin("over-1", "over-2")
         chosen = await choose(house.client, CATEGORIES)
-        history, tasks, letters, snapshots, definitions = await places(house.client, chosen)
-        assert (history.messages > 4, tasks.messages, letters.messages) == (True, 0, 2)
+        history, tasks, telemetry, letters, snapshots, definitions = await places(house.client, chosen)
+        assert (history.messages > 4, tasks.messages, telemetry.messages, letters.messages) == (True, 0, 0, 2)
         assert (snapshots.messages, definitions.messages) == (2, 1)
 
         done = await clean(house.client, chosen)

@@ -40,7 +40,13 @@ def test_a_mock_is_a_context_and_says_which_attempt_it_is() -> None:
     assert (context.attempt, context.iteration, context.previous, context.task) == (3, 2, "x", "t")
     assert isinstance(context, TaskContext)
     assert isinstance(MockSyncTaskContext(), SyncTaskContext)
-    assert context.logger.extra == {"run_id": "run-1", "step_id": "step", "attempt": 3}
+    assert context.logger.extra == {
+        "run_id": "run-1",
+        "workflow": "workflow",
+        "step_id": "step",
+        "attempt": 3,
+        "trace_parent": "",
+    }
     with pytest.raises(FrozenInstanceError):
         context.attempt = 4  # pyright: ignore[reportAttributeAccessIssue]  # the test's point
 
