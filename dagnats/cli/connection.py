@@ -11,6 +11,7 @@ from dagnats.cli.option import UsageError, current
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
 
+    from dagnats.cli.option import Options
     from dagnats.client import AsyncClient
     from dagnats.config.load import Configuration
 
@@ -48,10 +49,28 @@ def configuration(**flags: Any) -> Configuration:
         ConfigurationError: Something of it cannot be.
     """
     from dagnats.config.load import load
+
+    options = current()
+    _expect_address(options)
+    return load(options.config, url=options.server, token=options.token, **flags)
+
+
+def place() -> Configuration:
+    """Where the server is, for a command that is of use while the rest of the configuration cannot be.
+
+    Raises like `configuration`, but only for what says where the server is.
+    """
+    from dagnats.config.load import load_place
+
+    options = current()
+    _expect_address(options)
+    return load_place(options.config, url=options.server, token=options.token)
+
+
+def _expect_address(options: Options) -> None:
     from dagnats.config.settings import server_url
     from dagnats.model.address import without_secrets
 
-    options = current()
     try:
         server_url(options.server)
     except ValueError:
@@ -59,15 +78,16 @@ def configuration(**flags: Any) -> Configuration:
             f"{without_secrets(options.server)!r} is not the address of a NATS server",
             hint="such an address is nats://host:4222",
         ) from None
-    return load(options.config, url=options.server, token=options.token, **flags)
 
 
 @asynccontextmanager
-async def open_client(name: str = "dagnats cli") -> AsyncGenerator[AsyncClient, None]:
+async def open_client(
+    name: str = "dagnats cli", found: Configuration | None = None
+) -> AsyncGenerator[AsyncClient, None]:
     """A client on the server that the configuration names, else on the local `serve`. Raises UnavailableError."""
     from dagnats.client import connect
 
-    found = configuration()
+    found = found or configuration()
     folder = found.settings.data_dir
     async with connect(found.settings.url, token=found.token, name=name, data_dir=folder) as client:
         yield client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,8 +13,11 @@ from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, say
 
 if TYPE_CHECKING:
-    from dagnats.config.load import Configuration
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
     from dagnats.config.settings import Settings
+    from dagnats.config.watch import Watch
     from dagnats.runtime.api.listener import Address
     from dagnats.runtime.embedded import ServerOptions
     from dagnats.runtime.retention import Keep
@@ -63,9 +66,8 @@ def serve(
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    run_long(
-        _serve(configuration(nats_port=port, sync=_checked(sync), retention=_age(retention), http_addr=_address(http)))
-    )
+    flags = {"nats_port": port, "sync": _checked(sync), "retention": _age(retention), "http_addr": _address(http)}
+    run_long(_serve(watched(**flags)))
 
 
 def _checked(sync: str) -> str:
@@ -104,36 +106,51 @@ def _address(http: str | None) -> str | None:
     return http
 
 
-async def _serve(found: Configuration) -> None:
+def watched(**flags: Any) -> Watch:
+    """The configuration of a server, which may change while that runs. Takes what `configuration` does."""
+    from dagnats.config.watch import Watch
+
+    return Watch(configuration(**flags), url=current().server, token=current().token, **flags)
+
+
+async def _serve(watch: Watch) -> None:
     import asyncio
-    from pathlib import Path
 
-    from dagnats.cli.interrupt import interrupts
-    from dagnats.runtime.foreign.handler import foreign_handlers
-    from dagnats.runtime.serve import serve as serve_until
+    from dagnats.cli.interrupt import hang_up, interrupts
 
-    settings = found.settings
     stop = asyncio.Event()
-    with interrupts(stop.set) as taken:
+    with interrupts(stop.set) as taken, hang_up(watch.ask, stop.set):
         try:
-            await serve_until(
-                folder=Path(settings.data_dir),
-                port=settings.nats_port,
-                url=settings.url,
-                token=found.token,
-                sync=settings.sync,
-                keep=_keep(settings),
-                http=_listener(settings),
-                http_token=os.environ.get("DAGNATS_BRIDGE_TOKEN", ""),
-                options=_options(settings),
-                handlers=foreign_handlers(settings.worker, found.worker_origin),
-                control_plane=settings.policy.control_plane,
-                ready=_announce,
-                stop=stop,
-            )
+            await serve_until(watch, ready=_announce, stop=stop)
         except asyncio.CancelledError:
             if not taken.at_once:
                 raise
+
+
+async def serve_until(watch: Watch, *, ready: Callable[[Serving], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Serve as is configured. Takes what `runtime.serve.serve` does, and raises like it."""
+    from pathlib import Path
+
+    from dagnats.runtime.foreign.handler import foreign_handlers
+    from dagnats.runtime.serve import serve as serve_as
+
+    found = watch.first
+    settings = found.settings
+    await serve_as(
+        folder=Path(settings.data_dir),
+        port=settings.nats_port,
+        url=settings.url,
+        token=found.token,
+        sync=settings.sync,
+        keep=_keep(settings),
+        http=_listener(settings),
+        http_token=os.environ.get("DAGNATS_BRIDGE_TOKEN", ""),
+        options=_options(settings),
+        handlers=foreign_handlers(settings.worker, found.worker_origin),
+        configuration=watch,
+        ready=ready,
+        stop=stop,
+    )
 
 
 def _keep(settings: Settings) -> Keep | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "dagnats.yaml"
 FLAGS = {"nats_port": "--port", "sync": "--sync", "retention": "--retention", "url": "--server", "token": "--token"}
-_IN_FILES_ONLY = ("worker", "policy")
+_IN_FILES_ONLY = ("worker", "workflows", "policy")
 _PLACES = ("data_dir", "token_file")
 _WORKER_KEYS = (*EXEC_KEYS, *HTTP_KEYS, "timeout", "max_output_bytes")
 _WORKER_VARIABLE = re.compile(r"DAGNATS_WORKER_(?P<task>.+?)_(?P<key>EXEC|HTTP|HTTP_METHOD)")

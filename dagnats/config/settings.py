@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from dagnats.config.policy import Policy
 from dagnats.config.scalar import Age, Count, Sync, Whole, host_and_port
 from dagnats.config.worker import MOST_WORKERS, WorkerSettings
+from dagnats.config.workflow import MOST_WORKFLOWS
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
 
 if TYPE_CHECKING:
@@ -113,6 +114,11 @@ class Settings(BaseSettings):
         default={},
         max_length=MOST_WORKERS,
         description=f"Commands and URLs that serve task types, at most {MOST_WORKERS}.",
+    )
+    workflows: tuple[dict[str, Any], ...] = Field(
+        default=(),
+        max_length=MOST_WORKFLOWS,
+        description=f"Definitions that `serve` registers, at most {MOST_WORKFLOWS}.",
     )
     policy: Policy = Field(default=Policy(), description="What workflows may do beyond their own run.")
 

@@ -54,6 +54,9 @@ def shown(configuration: Configuration) -> list[Shown]:
     for task, worker in settings.worker.items():
         for key, value in shown_worker(worker).items():
             values["worker", task, key] = value, shlex.join(value) if key == "exec" else _text(value)
+    if settings.workflows:
+        names = [definition.name for definition in configuration.workflows]
+        values["workflows",] = names, _text(names)
     control_plane = settings.policy.control_plane
     for key in ("grant", "promote"):
         names = list(getattr(control_plane, key))

@@ -18,7 +18,7 @@ from dagnats.config.worker import MAX_OUTPUT_BYTES, WorkerSettings  # noqa: E402
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_SECTIONS = ("worker", "policy")
+_SECTIONS = ("worker", "workflows", "policy")
 _NAMED = {"exec", "http", "http_method"}
 
 
