@@ -68,8 +68,6 @@ def shown(configuration: Configuration) -> list[Shown]:
 
 _WORDS = {
     "monitor_port": "(disabled)",
-    "leaf_remotes": "(none)",
-    "leaf_credentials": "(none)",
     "max_store_bytes": "(none)",
 }
 
@@ -80,8 +78,6 @@ def _flat(settings: Settings) -> dict[str, Any]:
         "http_addr": settings.http_addr,
         "nats_port": _DEFAULT_PORT if settings.nats_port is None else settings.nats_port,
         "monitor_port": settings.monitor_port,
-        "leaf_remotes": [],  # there are none; the CLI reference lists both
-        "leaf_credentials": None,
         "max_store_bytes": settings.max_store_bytes,
         "url": without_secrets(settings.url) or None,
         "token": HIDDEN if settings.token.get_secret_value() else None,
