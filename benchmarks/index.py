@@ -78,7 +78,7 @@ async def write_log(server: EmbeddedServer, runs: int) -> int:
                 link.send(f"history.{run_id}", data)
             else:
                 await link.publish(f"history.{run_id}", data)  # what was sent before is stored before
-        while (last := await jetstream.ports.log.last()) < written:
+        while (last := await jetstream.ports.log.last()) < written:  # noqa: ASYNC110  # a stream sets no event
             await asyncio.sleep(_LOOK_S)
         await link.close()
         return last

@@ -15,6 +15,7 @@ from dagnats.cli import (
     clean,
     config,
     demo,
+    dev,
     diagnose,
     dlq,
     doctor,
@@ -77,6 +78,7 @@ app.command("demo", rich_help_panel="Start here")(demo.demo)
 app.add_typer(init.app, name="init", rich_help_panel="Start here")
 app.command("serve", rich_help_panel="Start here")(serve.serve)
 app.command("worker", rich_help_panel="Start here")(worker.worker)
+app.command("dev", rich_help_panel="Start here")(dev.dev)
 app.command("build", rich_help_panel="Workflows and runs")(build.build)
 app.command("register", rich_help_panel="Workflows and runs")(register.register)
 app.add_typer(workflow.app, name="workflow", rich_help_panel="Workflows and runs")

@@ -143,7 +143,7 @@ async def serve_until(watch: Watch, *, ready: Callable[[Serving], Awaitable[None
         token=found.token,
         sync=settings.sync,
         keep=_keep(settings),
-        http=_listener(settings),
+        http=listener(settings),
         http_token=os.environ.get("DAGNATS_BRIDGE_TOKEN", ""),
         options=_options(settings),
         handlers=foreign_handlers(settings.worker, found.worker_origin),
@@ -161,7 +161,8 @@ def _keep(settings: Settings) -> Keep | None:
     return Keep(settings.retention, settings.retention_runs)
 
 
-def _listener(settings: Settings) -> Address | None:
+def listener(settings: Settings) -> Address | None:
+    """Where HTTP is listened to; None for nowhere."""
     from dagnats.runtime.api.listener import DEFAULT, parse_address
 
     if settings.http_addr == "off":

@@ -83,7 +83,7 @@ _LINES = (
 )
 _LINES_OF_JSON = ("run watch", "run stream")  # one document a line
 
-_GO_ON = {"serve", "worker", "demo", "dlq watch"}
+_GO_ON = {"serve", "worker", "demo", "dev", "dlq watch"}
 """Commands that go on until they are stopped, with tests of their own."""
 _PROJECT = {"init project", "init workflow", "build", "register"}
 """Commands that make a project or import one, with tests of their own."""
