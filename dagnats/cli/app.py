@@ -11,6 +11,7 @@ import typer
 import dagnats
 from dagnats.cli import (
     again,
+    bench,
     build,
     clean,
     config,
@@ -97,6 +98,7 @@ app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
 app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
 app.command("clean", rich_help_panel="Operate")(clean.clean)
+app.command("bench", rich_help_panel="Operate")(bench.bench)
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 

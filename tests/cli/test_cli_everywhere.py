@@ -22,6 +22,7 @@ _LINES = (
     "schema",
     "verify",
     "doctor",
+    "bench --runs 3 --warm-up 1",
     "status",
     "status --detail",
     "config show",

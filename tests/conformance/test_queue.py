@@ -294,6 +294,17 @@ async def test_queues_tell_what_waits_who_has_what_and_which_nobody_serves(backe
         delivery.acknowledge()
 
 
+async def test_a_queue_that_nobody_needs_is_forgotten_and_no_other_one(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        tasks = connection.ports.tasks
+        for name in ("once", "once.more"):
+            feed = await connection.feeds.tasks(name, ack_wait_s=30.0, most=10)
+            await feed.close()
+        await tasks.forget("once")
+        await tasks.forget("once")
+        assert [queue.name for queue in await tasks.overview()] == ["once.more"]
+
+
 async def test_tasks_are_listed_with_their_places_and_removed_by_them(backend: Backend) -> None:
     async with backend.connected() as connection, pulling(connection) as feed:
         tasks = connection.ports.tasks
