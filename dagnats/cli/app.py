@@ -14,6 +14,7 @@ from dagnats.cli import (
     bench,
     build,
     clean,
+    completion,
     config,
     demo,
     dev,
@@ -98,6 +99,7 @@ app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
 app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
 app.command("clean", rich_help_panel="Operate")(clean.clean)
+app.command("completion", rich_help_panel="Operate")(completion.completion)
 app.command("bench", rich_help_panel="Operate")(bench.bench)
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)

@@ -32,8 +32,8 @@ def bench(
 ) -> None:
     """Measure throughput and latency of this installation: runs of three steps that do nothing.
 
-    They are worked on in this process, under a workflow and a task type of their own, and removed at the end. On an
-    installation that is in use they take part in the load, and what is measured is what is left of it.
+    They are worked on in this process, under names of their own, and removed at the end.
+    On an installation that is in use they take part in the load: what is measured is what is left.
     """
     from dagnats.client.bench import Load
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import SecretStr, ValidationError
 
 from dagnats.config.document import Path, path_text
-from dagnats.config.layer import environment_layer, file_layer, find_file, flag_layer, source
+from dagnats.config.file import find_file
+from dagnats.config.layer import environment_layer, file_layer, flag_layer, source
 from dagnats.config.policy import ControlPlane, Policy, Quotas, policy_faults
 from dagnats.config.settings import LAYERS, Settings
 from dagnats.config.worker import WorkerSettings, worker_faults

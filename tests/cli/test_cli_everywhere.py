@@ -20,6 +20,7 @@ _SECRET = "hunter2-correct-horse"
 # Of every command one line that answers, in an order in which all can. RUN is a run that waits, OLD one that is over.
 _LINES = (
     "schema",
+    "completion bash",
     "verify",
     "doctor",
     "bench --runs 3 --warm-up 1",

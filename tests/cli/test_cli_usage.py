@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
 
 _COMMANDS = (
+    "bench",
     "build",
+    "completion",
     "config",
     "config check",
     "config show",
     "demo",
+    "dev",
     "dlq",
     "dlq discard",
     "dlq inspect",

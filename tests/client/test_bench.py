@@ -52,7 +52,9 @@ async def test_an_installation_is_measured_and_nothing_stays_of_it() -> None:
         told: list[tuple[int, int]] = []
         async with arena(client) as definition:
             load = Load(12, in_flight=4, warm_up=2)
-            found = await measure(client, definition, load, now=time.perf_counter, told=lambda *it: told.append(it))
+            found = await measure(
+                client, definition, load, now=time.perf_counter, told=lambda done, of: told.append((done, of))
+            )
         assert (found.alone.runs, found.loaded.runs, told[-1]) == (12, 12, (26, 26))
         assert 0 < found.loaded.p50_ms <= found.loaded.p95_ms <= found.loaded.p99_ms
         assert found.steps_per_s == found.runs_per_s * 3 > 0
