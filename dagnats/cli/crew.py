@@ -27,7 +27,10 @@ class Crew(Protocol):
     """Whoever runs the handlers."""
 
     async def replace(self) -> bool:
-        """Run the code as it is now. False when it does not work, which has been told: what ran before goes on."""
+        """Run the code as it is now. False when it does not work, which has been told: what ran before goes on.
+
+        Cancelled, it gives the new code up; `stop` still ends what ran before.
+        """
         ...
 
     async def stop(self) -> None:
@@ -71,10 +74,15 @@ class Processes:
         self._watching: asyncio.Task[None] | None = None
 
     async def replace(self) -> bool:
+        await self._give_up()
         member = self._next = await self._start()
-        if await asyncio.get_running_loop().sock_recv(member.line, 1) != READY:
-            await self._end(member)
-            self._next = None
+        said = b""
+        try:
+            said = await asyncio.get_running_loop().sock_recv(member.line, 1)
+        finally:
+            if said != READY:
+                await self._give_up()
+        if said != READY:
             return False
         await self._dismiss()
         self._working, self._next = member, None
@@ -101,22 +109,28 @@ class Processes:
         return _Member(process, ours)
 
     async def _watch(self, process: Process) -> None:
-        self._lost(await process.wait())
+        code = await process.wait()
+        if self._working is not None:
+            self._working.line.close()
         self._working = None
+        self._lost(code)
 
     async def stop(self) -> None:
         await self._dismiss()
-        member, self._next = self._next, None
-        if member is not None:
-            await self._end(member)
+        await self._give_up()
+
+    async def _give_up(self) -> None:
+        if self._next is not None:
+            await self._end(self._next)
+        self._next = None
 
     async def _dismiss(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
-        member, self._working = self._working, None
-        if member is not None:
-            await self._end(member)
+        if self._working is not None:
+            await self._end(self._working)
+        self._working = None  # not before: who is cancelled meanwhile ends it once more
 
     async def _end(self, member: _Member) -> None:
         """SIGTERM, and SIGKILL when that does not end it."""
@@ -136,9 +150,10 @@ class Processes:
 
 def environment(url: str, token: str) -> dict[str, str]:
     """What a process of the crew has: ours, the server, and that it is one."""
+    others = {name: value for name, value in os.environ.items() if name != "DAGNATS_TOKEN_FILE"}
     # No bytecode: it is found by the second of a file's change, and two changes may lie in one.
     return {
-        **os.environ,
+        **others,
         "DAGNATS_URL": url,
         "DAGNATS_TOKEN": token,
         "DAGNATS_DEV_MODE": "true",

@@ -206,7 +206,7 @@ async def _follow(crew: Crew, sources: Sources, delay_s: float) -> None:
     import asyncio
 
     _tell("building...")
-    is_up = await crew.replace()
+    is_up = await replaced(crew, sources, delay_s)
     _tell("started" if is_up else "not started: it waits for a change")
     while True:
         await asyncio.sleep(delay_s)
@@ -214,9 +214,27 @@ async def _follow(crew: Crew, sources: Sources, delay_s: float) -> None:
             continue
         await _settle(sources)
         _tell("change detected, rebuilding...")
-        was_up, is_new = is_up, await crew.replace()
+        was_up, is_new = is_up, await replaced(crew, sources, delay_s)
         is_up = is_up or is_new
         _tell(_outcome(was_up=was_up, is_new=is_new))
+
+
+async def replaced(crew: Crew, sources: Sources, delay_s: float) -> bool:
+    """Run the code as it is now. Code that changes meanwhile is given up: it may never end to be imported."""
+    import asyncio
+
+    while True:
+        work = asyncio.create_task(crew.replace(), name="dev: replace")
+        try:
+            while not work.done() and not sources.have_changed():
+                await asyncio.wait([work], timeout=delay_s)
+            if work.done():
+                return work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+        _tell("change detected, rebuilding...")
+        await _settle(sources)
 
 
 async def _settle(sources: Sources) -> None:

@@ -77,7 +77,7 @@ def test_an_answer_takes_hardly_longer_than_help(served: CommandLine, hello: str
         # The processor's seconds: other tests do not count.
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(took() for _ in range(3)) < _LONGEST_S * _SLACK
+    assert any(took() < _LONGEST_S * _SLACK for _ in range(3))
 
 
 def test_a_shell_loads_the_script_it_is_given(offline: CommandLine) -> None:

@@ -15,6 +15,7 @@ from command_line import ROOT, CommandLine
 from golden import differs, examples
 
 from dagnats.cli.crew import Processes, environment
+from dagnats.cli.dev import replaced
 from dagnats.cli.source import Sources
 from tests.support.processes import until
 
@@ -129,7 +130,7 @@ def test_a_server_is_started_where_none_answers_and_ends_with_the_rest(folder: P
     assert line("status").code == 3
 
 
-async def test_a_process_that_does_not_end_when_it_is_told_to_is_killed(
+async def test_code_that_never_ends_to_be_imported_is_killed_and_given_up_for_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -140,14 +141,16 @@ async def test_a_process_that_does_not_end_when_it_is_told_to_is_killed(
         "pathlib.Path('pid').write_text(str(os.getpid()))\n"
         "time.sleep(600)\n"
     )
-    crew = Processes(["stuck.py"], environment("", ""), [], lambda code: None, stop_s=0.1)
-    replacing = asyncio.create_task(crew.replace())
+    crew = Processes(["stuck.py"], environment("nats://127.0.0.1:1", ""), [], lambda code: None, stop_s=0.1)
+    sources = Sources(tmp_path)
+    replacing = asyncio.create_task(replaced(crew, sources, 0.05))
 
     async def is_stuck() -> bool:
         return (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text())
 
     await until(is_stuck)
-    replacing.cancel()
+    (tmp_path / "stuck.py").write_text("no = 1 +\n")
+    assert await replacing is False
     await crew.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
