@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 import msgspec
 
 from dagnats.config.watch import needs_restart
-from dagnats.errors import ConfigurationError, DefinitionError, Problem
+from dagnats.errors import DagnatsError, DefinitionError, InputError, Problem
 from dagnats.model.instant import rfc3339
 from dagnats.runtime.patience import persist
 
@@ -106,7 +106,7 @@ class Reloader:
         try:
             found = await asyncio.to_thread(self._watch.read)
             await self._apply(found)
-        except (ConfigurationError, DefinitionError) as error:
+        except DagnatsError as error:
             self._refuse(error)
             return
         restart = needs_restart(self._watch.first, found)
@@ -121,11 +121,14 @@ class Reloader:
             await persist(partial(self._client.register_all, found.workflows))
         self._charter.replace(found.settings.policy.control_plane)
 
-    def _refuse(self, error: ConfigurationError | DefinitionError) -> None:
-        title = error.title if isinstance(error, DefinitionError) else str(error).partition("\n")[0].removesuffix(":")
-        listed = "\n".join(f"  {_told(problem)}" for problem in error.problems)
+    def _refuse(self, error: DagnatsError) -> None:
+        if isinstance(error, InputError | DefinitionError):
+            title, problems = error.title, error.problems
+        else:  # the server does not take it: a definition is too large, for instance
+            title, problems = "the configuration cannot be applied", (Problem("", "refused", str(error), error.hint),)
+        listed = "\n".join(f"  {_told(problem)}" for problem in problems)
         log.warning("%s; what was read at %s stays in force\n%s", title, self.state.loaded_at, listed)
-        problems = tuple(_fault(problem) for problem in error.problems)
+        problems = tuple(_fault(problem) for problem in problems)
         self.state = msgspec.structs.replace(self.state, refused_at=self._now(), problems=problems)
 
     def _now(self) -> str:

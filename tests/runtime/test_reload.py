@@ -29,8 +29,8 @@ GRANT = "policy: {control_plane: {grant: [said], promote: [said]}}\n"
 class Scene:
     """A server's configuration, and what it leads to."""
 
-    def __init__(self, file: Path, client: AsyncClient) -> None:
-        self.file, self.client = file, client
+    def __init__(self, file: Path, server: MemoryServer, client: AsyncClient) -> None:
+        self.file, self.server, self.client = file, server, client
         self.charter = Charter(NOBODY)
         ports = client.connection.ports
         self.reloader = Reloader(Watch(load(str(file))), client, self.charter, ports.clock)
@@ -48,8 +48,9 @@ class Scene:
 async def scene(tmp_path: Path, text: str) -> AsyncGenerator[Scene]:
     file = tmp_path / "dagnats.yaml"
     file.write_text(text)
-    async with MemoryServer().connect() as memory:
-        yield Scene(file, AsyncClient(memory))
+    server = MemoryServer()
+    async with server.connect() as memory:
+        yield Scene(file, server, AsyncClient(memory))
 
 
 async def test_a_server_begins_with_the_workflows_and_the_policy_of_its_file(tmp_path: Path) -> None:
@@ -96,6 +97,16 @@ async def test_of_a_file_that_cannot_be_nothing_counts_and_what_was_loaded_stays
         await it.rereads(WORKFLOW.format(version=3, step=STEP))
         assert await it.version() == "3"
         assert (it.reloader.state.refused_at, it.reloader.state.problems) == ("", ())
+
+
+async def test_what_the_server_does_not_take_is_refused_as_well(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, WORKFLOW.format(version=1, step=STEP)) as it:
+        await it.reloader.begin()
+        it.server.definitions.max_payload_bytes = 0
+        await it.rereads(WORKFLOW.format(version=2, step=STEP))
+        assert [problem.rule for problem in it.reloader.state.problems] == ["refused"]
 
 
 async def test_a_server_does_not_begin_with_a_workflow_that_runs_an_unknown_one(tmp_path: Path) -> None:
