@@ -174,8 +174,9 @@ def test_a_server_reads_its_file_again_and_status_says_what_came_of_it(project: 
     file.write_text(first)
 
     def reported(what: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for _ in range(600):
-            found: dict[str, Any] = project("status", "--json").json()["configuration"]
+            found = project("status", "--json").json()["configuration"]
             if what(found):
                 return found
         raise AssertionError(f"status still says {found}")
