@@ -242,8 +242,10 @@ _ALONE = {
     "clean-all",
     "config-show",
     "config-show-json",
+    "dev",
+    "dev-dir",
 }
-"""Examples with a test of their own."""
+"""Examples with a test of their own, those of `dev` in test_cli_dev.py."""
 
 
 @pytest.fixture(scope="module")
