@@ -29,6 +29,7 @@ from dagnats.cli import (
     failure,
     init,
     inspection,
+    logs,
     option,
     order,
     outcome,
@@ -40,6 +41,7 @@ from dagnats.cli import (
     serve,
     status,
     token,
+    trace,
     verify,
     waitpoint,
     worker,
@@ -105,7 +107,9 @@ run_noun.app.add_typer(again.app)
 run_noun.app.add_typer(diagnose.app)
 run_noun.app.add_typer(replay.app)
 run_noun.app.add_typer(portable.app)
+run_noun.app.add_typer(logs.of_run)
 app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
+app.command("trace", rich_help_panel="Workflows and runs")(trace.trace)
 app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.add_typer(context.app, name="context", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
@@ -116,6 +120,7 @@ app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
 app.add_typer(token.app, name="token", rich_help_panel="Operate")
 app.command("audit", rich_help_panel="Operate")(audit.audit)
+app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
 app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
 app.command("clean", rich_help_panel="Operate")(clean.clean)
 app.command("backup", rich_help_panel="Operate")(backup.backup)
@@ -136,6 +141,8 @@ for _group in (
     again.app,
     replay.app,
     portable.app,
+    logs.app,
+    logs.of_run,
     workers.app,
     queue.app,
     waitpoint.app,

@@ -31,7 +31,7 @@ def clean(
     force: bool = FORCE,
     by: str = BY,
 ) -> None:
-    """Remove runs that are over, and dead letters; with --type also definitions that no run is of.
+    """Remove runs that are over, and dead letters; with --type also telemetry, and definitions that no run is of.
 
     A run leaves with everything of its own. One that goes on stays, and so does what it needs.
     """
@@ -103,7 +103,8 @@ def _question(chosen: Chosen) -> str:
     live = f", {counted(len(chosen.live), 'run')} that go on" if chosen.live else ""
     workflows = f", {counted(len(chosen.workflows), 'workflow')}" if chosen.workflows else ""
     letters = counted(len(chosen.letters), "dead letter")
-    return f"Remove {counted(len(chosen.runs), 'ended run')}{live}, {letters}{workflows}?"
+    telemetry = f", {counted(chosen.telemetry.messages, 'piece')} of telemetry" if chosen.telemetry.messages else ""
+    return f"Remove {counted(len(chosen.runs), 'ended run')}{live}, {letters}{workflows}{telemetry}?"
 
 
 def _tell_dry_run(places: list[Place]) -> None:
@@ -136,12 +137,15 @@ def _tell(done: Cleaned) -> None:
             "runs": done.runs,
             "dead_letters": done.letters,
             "workflows": done.workflows,
+            "telemetry": done.telemetry,
             "left": done.left,
         }
         emit(document)
         return
     say(f"{paint('Purged', 'green')} {done.streams} streams, cleared {done.buckets} KV buckets")
     told = [f"{counted(done.runs, 'run')}", counted(done.letters, "dead letter"), counted(done.workflows, "workflow")]
+    if done.telemetry:
+        told.append(f"{counted(done.telemetry, 'piece')} of telemetry")
     say(f"Removed: {', '.join(told)}")
     if done.left:
         names = ", ".join(short(run_id) for run_id in done.left[:_MOST_NAMED])

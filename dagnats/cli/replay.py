@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import open_client, run
+from dagnats.cli.connection import open_nats, run
 from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, one_line, paint, say
@@ -50,7 +50,7 @@ def _definitions(target: str) -> list[WorkflowDef]:
 async def _rehearsed(run_id: str, last: bool, definitions: list[WorkflowDef]) -> Rehearsal:
     from dagnats.client.rehearsal import rehearse
 
-    async with open_client() as client:
+    async with open_nats() as client:
         handle = await find(client, run_id, last)
         definition = _fitting(definitions, (await handle.view()).workflow) if definitions else None
         return await rehearse(handle.ports, handle.run_id, definition)

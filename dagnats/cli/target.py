@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import typer
 
@@ -11,7 +11,7 @@ from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import say
 
 if TYPE_CHECKING:
-    from dagnats.client import AnyClient, AnyRun
+    from dagnats.client import AnyClient, AnyRun, AsyncClient, RunHandle
 
 RUN_ID = typer.Argument(
     "",
@@ -31,6 +31,10 @@ _SHORT = 8
 _OURS = 32
 
 
+@overload
+async def find(client: AsyncClient, run_id: str, last: bool) -> RunHandle: ...
+@overload
+async def find(client: AnyClient, run_id: str, last: bool) -> AnyRun: ...
 async def find(client: AnyClient, run_id: str, last: bool) -> AnyRun:
     """The run that is meant: an id or a prefix of it, or the newest one."""
     if last and run_id:

@@ -130,7 +130,10 @@ async def _work(handlers: Sequence[Handler[..., Any]], settings: dict[str, Any])
     import asyncio
 
     from dagnats.cli.interrupt import interrupts
+    from dagnats.runtime.telemetry.sdk import begin_tracing
     from dagnats.runtime.worker import Worker
+
+    begin_tracing()
 
     async with open_nats("dagnats worker") as client:
         try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dagnats.model.ops import WorkflowLimited
     from dagnats.model.worker import WorkerEntry
     from dagnats.runtime.ports import Defect, Holding, Sync
+    from dagnats.runtime.telemetry.entry import LogEntry
 
 _BEHIND = 1_000  # events; what an engine at full speed has not decided yet is fewer
 _NEAR_FULL = 0.8
@@ -69,6 +70,7 @@ class Signs:
         holding: How full the store is.
         sync: When the server's writes are on disk, as whoever started it said.
         asked_sync: When they should be, by the configuration.
+        exports: What processes say of exporting telemetry that does not work.
     """
 
     defects: tuple[Defect, ...] = ()
@@ -82,6 +84,7 @@ class Signs:
     holding: Holding | None = None
     sync: Sync = "interval"
     asked_sync: Sync = "interval"
+    exports: tuple[LogEntry, ...] = ()
 
 
 def ailments(signs: Signs) -> list[Ailment]:
@@ -93,6 +96,7 @@ def ailments(signs: Signs) -> list[Ailment]:
         *(each for queue in signs.queues for each in _of_queue(signs, queue)),
         *_of_workflows(signs),
         *_of_letters(signs),
+        *map(_of_export, signs.exports),
     ]
     order = {"wrong": 0, "waits": 1, "note": 2}
     return sorted(found, key=lambda ailment: order[ailment.grade])
@@ -268,6 +272,18 @@ def _of_letters(signs: Signs) -> Iterator[Ailment]:
             "dead-letters", "note", f"there are {total} dead letters ({what})",
             "they failed for good, and are kept for somebody to look at", "dagnats dlq list",
         )  # fmt: skip
+
+
+def _of_export(said: LogEntry) -> Ailment:
+    endpoint = str(said.attributes.get("endpoint", ""))
+    return Ailment(
+        "telemetry-export",
+        "wrong",
+        f"{said.attributes.get('process')}: {said.body}",
+        "runs are not touched, and `dagnats logs` shows everything; but what reads the collector sees nothing",
+        f"curl -i -X POST -H 'Content-Type: application/json' -d '{{}}' {endpoint}",
+        endpoint,
+    )
 
 
 def _named(names: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.client.ailment import Ailment, Signs, ailments
 from dagnats.client.diagnose import engine_state
+from dagnats.client.logs import failing_exports
 from dagnats.runtime.limit import gate_view, workflow_limit
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ async def signs_of(client: AsyncClient, asked_sync: Sync) -> Signs:
     engine, gates, queues, workers, letters = await asyncio.gather(
         engine_state(ports), gate_view(ports), client.queues(), client.workers(), client.dead_letters()
     )
-    overdue, holding, sync, paused = await asyncio.gather(
-        _overdue(ports), ports.server.holding(), ports.server.sync(), _paused(ports)
+    overdue, holding, sync, paused, exports = await asyncio.gather(
+        _overdue(ports), ports.server.holding(), ports.server.sync(), _paused(ports), failing_exports(ports)
     )
     return Signs(
         defects=defects,
@@ -68,6 +69,7 @@ async def signs_of(client: AsyncClient, asked_sync: Sync) -> Signs:
         holding=holding,
         sync=sync,
         asked_sync=asked_sync,
+        exports=exports,
     )
 
 

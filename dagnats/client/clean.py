@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from dagnats.errors import ConflictError, NotFoundError
+from dagnats.runtime.ports import Held
 from dagnats.runtime.retention import KEEP, Retention
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ T = TypeVar("T")
 Category = Literal["runs", "dlq", "otel", "defs"]
 CATEGORIES: tuple[Category, ...] = ("runs", "dlq", "otel", "defs")
 DEFAULT: tuple[Category, ...] = ("runs", "dlq")
+NOTHING = Held(0, 0)
 
 _ENDED: tuple[RunStatus, ...] = ("completed", "failed", "cancelled", "compensated", "compensate_failed")
 _LIVE: tuple[RunStatus, ...] = ("scheduled", "pending", "running")
@@ -64,12 +66,18 @@ class Chosen:
         live: Runs that go on and are to leave all the same: they are cancelled first.
         letters: Dead letters.
         workflows: Names of workflows that no run is of.
+        telemetry: How much of it.
+        before_ns: Telemetry that came before then; 0 for all.
+        categories: Of what all this is.
     """
 
     runs: Sequence[str] = ()
     live: Sequence[str] = ()
     letters: Sequence[DeadLetter] = ()
     workflows: Sequence[str] = ()
+    telemetry: Held = NOTHING
+    before_ns: int = 0
+    categories: Collection[Category] = DEFAULT
 
 
 @dataclass(slots=True)
@@ -77,19 +85,20 @@ class Cleaned:
     """What has left.
 
     Attributes:
-        runs, letters, workflows: How many.
+        runs, letters, workflows, telemetry: How many.
         left: Runs that were to leave and are still there: they have not ended, or no engine has stored that.
     """
 
     runs: int = 0
     letters: int = 0
     workflows: int = 0
+    telemetry: int = 0
     left: list[str] = field(default_factory=list[str])
 
     @property
     def streams(self) -> int:
         """From how many streams something has left."""
-        return (len(_RUN_STREAMS) if self.runs else 0) + (1 if self.letters else 0)
+        return (len(_RUN_STREAMS) if self.runs else 0) + (1 if self.letters else 0) + (1 if self.telemetry else 0)
 
     @property
     def buckets(self) -> int:
@@ -103,7 +112,7 @@ async def choose(
     """What would be cleaned.
 
     Args:
-        categories: Of what. There is no telemetry yet.
+        categories: Of what.
         before_ns: Only runs that ended before then, letters that came before, definitions registered before; 0 for all.
         include_running: Also runs that go on, if they were started before.
     """
@@ -116,7 +125,9 @@ async def choose(
     letters = await client.dead_letters() if "dlq" in categories else []
     due = [letter for letter in letters if not before_ns or letter.time_ns < before_ns]
     workflows = await _unused(client, {*chosen.runs, *chosen.live}, before_ns) if "defs" in categories else []
-    return Chosen(chosen.runs, chosen.live, due, workflows)
+    telemetry = client.connection.ports.telemetry
+    told = await telemetry.held(before_ns=before_ns) if "otel" in categories else NOTHING
+    return Chosen(chosen.runs, chosen.live, due, workflows, told, before_ns, categories)
 
 
 async def _runs(client: AsyncClient, statuses: Sequence[RunStatus], before_ns: int) -> list[str]:
@@ -154,13 +165,15 @@ async def places(client: AsyncClient, chosen: Chosen) -> list[Place]:
     if chosen.live:
         tasks = sum(queue.waiting + queue.in_flight for queue in await client.connection.ports.tasks.overview())
     bodies = sum(len(letter.body) for letter in chosen.letters)
-    return [
-        Place("WORKFLOW_HISTORY", "stream", messages, size),
-        Place("TASK_QUEUES", "stream", tasks, 0),
-        Place("DEAD_LETTERS", "stream", len(chosen.letters), bodies),
-        Place("workflow_runs", "kv", len(run_ids), 0),
-        *([Place("workflow_defs", "kv", len(chosen.workflows), 0)] if chosen.workflows else []),
+    found: list[tuple[Category, Place]] = [
+        ("runs", Place("WORKFLOW_HISTORY", "stream", messages, size)),
+        ("runs", Place("TASK_QUEUES", "stream", tasks, 0)),
+        ("otel", Place("TELEMETRY", "stream", chosen.telemetry.messages, chosen.telemetry.bytes)),
+        ("dlq", Place("DEAD_LETTERS", "stream", len(chosen.letters), bodies)),
+        ("runs", Place("workflow_runs", "kv", len(run_ids), 0)),
+        ("defs", Place("workflow_defs", "kv", len(chosen.workflows), 0)),
     ]
+    return [place for category, place in found if category in chosen.categories]
 
 
 async def clean(
@@ -178,6 +191,9 @@ async def clean(
     letters = client.connection.ports.dead_letters
     await _each([letter.seq for letter in chosen.letters], letters.remove)
     done.letters = len(chosen.letters)
+    if chosen.telemetry.messages:
+        await client.connection.ports.telemetry.remove(before_ns=chosen.before_ns)
+        done.telemetry = chosen.telemetry.messages
     for name in chosen.workflows:
         done.workflows += await _forget(client, name)
     return done

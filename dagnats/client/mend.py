@@ -21,7 +21,7 @@ from dagnats.model.run import encode_run
 from dagnats.runtime.blob import filled
 from dagnats.runtime.core.graph import graph_of
 from dagnats.runtime.position import decode_position, encode_position
-from dagnats.runtime.record import decoded
+from dagnats.runtime.record import decoded, from_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ async def remove(ports: Ports, left_over: Difference) -> None:
 async def _write_snapshot(ports: Ports, run_id: str) -> None:
     while True:
         stored = await ports.snapshots.load(run_id)
-        records = decoded(await ports.log.read(run_id))
+        records = from_start(decoded(await ports.log.read(run_id)))
         start = records[0].event
         assert isinstance(start, WorkflowStarted), "only runs that can be folded have a snapshot to mend"
         name, identity = start.payload.workflow, start.payload.def_hash

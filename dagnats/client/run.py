@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -55,7 +56,7 @@ from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph
 from dagnats.runtime.limit import gate_view, is_held
 from dagnats.runtime.recall import recall
-from dagnats.runtime.record import decoded
+from dagnats.runtime.record import decoded, from_start
 from dagnats.runtime.standing import graph_behind, parked, standing
 
 if TYPE_CHECKING:
@@ -135,7 +136,9 @@ class RunHandle:
 
     async def history(self) -> list[EventView]:
         """All its events so far. Raises NotFoundError."""
-        return [event_view(await shown(self._ports, record)) for record in await self._records()]
+        records = await self._records()
+        trace = records[0].event.trace_parent
+        return [event_view(await shown(self._ports, record), trace) for record in records]
 
     async def events(self, *, after: int = 0) -> AsyncIterator[EventView]:
         """Its events with sequences above `after`, then those that follow, up to and including its last.
@@ -143,9 +146,9 @@ class RunHandle:
         Raises:
             NotFoundError: There is no such run.
         """
-        async for record, _ in self._follow():
+        async for record, run in self._follow():
             if record.seq > after:
-                yield event_view(await shown(self._ports, record))
+                yield event_view(await shown(self._ports, record), run.trace_parent)
 
     async def stream(self, step: str, *, after: int = -1) -> AsyncGenerator[Chunk]:
         """What a step streams: the chunks with offsets above `after`, then those that follow until the step is done.
@@ -404,7 +407,7 @@ class RunHandle:
         such as an approval's, it is asked once more, and raises.
         """
         mark = stamp(self._ports.clock)
-        event_id = f"{self.run_id}.order.{mark['trace_parent']}"
+        event_id = f"{self.run_id}.order.{secrets.token_hex(12)}"  # one caller's orders may share a trace
         while True:
             recalled = await recall(self._ports, self.run_id)
             graph, run = await standing(self._ports, self.run_id, recalled)
@@ -445,7 +448,7 @@ class RunHandle:
 
     async def _follow(self) -> AsyncIterator[tuple[Record, Run]]:
         """Every event with the run as it is after it; ends with the run."""
-        records = await self._records()
+        records = from_start(await self._records())
         graph = await graph_behind(self._ports, records[0])
         run: Run | None = None
         reopened = max((record.seq for record in records if isinstance(record.event, WorkflowReopened)), default=0)

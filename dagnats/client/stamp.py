@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, TypedDict
 
 from opentelemetry import propagate
 
 from dagnats.model.instant import rfc3339
+from dagnats.model.trace import new_trace_parent
 
 if TYPE_CHECKING:
     from dagnats.runtime.ports import Clock
@@ -22,12 +22,11 @@ class Stamp(TypedDict):
 
 
 def stamp(clock: Clock) -> Stamp:
-    """The stamp of an event made now. No two are alike, which is how a caller knows its own event in the log."""
+    """The stamp of an event made now. What is made within one span differs by its time only."""
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     if "traceparent" not in carrier:  # a run is one trace even when nobody collects spans
-        ids = secrets.token_hex(24)
-        carrier["traceparent"] = f"00-{ids[:32]}-{ids[32:]}-01"
+        carrier["traceparent"] = new_trace_parent()
     return Stamp(
         timestamp=rfc3339(clock.now_ns()),
         trace_parent=carrier["traceparent"],

@@ -11,6 +11,7 @@ from dagnats.model.config import WaitForEventConfig
 from dagnats.model.event import Record, StepEvent, event_type
 from dagnats.model.pulse import Pulse
 from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepState, StepStatus
+from dagnats.model.trace import run_trace_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -161,7 +162,7 @@ class EventView:
         step_id: The step, or "".
         attempt: The attempt it answers; 0 when it carries none.
         payload: A JSON value, or None.
-        trace_parent: W3C trace context, or "".
+        trace_parent: W3C trace context.
         worker_id: Who ran the attempt, or "".
     """
 
@@ -268,8 +269,13 @@ def _step_view(graph: Graph, run: Run, step_id: str, state: StepState, pulse: Pu
     )
 
 
-def event_view(record: Record) -> EventView:
-    """An event, flat."""
+def event_view(record: Record, trace_parent: str = "") -> EventView:
+    """An event, flat.
+
+    Args:
+        record: The event.
+        trace_parent: The starter's context: what a timer or a limit has made, which knows of none, belongs to the run.
+    """
     event = record.event
     fields = msgspec.to_builtins(event, builtin_types=(msgspec.Raw,))
     payload = fields.get("payload")
@@ -281,7 +287,7 @@ def event_view(record: Record) -> EventView:
         step_id=str(getattr(event, "step_id", "")),
         attempt=event.attempt_number if isinstance(event, StepEvent) else 0,
         payload=json_value(payload) if isinstance(payload, msgspec.Raw) else _plain(payload),
-        trace_parent=event.trace_parent,
+        trace_parent=event.trace_parent or run_trace_parent(trace_parent, event.run_id),
         worker_id=event.worker_id if isinstance(event, StepEvent) else "",
     )
 

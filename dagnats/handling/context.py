@@ -88,7 +88,9 @@ class _Context(Generic[R]):
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         # Made when it is asked for: most attempts say nothing, and it costs as much as the rest of a context.
-        ids = {"run_id": self.run_id, "step_id": self.step_id, "attempt": self.attempt}
+        ids = {"run_id": self.run_id, "step_id": self.step_id, "attempt": self.attempt, "workflow": self.workflow}
+        if self.operations is not None:
+            ids["trace_parent"] = self.operations.trace
         return _RunLogger(logging.getLogger(f"dagnats.task.{self.task}"), ids)
 
     @property
@@ -167,7 +169,7 @@ class TaskContext(_Context[R]):
         logger: Bound with these ids.
         metadata: The step's, from the definition.
         deadline: When the attempt's time, or the run's, is over, in UTC; None for never.
-        trace: The W3C `traceparent` of the run; "" for none.
+        trace: The W3C `traceparent` of this attempt, in the trace of the run.
         resources: What the worker's `lifespan` gave.
         control_plane: Registers workflows and starts runs of them; None where the step is granted none.
     """

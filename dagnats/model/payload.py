@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dagnats.errors import Problem
+from dagnats.model.quick import quick_check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from jsonschema import ValidationError
 
@@ -28,10 +29,18 @@ def payload_problems(schema: Any, payload: bytes) -> tuple[Problem, ...]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return (Problem("$", "json", f"this cannot be read as JSON: {error}"),)
     try:
-        found: list[ValidationError] = sorted(_validator(msgspec.json.encode(schema)).iter_errors(value), key=_place)
+        said = msgspec.json.encode(schema)
+        if _quick(said)(value):
+            return ()
+        found: list[ValidationError] = sorted(_validator(said).iter_errors(value), key=_place)
     except RecursionError:
         return (Problem("$", "input-schema", "this is nested too deep to be checked"),)
     return tuple(Problem(error.json_path, "input-schema", _cut(error.message), _cut(_causes(error))) for error in found)
+
+
+@lru_cache(maxsize=64)
+def _quick(schema: bytes) -> Callable[[Any], bool]:
+    return quick_check(msgspec.json.decode(schema))
 
 
 @lru_cache(maxsize=64)  # half a millisecond each; the same workflow is started again and again

@@ -27,7 +27,18 @@ log = logging.getLogger("dagnats.engine")
 SAVE_AFTER_S = 1.0
 _EVERY_S = 0.1
 _AT_ONCE = 2_000
+_A_SECOND = 200  # so many runs that go on have a snapshot in a second; with more of them, each has it later,
+_MOST_LATER_S = 2.0  # but not by more than that: who takes over folds what no snapshot has
 _SHARE = 50  # a run rests this many times as long as its snapshot took to make: large ones stay rare
+
+
+def due_after_s(least_s: float, unsaved: int) -> float:
+    """How long a run may go on without a snapshot, when it may for `least_s` if it is alone, and `unsaved` others wait.
+
+    Most runs are over before they had one, as long as that is so on a machine with too much to do: there, snapshots of
+    runs on their way to the end would be what keeps them from it.
+    """
+    return least_s + min(unsaved / _A_SECOND, _MOST_LATER_S)
 
 
 class Archive:

@@ -11,6 +11,7 @@ from dagnats.runtime.core.action import (
     AppendEvent,
     AskAdmission,
     AskApproval,
+    DropTask,
     EndRun,
     EnqueueTask,
     KeepSignal,
@@ -21,7 +22,7 @@ from dagnats.runtime.core.action import (
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.doubt import decided_for
 from dagnats.runtime.patience import persist
-from dagnats.runtime.record import decoded
+from dagnats.runtime.record import decoded, from_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.decider import Decider
     from dagnats.runtime.ports import Ports
 
-# What remains when it is done.
+# What remains when it is done, and what nobody else would take out.
 _MADE_GOOD = (
     EnqueueTask,
     SetTimer,
@@ -44,6 +45,7 @@ _MADE_GOOD = (
     AskApproval,  # who was asked already is asked again, rather than nobody
     KeepSignal,
     AskAdmission,
+    DropTask,
 )
 
 
@@ -55,9 +57,9 @@ def is_own(action: AnyAction) -> bool:
 
 
 async def decided(ports: Ports, decider: Decider, gates: Gates, run_id: str, upto: int) -> list[AnyAction]:
-    """All that a run's history has decided up to an event, and that remains; without tasks that a gate holds."""
+    """All of that up to an event that is made good where it was lost; without tasks that a gate holds."""
     actions: list[AnyAction] = []
-    records = decoded(await persist(lambda: ports.log.read(run_id)))
+    records = from_start(decoded(await persist(lambda: ports.log.read(run_id))))
     run: Run | None = None
     if not records or not isinstance(records[0].event, WorkflowStarted):
         return actions

@@ -24,6 +24,7 @@ from dagnats.runtime.burial import bury
 from dagnats.runtime.letter import NEVER_BEGAN
 from dagnats.runtime.limit import is_held
 from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import LogCut
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
@@ -72,9 +73,14 @@ async def pin(ports: Ports, definition: WorkflowDef) -> None:
 
 
 class Children:
-    """Starts them side by side."""
+    """Starts them side by side.
+
+    Attributes:
+        renewed_at: The last event of the log when ids were given their present epoch.
+    """
 
     def __init__(self, ports: Ports, errands: Errands) -> None:
+        self.renewed_at = 0
         self._ports = ports
         self._errands = errands
         self._starting: dict[str, asyncio.Task[None]] = {}
@@ -118,7 +124,7 @@ class Children:
         return replace(start, payload=payload)
 
     async def _append(self, start: WorkflowStarted, id: str) -> None:
-        """Make `start` the beginning of a history, unless it has one. Raises RefusedError."""
+        """Make `start` the beginning of a history, unless it has one. Raises RefusedError, LogCut."""
         data, last = encode_event(start), 0
         while True:
             try:
@@ -127,7 +133,9 @@ class Children:
                 entries = await persist(lambda: self._ports.log.read(start.run_id))
                 if any(isinstance(record.event, WorkflowStarted) for record in decoded(entries)):
                     return
-                last = entries[-1].seq if entries else 0  # a log that lost its tail has results without their start
+                last = entries[-1].seq if entries else 0
+                if last > self.renewed_at:  # what this child will say under the same ids would be taken for said
+                    raise LogCut(f"run {start.run_id} has results without its start, up to event {last}") from None
             else:
                 return
 

@@ -77,6 +77,7 @@ class Decider:
         heavy: list[int] = []
         new: set[str] = set()
         wanted: dict[str, int] = {}
+        starts: list[Start] = []
         self._roster.expect({entry.run_id for entry in entries})
         for entry in entries:
             seq, time_ns, run_id, data, first = entry
@@ -84,10 +85,13 @@ class Decider:
                 _read_fact(entry, records, poison)
                 continue
             try:
-                records.append(Record(seq, time_ns, _event_of(entry)))
+                event = _event_of(entry)
             except DecodeError as error:
                 poison.append(Unreadable(entry, error))
             else:
+                records.append(Record(seq, time_ns, event))
+                if isinstance(event, WorkflowStarted):
+                    starts.append(event.payload)
                 if has_reference(data):
                     heavy.append(len(records) - 1)
             if first:
@@ -96,7 +100,8 @@ class Decider:
                 wanted.setdefault(run_id, seq)
         if wanted:
             await asyncio.gather(*(self._load(run_id, seq) for run_id, seq in wanted.items()))
-        await self._load_definitions(records)
+        if starts:
+            await self._load_definitions(starts)
         if heavy:
             await self._fill(records, heavy)
         return records, poison
@@ -210,16 +215,12 @@ class Decider:
         except Exception as error:
             raise CoreError(f"{type(error).__name__}: {error}") from error
 
-    async def _load_definitions(self, records: Iterable[Record | FactRecord]) -> None:
+    async def _load_definitions(self, starts: Iterable[Start]) -> None:
         wanted: set[tuple[str, str]] = set()
-        for record in records:
-            if isinstance(record, FactRecord):
-                continue
-            event = record.event
-            if isinstance(event, WorkflowStarted):
-                known = self._graphs.get(event.payload.def_hash)
-                if known is None or known.unusable:
-                    wanted.add((event.payload.workflow, event.payload.def_hash))
+        for start in starts:
+            known = self._graphs.get(start.def_hash)
+            if known is None or known.unusable:
+                wanted.add((start.workflow, start.def_hash))
         if wanted:
             await asyncio.gather(*(self._load_graph(*pair) for pair in sorted(wanted)))
 

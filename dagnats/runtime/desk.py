@@ -14,12 +14,14 @@ from dagnats.errors import ConflictError, DecodeError, RefusedError
 from dagnats.handling.operation import Kept
 from dagnats.model.event import Consumed, SignalReceived, decode_event
 from dagnats.model.json import NULL
+from dagnats.model.trace import step_trace_parent
 from dagnats.runtime.blob import INLINE_BYTES, refuse, resolved
 from dagnats.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dagnats.runtime.past import Past
 from dagnats.runtime.patience import persist
 from dagnats.runtime.plane.petition import Petitions
 from dagnats.runtime.pulse import Pulsing
+from dagnats.runtime.telemetry.context import within
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -110,7 +112,8 @@ class Desk:
 
     @property
     def trace(self) -> str:
-        return self._task.traceparent
+        task = self._task
+        return step_trace_parent(task.traceparent, task.run_id, task.step_id, task.attempt)
 
     @property
     def control_plane(self) -> Petitions | None:
@@ -189,7 +192,8 @@ class Desk:
         by = f"step {self._task.step_id} of run {self._task.run_id}"
         definition = await persist(lambda: self._caller.workflow(workflow))
         try:
-            await persist(lambda: self._caller.start_json(definition, input, run_id=run_id, by=by))
+            with within(self.trace):
+                await persist(lambda: self._caller.start_json(definition, input, run_id=run_id, by=by))
         except ConflictError:  # an earlier attempt has begun it, with another input
             if not await persist(lambda: self._ports.log.first(run_id)):
                 raise

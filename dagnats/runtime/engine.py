@@ -201,14 +201,11 @@ class _Term:
             doubt=doubt,
             outbox=outbox,
             ledger=ledger,
+            correlator=correlator,
             now_ns=self._leadership.server_now_ns,
         )
         await correlator.begin()
         doubtful = await takeover.begin()
-        if takeover.anew:
-            await correlator.forget_others()
-        else:
-            correlator.admit(self._keeper.now.seq, epoch=outbox.epoch)
         leader = Leader(
             self._ports,
             self._feeds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
@@ -78,7 +79,10 @@ async def invoke(
         if handler.is_async:
             result = await handler.function(*arguments)
         else:
-            call = asyncio.get_running_loop().run_in_executor(threads, _called, handler.function, arguments)
+            here = copy_context()  # what is current, such as a span, is current in the thread, too
+            call = asyncio.get_running_loop().run_in_executor(
+                threads, lambda: here.run(_called, handler.function, arguments)
+            )
             result, raised = await call
             if raised is not None:
                 raise raised

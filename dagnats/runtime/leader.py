@@ -22,7 +22,7 @@ from dagnats.model.ops import GATES, TICKS, FactRecord, GateTicked, encode_fact
 from dagnats.model.run import ENDED
 from dagnats.runtime.adoption import adopted
 from dagnats.runtime.alarm import NEAR_S, Alarm
-from dagnats.runtime.archive import Archive
+from dagnats.runtime.archive import Archive, due_after_s
 from dagnats.runtime.burial import bury
 from dagnats.runtime.decider import Undecidable
 from dagnats.runtime.doubt import decided_by
@@ -230,7 +230,7 @@ class Leader:
             batch = await self._flights.get()
             await self._outbox.land(batch.flight)
             await self._see_to(batch.poison, batch.undecidable)
-            self._roster.commit(after_s=self._save_after_s)
+            self._roster.commit(after_s=due_after_s(self._save_after_s, self._roster.unsaved))
             self._ledger.commit(batch.gates)
             self._move(batch.last, batch.active)
             await self._ledger.keep()
@@ -419,7 +419,10 @@ class Leader:
         if run_id == GATES:
             history, data = TICKS, encode_fact(GateTicked(due_ns=due_ns, timestamp=stamp))
         else:
-            history, data = run_id, encode_event(TimerFired(run_id=run_id, timestamp=stamp, due_ns=due_ns))
+            seat = self._roster.seat(run_id)
+            trace = seat.run.trace_parent if seat is not None else ""
+            event = TimerFired(run_id=run_id, timestamp=stamp, trace_parent=trace, due_ns=due_ns)
+            history, data = run_id, encode_event(event)
         return (await self._ports.log.append(history, data, id=f"{run_id}.{seq}.timer")).seq
 
 

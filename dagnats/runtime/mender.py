@@ -21,7 +21,7 @@ import msgspec
 from dagnats.model.identifier import is_run_id
 from dagnats.model.run import ENDED, IN_FLIGHT
 from dagnats.runtime.arrears import decided, is_own
-from dagnats.runtime.core.action import AskAdmission, AskApproval, KeepSignal, SetTimer
+from dagnats.runtime.core.action import AskAdmission, AskApproval, DropTask, KeepSignal, SetTimer
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.patience import persist
@@ -43,8 +43,9 @@ log = logging.getLogger("dagnats.engine")
 _AT_ONCE = 16
 _REST_S = 0.005  # after each: what goes on comes first
 
-# Asked once more, people would wonder; a signal that is shown again may be older than the one that is there.
-_ONCE = (AskAdmission, AskApproval, KeepSignal)
+# Asked once more, people would wonder; a signal that is shown again may be older than the one that is there; a task
+# that was taken out is not lost.
+_ONCE = (AskAdmission, AskApproval, DropTask, KeepSignal)
 
 
 class Mender:

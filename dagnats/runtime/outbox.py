@@ -7,6 +7,7 @@ have forgotten its id is not simply sent again: log and queue say first whether 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from functools import partial
@@ -31,7 +32,7 @@ from dagnats.model.json import NULL, encode
 from dagnats.model.payload import payload_problems
 from dagnats.model.task import Task, encode_task
 from dagnats.runtime.approval import KEY, approval_notice
-from dagnats.runtime.blob import INLINE_BYTES, BlobLost, moved, offloaded, resolved
+from dagnats.runtime.blob import INLINE_BYTES, BlobLost, has_reference, moved, offloaded, resolved
 from dagnats.runtime.burial import bury
 from dagnats.runtime.child import Children
 from dagnats.runtime.core.action import (
@@ -129,7 +130,13 @@ class Outbox:
     def like(self, other: Outbox) -> Outbox:
         """This one, for what goes out beside another one's."""
         self.epoch, self.newest_task = other.epoch, other.newest_task
+        self._children.renewed_at = other._children.renewed_at
         return self
+
+    def renew(self, epoch: int, last: int) -> None:
+        """Begin an epoch: the log, which has lost its tail, ends at event `last`."""
+        self.epoch = epoch
+        self._children.renewed_at = last
 
     async def act(self, actions: Sequence[AnyAction]) -> None:
         """Return when everything is stored: `launch` and `land` in one."""
@@ -154,7 +161,9 @@ class Outbox:
         if flight.ends:
             await self._stored(self._sent(flight.ends))
         self._flights.popleft()
-        self._clear_up(flight)
+        drops = self._clear_up(flight)
+        if drops:
+            await self._drop_own(drops)
 
     def _sent(self, actions: Iterable[AnyAction]) -> UnderWay:
         self._check()
@@ -202,15 +211,15 @@ class Outbox:
 
     def _message(self, action: AnyAction, id: str) -> Awaitable[object] | None:
         ports, within_s = self._ports, self._within_s
-        match action:
-            case EndRun() if action.schema is not None:
-                return self._errands.begin(self._checked(action, id))
-            case EnqueueTask() | EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
-                return self._errands.begin(self._lightened(action, id))
-            case EnqueueTask() if action.capabilities and action.workflow in self._granted:
-                return self._errands.begin(self._proven(action, id))
+        match action:  # what every run has comes first: each class that is asked for before it costs time
             case EnqueueTask():
-                return self._queued(action, encode_task(_task(action, self.epoch)), id)
+                return self._enqueued(action, id)
+            case EndRun() if action.schema is not None:
+                if has_reference(bytes(payload_of(action))):
+                    return self._errands.begin(self._checked(action, id))
+                return self._message(_judged(action, _misfit(action.schema, bytes(payload_of(action)))), id)
+            case EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
+                return self._errands.begin(self._lightened(action, id))
             case AppendEvent() if action.run_id != decided_for(action):
                 return self._errands.begin(self._tell_other(action, id))
             case AppendEvent() | EndRun():
@@ -243,6 +252,13 @@ class Outbox:
                 assert_never(action)
         return None
 
+    def _enqueued(self, action: EnqueueTask, id: str) -> Awaitable[object]:
+        if len(action.input) > INLINE_BYTES:
+            return self._errands.begin(self._lightened(action, id))
+        if action.capabilities and action.workflow in self._granted:
+            return self._errands.begin(self._proven(action, id))
+        return self._queued(action, encode_task(_task(action, self.epoch)), id)
+
     def _queued(self, action: EnqueueTask, data: bytes, id: str) -> Awaitable[Receipt]:
         tasks, within_s = self._ports.tasks, self._within_s
         if action.worker_id:
@@ -266,18 +282,13 @@ class Outbox:
         return await sent
 
     async def _checked(self, action: EndRun, id: str) -> object:
-        """End a run as completed if its output fits, and as failed if it does not."""
+        """End a run whose output has parts that lie elsewhere."""
         try:
             output = await persist(lambda: resolved(self._ports, bytes(payload_of(action)), what="the run's output"))
             why = _misfit(action.schema, output)
         except BlobLost as lost:
             why = str(lost)
-        action = msgspec.structs.replace(action, schema=None)
-        if why:
-            outcome = Outcome(error=why)
-            event = WorkflowFailed(run_id=action.run_id, timestamp=action.event.timestamp, payload=outcome)
-            action = msgspec.structs.replace(action, event=event)
-        sent = self._message(action, id)
+        sent = self._message(_judged(action, why), id)
         assert sent is not None, "it is one that is waited for"
         return await sent
 
@@ -311,10 +322,13 @@ class Outbox:
 
     # -- what nothing depends on -----------------------------------------------------------------------------
 
-    def _clear_up(self, flight: Flight) -> None:
-        """Take out of the streams what nobody waits for, once all is stored: a removal may overtake a write."""
+    def _clear_up(self, flight: Flight) -> list[DropTask]:
+        """Take out of the streams what nobody waits for, once all is stored: a removal may overtake a write.
 
+        Gives what has to be out before the position says so.
+        """
         over: list[CancelTasks] = []
+        drops: list[DropTask] = []
         opened: set[str] = set()  # runs that were opened again in the same batch: what they queued is not to go
         for action, _ in reversed(flight.under_way):
             match action:
@@ -326,12 +340,18 @@ class Outbox:
                     timers = self._ports.timers
                     self._aside.spawn(_tidy("a timer", partial(timers.drop, action.run_id, action.seq)))
                 case DropTask():
-                    drop = partial(self._ports.tasks.drop_own, _own(action))
-                    self._aside.spawn(_tidy("a task", drop))
+                    drops.append(action)
                 case _:
                     pass
         if over:
             self._drop_tasks(over)
+        return drops
+
+    async def _drop_own(self, drops: Iterable[DropTask]) -> None:
+        """Take out of workers' own queues what nobody waits for. A worker may be gone for good: what an engine forgets
+        to take out, by dying, nobody does."""
+        tasks = self._ports.tasks
+        await asyncio.gather(*(_tidy("a task", partial(tasks.drop_own, _own(action))) for action in drops))
 
     def _drop_tasks(self, over: Iterable[CancelTasks]) -> None:
         """Drop what ended runs have in their queues.
@@ -455,6 +475,15 @@ async def _tidy(what: str, drop: Callable[[], Awaitable[None]]) -> None:
         await persist(drop)
     except DagnatsError as error:
         log.warning("%s that nobody waits for could not be removed: %s", what, error)
+
+
+def _judged(action: EndRun, why: str) -> EndRun:
+    """The end of a run whose output was looked at: as completed if it fits, and as failed if there is a reason `why`
+    it does not."""
+    event = action.event
+    if why:
+        event = WorkflowFailed(run_id=action.run_id, timestamp=event.timestamp, payload=Outcome(error=why))
+    return EndRun(id=action.id, run_id=action.run_id, event=event)
 
 
 def _misfit(schema: Any, output: bytes) -> str:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dagnats.model.run import Run, decode_run
-from dagnats.runtime.record import decoded
+from dagnats.runtime.record import decoded, from_start
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dagnats.model.event import Record
     from dagnats.runtime.ports import Entry, Ports, Stored
 
@@ -31,7 +33,7 @@ class Recalled(NamedTuple):
     run: Run | None
     revision: int
     size: int
-    later: list[Record]
+    later: Sequence[Record]
     last: int
 
 
@@ -53,7 +55,7 @@ async def recall(ports: Ports, run_id: str, *, ahead_from: int = 0) -> Recalled:
     if run is not None and not _has(entries, run):
         log.warning("the snapshot of run %s is of another log, its history will do", run_id)
         run, entries = None, await ports.log.read(run_id)
-    later = decoded(entries if run is None else entries[1:])
+    later = from_start(decoded(entries)) if run is None else decoded(entries[1:])
     last = entries[-1].seq if entries else 0
     if stored is None:
         return Recalled(run, 0, 0, later, last)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.errors import DecodeError
-from dagnats.model.event import Record, decode_event
+from dagnats.model.event import Record, WorkflowStarted, decode_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dagnats.runtime.ports import Entry
 
@@ -22,3 +22,12 @@ def decoded(entries: Iterable[Entry]) -> list[Record]:
         except DecodeError:
             continue
     return records
+
+
+def from_start(records: Sequence[Record]) -> Sequence[Record]:
+    """A history from its start on; all of it when it has none.
+
+    A log that lost its tail may have results of before in front of a start that was written again.
+    """
+    begins = next((at for at, record in enumerate(records) if isinstance(record.event, WorkflowStarted)), 0)
+    return records[begins:] if begins else records

@@ -153,6 +153,11 @@ class Roster:
         return run_id in self._touched or run_id in self._pending
 
     @property
+    def unsaved(self) -> int:
+        """How many runs have changes that no snapshot covers, and none that is on its way."""
+        return len(self._unsaved)
+
+    @property
     def all_saved(self) -> bool:
         """Whether every change is covered by a snapshot, or by one that is on its way."""
         return not self._unsaved

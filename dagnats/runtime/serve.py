@@ -23,6 +23,8 @@ from dagnats.runtime.plane.charter import Charter
 from dagnats.runtime.plane.office import open_plane
 from dagnats.runtime.reload import Reloader, tell_loaded
 from dagnats.runtime.retention import KEEP
+from dagnats.runtime.telemetry.exporter import telemetry
+from dagnats.runtime.telemetry.observer import Observer
 from dagnats.runtime.worker import Worker
 
 if TYPE_CHECKING:
@@ -115,7 +117,9 @@ async def serve(
             url, token = embedded.url, embedded.token
         jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
         await jetstream.ports.server.prepare(sync=_policy(sync))
-        index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)))
+        observer = Observer(jetstream.ports, await stack.enter_async_context(telemetry(jetstream.ports)))
+        meter = observer.meter
+        index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)), meter=meter)
         feeds = Tap(jetstream.feeds, index.source)
         charter = Charter(control_plane)
         reloader: Reloader | None = None
@@ -123,9 +127,10 @@ async def serve(
             reloader = Reloader(configuration, AsyncClient(jetstream), charter, jetstream.ports.clock)
             await reloader.begin()
         engine = asyncio.create_task(
-            Engine(jetstream.ports, feeds, keep=keep, granted=charter).run(alone=embedded is not None),
+            Engine(observer.ports, feeds, keep=keep, granted=charter).run(alone=embedded is not None),
             name="engine",
         )
+        stack.push_async_callback(_end, asyncio.create_task(observer.run(), name="telemetry"))
         stack.push_async_callback(_end, engine)
         stack.push_async_callback(_end, asyncio.create_task(index.run(), name="index"))
         stack.callback(open_inquiries(jetstream.ports.inquiries, index))
@@ -141,7 +146,7 @@ async def serve(
             write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))
             stack.callback(remove_server_file, folder)
         if door is not None:
-            await door.open(jetstream)
+            await door.open(jetstream, meter)
             stack.push_async_callback(door.close)
         await ready(
             Serving(

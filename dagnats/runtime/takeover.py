@@ -23,12 +23,13 @@ from dagnats.runtime.letter import PARKED
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 from dagnats.runtime.position import REACH, Position
-from dagnats.runtime.record import decoded
+from dagnats.runtime.record import decoded, from_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from dagnats.runtime.core.action import AnyAction
+    from dagnats.runtime.correlator import Correlator
     from dagnats.runtime.decider import Decider
     from dagnats.runtime.doubt import Doubt
     from dagnats.runtime.follower import Follower
@@ -59,6 +60,7 @@ class Takeover:
         doubt: Doubt,
         outbox: Outbox,
         ledger: Ledger,
+        correlator: Correlator,
         now_ns: Callable[[], int],
     ) -> None:
         self._ports = ports
@@ -69,6 +71,7 @@ class Takeover:
         self._doubt = doubt
         self._outbox = outbox
         self._ledger = ledger
+        self._correlator = correlator
         self._now_ns = now_ns
         self.gates = Gates()
         """What crosses runs, as it is where deciding begins."""
@@ -113,6 +116,7 @@ class Takeover:
         self._decider.active = position.active
         await self._keeper.begin(position)
         await self._unpark(position)
+        self._correlator.admit(position.seq, epoch=position.epoch)
         return min(position.seq + _DOUBTFUL, last)
 
     # -- everything again ------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ class Takeover:
                     self._roster.dismiss(seat.run.run_id)
         tasks = self._outbox.newest_task = await persist(self._ports.tasks.last)
         # Sequences come again, and what was sent under them may be remembered. Where nothing was sent, nothing is.
-        self._outbox.epoch = self._now_ns() // 1_000_000_000 if tasks else 0
+        self._outbox.renew(self._now_ns() // 1_000_000_000 if tasks else 0, last)
         await debts.forgive_removed(self._ports.log)
         live = [seat.run.run_id for seat in self._roster]
         others = sorted({*(await self._relatives(debts.parents)), *debts.debtors}.difference(live))
@@ -155,6 +159,7 @@ class Takeover:
         for at in range(0, len(owing), _RUNS_AT_ONCE):
             await self._make_good(owing[at : at + _RUNS_AT_ONCE], last, debts)
         await self._outbox.act(await self._doubt.left(self.gates.outstanding()))
+        await self._correlator.forget_others()
         self._ledger.begin(self.gates)
         position = msgspec.structs.replace(position, tasks=self._outbox.newest_task, gates=self._ledger.mark())
         await self._keeper.begin(position)
@@ -166,7 +171,7 @@ class Takeover:
         goes_on = {seat.run.run_id for seat in self._roster} | self._decider.parked
         above = {seat.run.parent.run_id for seat in self._roster if seat.run.parent is not None}
         for run_id in self._decider.parked:
-            first = decoded(await persist(lambda run_id=run_id: self._ports.log.read(run_id)))[:1]
+            first = from_start(decoded(await persist(lambda run_id=run_id: self._ports.log.read(run_id))))[:1]
             parents_of = (event.payload.parent for _, _, event in first if isinstance(event, WorkflowStarted))
             above |= {parent.run_id for parent in parents_of if parent is not None}
         below = {run_id for run_id, parent in parents.items() if parent in goes_on}

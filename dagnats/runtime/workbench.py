@@ -24,6 +24,8 @@ from dagnats.runtime.invocation import Again, AttemptFailed, Rest, invoke, said,
 from dagnats.runtime.poison import bury_task
 from dagnats.runtime.report import Reporter
 from dagnats.runtime.sweep import NEVER, Sweep
+from dagnats.runtime.telemetry.context import attempt_span
+from dagnats.runtime.telemetry.note import note_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -194,10 +196,12 @@ class Workbench:
             self._sweep.expect(attempt.due)
             output = await self._called(attempt, task)
         except AttemptFailed as failed:
+            note_failure(task, attempt.failure or failed.failure, failed.__cause__)
             return attempt.failure or failed.failure
         except asyncio.CancelledError:
             if attempt.failure is None:
                 raise
+            note_failure(task, attempt.failure)
             return attempt.failure
         except Exception as error:  # a mistake of ours must not hide as a task that comes again and again
             log.exception("an attempt of %s ended unexpectedly", attempt.handler.task)
@@ -213,7 +217,8 @@ class Workbench:
             return await self._pool.call(attempt.process, attempt.handler, bytes(task.input))
         if self._desk is not None and attempt.handler.takes_context:
             attempt.desk = self._desk(task)
-        return await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads, attempt.desk)
+        with attempt_span(task):
+            return await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads, attempt.desk)
 
     def _leave_off(self, attempt: Attempt) -> None:
         """Let go of a task that has no answer: somebody else will do it, unless nobody waits for it."""

@@ -23,6 +23,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.pool import ProcessPool
 from dagnats.runtime.presence import Presence
 from dagnats.runtime.slots import Share, Slots
+from dagnats.runtime.telemetry.exporter import telemetry
 from dagnats.runtime.watchman import Watchman
 from dagnats.runtime.workbench import Workbench
 
@@ -156,7 +157,7 @@ class Worker:
         Raises:
             ConflictError: Another task type's workers cover the same subjects.
         """
-        async with opened(self._lifespan) as resources:
+        async with telemetry(self._connection.ports), opened(self._lifespan) as resources:
             await self._run(partial(Desk, self._connection.ports, self._client, resources))
 
     async def _run(self, desk: Callable[[Task], Desk]) -> None:

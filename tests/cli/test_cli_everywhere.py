@@ -74,6 +74,10 @@ _LINES = (
     "run tree RUN",
     "run diagnose RUN",
     "run events RUN",
+    "run logs RUN",
+    "trace OLD",
+    "logs search a",
+    "logs --tail 5",
     "run output OLD",
     "run result OLD",
     "run watch OLD",
@@ -99,7 +103,7 @@ _LINES = (
     "backup nowhere/at.tar",
     "restore nothing.tar",
 )
-_LINES_OF_JSON = ("run watch", "run stream")  # one document a line
+_LINES_OF_JSON = ("run watch", "run stream", "logs --tail")  # one document a line
 
 _GO_ON = {"serve", "worker", "demo", "dev", "dlq watch"}
 """Commands that go on until they are stopped, with tests of their own."""

@@ -8,6 +8,7 @@ import signal
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from command_line import CommandLine
 from golden import FOLDER, Example, differs, examples
@@ -98,8 +99,9 @@ pipeline = _deploy("deploy-pipeline")
 class Stage:
     """A server of the examples' own, on which their situations are made."""
 
-    def __init__(self, line: CommandLine) -> None:
+    def __init__(self, line: CommandLine, http: str = "") -> None:
         self.line = line
+        self.http = http
 
     def started(self, workflow: str, input: object, status: str) -> str:
         """A run that is in a status."""
@@ -228,6 +230,7 @@ _SCENES: dict[str, Callable[[Stage], Made]] = {
     "clean-dry-run": _dead,
     "clean-older-than": _nothing,
     "clean-otel": _nothing,
+    "clean-otel-dlq": _nothing,
     "clean-json": _nothing,
     "run-status-whole": lambda stage: {"a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6": stage.review()},
     "run-status-prefix": lambda stage: {"a1b2c3d4": stage.review()[:8]},
@@ -244,6 +247,8 @@ _ALONE = {
     "config-show-json",
     "dev",
     "dev-dir",
+    "logs-level",
+    "logs-tail",
 }
 """Examples with a test of their own, those of `dev` in test_cli_dev.py."""
 
@@ -257,12 +262,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     (folder / "bad.json").write_text(json.dumps(bad))
     line = CommandLine(folder, tmp_path_factory.mktemp("reference-data"))
     with line.start("serve", "--port", "0") as server:
-        server.reads("Ctrl-C stops")
+        (http,) = [each.split()[-1] for each in server.reads("Ctrl-C stops") if each.startswith("HTTP:")]
         assert line.process("register").code == 0
         (folder / "workflow.json").write_text(line("workflow", "show", "code-review", "--json").out)
         with line.start("worker", "--grace", "100ms") as worker:
             worker.reads("Ctrl-C stops")
-            yield Stage(line)
+            yield Stage(line, http)
             worker.stop()
         server.stop()
 
@@ -312,6 +317,29 @@ def test_dead_letters_are_watched_as_the_reference_shows(stage: Stage) -> None:
         watching.signal(signal.SIGINT)
         lines += watching.ends().out.splitlines()
     assert differs(example, "\n".join(lines)) == ""
+
+
+def test_errors_are_tailed_as_the_reference_shows(stage: Stage) -> None:
+    example = _example("logs-level")
+    with stage.line.start(*example.words) as tailing:
+        lines = tailing.reads("Tailing logs")
+        stage.review("failed", lint="lint timeout")
+        lines += tailing.reads("step failed")
+        tailing.signal(signal.SIGINT)
+        assert tailing.ends().code == 0
+    assert differs(example, "\n".join([lines[0], lines[-1]])) == ""
+
+
+def test_starts_over_http_are_shown_as_the_reference_shows(stage: Stage) -> None:
+    example = _example("logs-tail")
+    for workflow in ("deploy", "code-review"):
+        httpx.post(f"{stage.http}/v1/runs", json={"workflow": workflow, "input": {"pr": 1}}).raise_for_status()
+    shown = stage.line(*example.words).out
+    for _ in range(400):
+        if shown.count("started run") == 2:
+            break
+        shown = stage.line(*example.words).out
+    assert differs(example, shown) == ""
 
 
 @pytest.mark.parametrize("name", ["config-show", "config-show-json"])

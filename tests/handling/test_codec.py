@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, Literal, Optional, TypedDict, TypeVa
 import msgspec
 import pytest
 import typing_extensions
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from dagnats.handling.codec import CodecError, UnsupportedType, codec_for, type_name
@@ -141,6 +141,21 @@ def test_a_value_is_written_by_its_declared_type_and_read_back(declared: Any, va
     codec = codec_for(declared)
     assert codec.encode(value) == data
     assert codec.decode(data) == value
+
+
+@pytest.mark.parametrize(
+    ("declared", "value"),
+    [(float, 1), (int, True), (list[int], [1, 2]), (tuple[int, ...], (1, 2)), (dict[str, str | None], {"a": None})],
+)
+def test_values_of_jsons_own_types_are_written_as_pydantic_writes_them(declared: Any, value: Any) -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(declared)
+    assert codec_for(declared).encode(value) == adapter.dump_json(value)
+
+
+@pytest.mark.parametrize(("declared", "value"), [(int, "1"), (str | None, 1), (list[int], [1, "2"]), (bool, 1)])
+def test_values_that_only_resemble_jsons_own_types_are_refused(declared: Any, value: Any) -> None:
+    with pytest.raises(CodecError, match="does not fit"):
+        codec_for(declared).encode(value)
 
 
 def test_a_subclass_is_written_as_the_declared_class() -> None:

@@ -163,6 +163,23 @@ async def test_what_a_stream_of_an_earlier_version_lacks_is_switched_on(
         assert (info["config"]["max_bytes"], info["state"]["messages"]) == (1_000_000, 1)
 
 
+@pytest.mark.parametrize(
+    ("dest", "stays"), [("stored.history.>", False), ("mirrored.history.>", True)], ids=["ours", "an operator's"]
+)
+async def test_a_history_is_no_longer_repeated_as_an_earlier_version_had_it(
+    nats_server: EmbeddedServer, dest: str, stays: bool
+) -> None:
+    async with prepared(nats_server) as jetstream:
+        link = jetstream.link
+        found = (await link.api("STREAM.INFO.WORKFLOW_HISTORY"))["config"]
+        repeated = {"src": "history.>", "dest": dest}
+        await link.api("STREAM.UPDATE.WORKFLOW_HISTORY", {**found, "republish": repeated})
+        assert await jetstream.ports.server.defects() == []
+        await jetstream.ports.server.prepare()
+        kept = (await link.api("STREAM.INFO.WORKFLOW_HISTORY"))["config"].get("republish")
+        assert kept == (repeated if stays else None)
+
+
 async def test_a_stream_that_differs_otherwise_too_is_left_as_it_is(nats_server: EmbeddedServer) -> None:
     async with prepared(nats_server) as jetstream:
         link = jetstream.link

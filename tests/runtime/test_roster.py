@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dagnats.model.run import Run
+from dagnats.runtime.archive import due_after_s
 from dagnats.runtime.roster import Roster
 
 
@@ -31,6 +32,14 @@ def test_the_first_event_without_a_snapshot_is_the_low_mark() -> None:
     assert roster.low(default=10) == 6
     roster.saved(second, 2, 100, rest_s=0.0)
     assert roster.low(default=10) == 10
+
+
+def test_among_many_a_run_that_goes_on_is_saved_later_but_not_for_long() -> None:
+    roster = Roster()
+    assert due_after_s(1.0, roster.unsaved) == 1.0
+    folded(roster, *(run(f"r{n}", n) for n in range(1, 201)))
+    assert due_after_s(1.0, roster.unsaved) == 2.0
+    assert due_after_s(1.0, 100_000) == 3.0
 
 
 def test_what_a_batch_touches_is_not_saved_before_its_actions_are_stored() -> None:

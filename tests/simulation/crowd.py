@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EVENTS = sorted(str(kind.__struct_config__.tag) for kind in get_args(AnyEvent))
 _CHUNK = 4
 LONGEST_S = 20
-"""Of real time: a seed that takes longer goes round in circles."""
+"""Of the processor's time: a seed that takes longer goes round in circles."""
 
 
 class Crowd:
@@ -77,7 +77,7 @@ class Crowd:
 
 
 class TooLong(KeyboardInterrupt):
-    """A seed takes more real time than any may. An event loop lets nothing else out of a callback."""
+    """A seed takes more time than any may. An event loop lets nothing else out of a callback."""
 
 
 def bounded(seed: int, *, types: frozenset[str] | None = None) -> Report:
@@ -86,16 +86,16 @@ def bounded(seed: int, *, types: frozenset[str] | None = None) -> Report:
     def ring(*_: Any) -> None:
         raise TooLong
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(LONGEST_S)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
     try:
         return execute(seed) if types is None else execute(seed, types=types)
     except TooLong:
         none: Counter[Any] = Counter()
         return Report(seed, [f"it took more than {LONGEST_S} s"], none, none, none, "", [])
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def run(

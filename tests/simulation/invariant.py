@@ -255,7 +255,8 @@ def _gates(outcome: Outcome) -> Iterator[str]:
         yield f"the gates have kept {_entries(stored.tasks)} and {_entries(stored.runs)}"
     if not outcome.tail_was_lost:
         yield from outcome.watchman.wrong
-        if not outcome.clock_was_set:
+        # What a gate had granted and nobody had said is said with a later time, when everything is folded again.
+        if not (outcome.clock_was_set or outcome.began_anew):
             yield from outcome.watchman.paces()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import Context
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagnats.runtime.memory.link import Call, Link
@@ -45,8 +46,14 @@ FAULTS = (
 
 
 def name_of(call: Call[Any]) -> str:
-    """A call as crash points name it: the two cells apart."""
+    """A call as crash points name it: the cells apart."""
     return call.subject if call.kind == "cell.write" else call.kind
+
+
+@lru_cache(maxsize=64)
+def kind_of(process: str) -> str:
+    """What a process is, by its name: `engine`, `worker`, `client`."""
+    return process.rstrip("0123456789")
 
 
 class Weather(NamedTuple):
@@ -107,12 +114,10 @@ class Network:
 
     def cross(self, process: str, call: Call[Any], where: str) -> None:
         """A process comes to a boundary, and may die there."""
-        if where == "answered" and call.subject == "engine.lease" and call.kind == "cell.write":
-            self.leader = process
         if not self.dying:
             return
         boundary = (name_of(call), where)
-        doom = (process.rstrip("0123456789"), boundary)
+        doom = (kind_of(process), boundary)
         left = self.dying.get(doom)
         if left is None:
             return
@@ -151,19 +156,18 @@ class RoughLink(Link):
             network.note("request lost", self._process, f"{call.kind} {call.subject}")
             return
         self._bring(call, arrive)
-        if call.kind in STORED and weather.doubled and network.happens(weather.doubled):
+        if weather.doubled and call.kind in STORED and network.happens(weather.doubled):
             network.note("request doubled", self._process, f"{call.kind} {call.subject}")
             self._bring(call, arrive)
         network.cross(self._process, call, "sent")
 
     def _bring(self, call: Call[Any], arrive: Callable[[], None]) -> None:
         """In order with what is on its way about the same subject. What was sent arrives though the sender dies."""
-        network, now = self._network, self.loop.time()
-        at = self._busy.get(call.subject, 0.0)
-        if network.weather.late and network.happens(network.weather.late):
+        network, late, at = self._network, self._network.weather.late, self._busy.get(call.subject, 0.0)
+        if late and network.happens(late):
             network.faults["request late"] += 1
-            at = max(at, now + network.random.random() * network.weather.longest_s)
-        if at <= now:
+            at = max(at, self.loop.time() + network.random.random() * network.weather.longest_s)
+        if not at or at <= self.loop.time():
             arrive()
             return
         self._busy[call.subject] = at
@@ -194,9 +198,12 @@ class RoughLink(Link):
             self.loop.call_soon(self._answered, call, arrive, context=self._context)
 
     def _answered(self, call: Call[Any], arrive: Callable[[], None]) -> None:
-        if not self.dead:
-            arrive()
-            self._network.cross(self._process, call, "answered")
+        if self.dead:
+            return
+        arrive()
+        if call.kind == "cell.write" and call.subject == "engine.lease":
+            self._network.leader = self._process
+        self._network.cross(self._process, call, "answered")
 
     def deliver(self, subject: str, arrive: Callable[[], None]) -> None:
         network = self._network

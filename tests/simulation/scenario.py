@@ -14,13 +14,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagnats.errors import DagnatsError, DecodeError, UnavailableError
+from dagnats.model.check import load_definition
+from dagnats.model.event import decode_event
 from dagnats.model.identifier import is_reserved
-from dagnats.runtime import blob, decider, follower, invocation, lease, outbox, standing, workbench
+from dagnats.runtime import blob, decider, follower, invocation, lease, outbox, record, standing, workbench
+from dagnats.runtime.core import plan
 from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.ledger import read_page
 from dagnats.runtime.memory.loop import VirtualLoop
 from dagnats.runtime.position import decode_position
-from tests.simulation import workshop
+from tests.simulation import chronicle, workshop
 from tests.simulation.chronicle import Chronicle
 from tests.simulation.gating import Watchman
 from tests.simulation.hand import LIMITS, ORDERS, Hand
@@ -43,7 +46,7 @@ _ASKING = {"step.wait.started": "answer", "approval.requested": "approve"}
 _BROKEN = (b'{"type":"workflow.failed"', b'{"type":"workflow.cancelled"')
 _LONGEST_SETTLING_S = 400
 _MOST_STARTS = 26
-_ENOUGH_EVENTS = 185
+_ENOUGH_EVENTS = 180
 """No run is started any more when there are so many: what goes on makes about as many again as are missing to 300."""
 _LOOK_S = 1.0
 """What engines look for that no news has told them of: when they look more often, that is most of what they do."""
@@ -105,18 +108,31 @@ def _alone(seed: int) -> Generator[None]:
         logging.disable(logging.CRITICAL)
     collects = gc.isenabled()
     gc.disable()
-    cached = lru_cache(maxsize=None)(graph_of)  # a graph is never changed: all engines may share it
-    decider.graph_of = standing.graph_of = cached
     workbench.with_input = workshop.with_input
     try:
-        yield
+        with _sharing():
+            yield
     finally:
         secrets.token_hex, os.getpid = token_hex, getpid
         logging.disable(level)
-        decider.graph_of = standing.graph_of = graph_of
         workbench.with_input = invocation.with_input
         if collects:
             gc.enable()
+
+
+@contextmanager
+def _sharing() -> Generator[None]:
+    """What the same bytes say, and is never changed, is found out once for all processes."""
+    graphs, definitions, events = (lru_cache(maxsize=None)(made) for made in (graph_of, load_definition, decode_event))
+    decider.graph_of = standing.graph_of = graphs
+    plan.load_definition = definitions
+    decider.decode_event = record.decode_event = chronicle.decode_event = events
+    try:
+        yield
+    finally:
+        decider.graph_of = standing.graph_of = graph_of
+        plan.load_definition = load_definition
+        decider.decode_event = record.decode_event = chronicle.decode_event = decode_event
 
 
 class Scenario:
@@ -315,7 +331,7 @@ class Scenario:
         world, server = self.world, self.world.server
         world.network.weather = CALM
         self.trouble.server_back()
-        self.trouble.clock_right()
+        self.trouble.clocks_right()
         server.timetable.late_ns = 0
         for machine in world.machines.values():
             if machine.process is not None:

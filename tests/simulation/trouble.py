@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -45,12 +46,18 @@ ALL_BOUNDARIES: list[Point] = [
 ]
 TRIES = {
     "engine blobs.put": 3,
-    "engine signals.put": 4,
+    "engine letters.put": 2,
+    "engine log.append_after": 2,
+    "engine signals.put": 3,
+    "engine tasks.cancel": 2,
     "engine tasks.drop": 2,
     "engine tasks.drop_own": 3,
     "engine tasks.put_own": 2,
+    "engine tasks.shut": 2,
     "engine timers.drop": 2,
-    "worker blobs.put": 2,
+    "engine waiters.drop": 2,
+    "engine waiters.put": 2,
+    "worker blobs.put": 3,
 }
 """How many times as often as at others processes are ready to die at calls that many executions never make."""
 
@@ -63,7 +70,7 @@ def tries(point: Point) -> int:
 
 ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(tries(point))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 10
+FIRST = 8
 """How many points an execution tries, at least. Those of its successor are the next ones.
 
 With many more, engines do little but die and take over, and hardly come to the later ones.
@@ -130,6 +137,7 @@ class Trouble:
         self.tail_was_lost = self.clock_was_set = self.was_scribbled = False
         self._stops_busy = False
         self._clock_off_ns = 0
+        self._clocks_off_ns: Counter[str] = Counter()
         twice = [self._freeze, self._stop]
         once = [self._restart, self._cut_off, self._redeliver, self._set_process_clock]
         self._incidents: list[Callable[[], None]] = [*[self._kill, self._doom] * 3, *twice * 2, *once]
@@ -265,6 +273,7 @@ class Trouble:
         name = self._any()
         minutes = self._random.choice([-10, -1, 1, 10])
         self._note("clock set", name, f"by {minutes} min")
+        self._clocks_off_ns[name] += minutes * MINUTE_NS
         self._world.machines[name].clock.jump(minutes * MINUTE_NS)
 
     def _set_server_clock(self) -> None:
@@ -272,8 +281,11 @@ class Trouble:
         self.clock_was_set = True
         self._set_by(int(minutes * MINUTE_NS))
 
-    def clock_right(self) -> None:
-        """Set the server's clock right, if it was set back: nobody waits for ever for what is due by it."""
+    def clocks_right(self) -> None:
+        """Set the machines' clocks right, and the server's, if it was set back: nobody waits for ever for what is due
+        by it, or for a worker for which all is over that it is given."""
+        for name, off_ns in self._clocks_off_ns.items():
+            self._world.machines[name].clock.jump(-off_ns)
         if self._clock_off_ns < 0:
             self._set_by(-self._clock_off_ns)
 

@@ -89,10 +89,11 @@ class Workshop:
         self._temper = temper
         self._last = last
         self._limited = {(one.name, step.id) for one in definitions for step in one.steps if step.timeout}
+        self._wanted = {step.task for one in definitions for step in one.steps} | {"do"}  # which planners ask for
 
     def handlers(self) -> list[Handler[..., Any]]:
-        """One for each task type."""
-        return [self._handler(task) for task in TASKS]
+        """One for each task type that is asked for."""
+        return [self._handler(task) for task in TASKS if task in self._wanted]
 
     def _handler(self, task: str) -> Handler[..., Any]:
         async def work(value: Any, context: TaskContext) -> Any:

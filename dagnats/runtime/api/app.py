@@ -30,7 +30,12 @@ from dagnats.runtime.api.rest import OPERATIONS
 from dagnats.runtime.api.sse import BEAT_S, UNCACHED
 from dagnats.runtime.api.tap import Queue
 from dagnats.runtime.api.ticket import KEY
+from dagnats.runtime.api.traffic import Traffic
 from dagnats.runtime.presence import Presence
+from dagnats.runtime.telemetry.exporter import exporter
+from dagnats.runtime.telemetry.gauge import measured
+from dagnats.runtime.telemetry.meter import Meter
+from dagnats.runtime.telemetry.sample import CONTENT_TYPE, exposition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
@@ -93,6 +98,7 @@ class Fixed(NamedTuple):
 FIXED = (
     Fixed("GET", "/openapi.json", "read", "described", everybodys=False),
     Fixed("GET", "/docs", "read", "documented", everybodys=False),
+    Fixed("GET", "/metrics", "read", "metrics"),
     Fixed("POST", "/v1/workers/connect", "run", "connect"),
     Fixed("POST", "/v1/tasks/poll", "run", "poll"),
     Fixed("POST", "/v1/tasks/{task_id}/resolve", "run", "resolve"),
@@ -103,12 +109,17 @@ FIXED = (
 class Api:
     """Everything that is asked for over HTTP.
 
+    Args:
+        connection: To NATS.
+        meter: What whoever serves counts with.
+
     Attributes:
         ready: Whether whoever serves takes work.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, meter: Meter | None = None) -> None:
         self.ready = False
+        self._meter = meter or Meter(connection.ports.clock.now_ns())
         self._connection = connection
         self._ports = connection.ports
         self._client = AsyncClient(connection)
@@ -157,7 +168,10 @@ class Api:
         """The application, for those whom `access` lets in."""
         return Starlette(
             routes=self.routes(),
-            middleware=[Middleware(Guard, access=access, ports=self._ports, journal=self._journal)],
+            middleware=[
+                Middleware(Traffic, meter=self._meter),
+                Middleware(Guard, access=access, ports=self._ports, journal=self._journal),
+            ],
             exception_handlers={DagnatsError: on_error, HTTPException: on_error, Exception: on_bug},
         )
 
@@ -193,6 +207,11 @@ class Api:
         if not self.ready:
             raise Fault(503, "not-ready", "the server is starting, or stops", headers={"Retry-After": "1"})
         return _json({"status": "ready"})
+
+    async def metrics(self, _: Request) -> Response:
+        """The metrics, as Prometheus reads them."""
+        samples = await measured(self._ports, self._meter, exporter())
+        return Response(exposition(samples), media_type=CONTENT_TYPE)
 
     # -- what there is ---------------------------------------------------------------------------------------
 

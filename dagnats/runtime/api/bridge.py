@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from dagnats.errors import DagnatsError, DecodeError
+from dagnats.model.trace import step_trace_parent
 from dagnats.runtime.api.tap import Taps
 from dagnats.runtime.api.ticket import Ticket, sealed
 from dagnats.runtime.cancellation import Cancelled
@@ -50,6 +51,8 @@ class Handed(NamedTuple):
         fields: dict[str, Any] = msgspec.structs.asdict(self.task)
         shown = {name: fields[name] for name in self.task.__struct_fields__ if fields[name] and name not in _OURS}
         wait_ms = int(self.drawn.ack_wait_s * 1_000)
+        task = self.task
+        shown["traceparent"] = step_trace_parent(task.traceparent, task.run_id, task.step_id, task.attempt)
         return {**shown, "task_id": self.id, "task_type": self.drawn.queue.task_type, "ack_wait_ms": wait_ms}
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.api.access import Access
     from dagnats.runtime.api.listener import Address
     from dagnats.runtime.ports import Connection
+    from dagnats.runtime.telemetry.meter import Meter
 
 
 class Door:
@@ -40,9 +41,9 @@ class Door:
         self._stack = AsyncExitStack()
         self._api: Api | None = None
 
-    async def open(self, connection: Connection) -> None:
-        """Answer from now on; `/ready` says no until `welcome`. Raises UnavailableError."""
-        api = self._api = Api(connection)
+    async def open(self, connection: Connection, meter: Meter | None = None) -> None:
+        """Answer from now on; `/ready` says no until `welcome`. `meter` counts. Raises UnavailableError."""
+        api = self._api = Api(connection, meter)
         await api.open()
         self._stack.push_async_callback(api.close)
         app = api.app(self._access)

@@ -15,9 +15,24 @@ from dagnats.client.document import (
     WorkflowLimitsDocument,
 )
 from dagnats.client.installation import DeedDocument, TokenDocument, WaitpointDocument
+from dagnats.client.trace import SpanDocument
 from dagnats.model.worker import WorkerEntry
-from dagnats.runtime.api import audit, letter, many, order, queue, run, server, start, token, waitpoint, workflow
+from dagnats.runtime.api import (
+    audit,
+    letter,
+    logs,
+    many,
+    order,
+    queue,
+    run,
+    server,
+    start,
+    token,
+    waitpoint,
+    workflow,
+)
 from dagnats.runtime.api.operation import Operation, Raw
+from dagnats.runtime.telemetry.entry import LogEntry
 
 _RUN = "/runs/{run_id}"
 _STEP = f"{_RUN}/steps/{{step}}"
@@ -118,6 +133,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", _RUN, run.show, "read", RunDocument, old=True),
     Operation("GET", f"{_RUN}/output", run.output, "read", run.OutputDocument, query=start.Wait),
     Operation("GET", f"{_RUN}/events", run.events, "read", list[EventDocument], query=run.Since, streams=EventDocument),
+    Operation("GET", f"{_RUN}/logs", logs.of_run, "read", list[LogEntry], query=logs.OfRun),
+    Operation("GET", f"{_RUN}/trace", logs.spans, "read", list[SpanDocument]),
     Operation("GET", f"{_RUN}/diagnose", run.diagnose, "read", run.DiagnosisDocument),
     Operation("GET", f"{_RUN}/scheduled", run.scheduled, "read", run.ScheduledRunDocument, old=True),
     Operation("DELETE", f"{_RUN}/scheduled", order.cancel_scheduled, "operate", order.ToldDocument, old=True),
@@ -197,6 +214,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/doctor", server.doctor, "read", server.CheckedDocument),
     Operation("POST", "/doctor", server.mend, "operate", server.CheckedDocument, body=server.Mend),
     Operation("POST", "/clean", server.clean, "admin", server.CleanedDocument, body=server.Clean),
+    Operation("GET", "/logs", logs.lines, "read", list[LogEntry], query=logs.Lines),
     Operation("GET", "/verify", queue.verify, "operate", queue.VerifiedDocument),
     # -- who may, and who did
     Operation("GET", "/tokens", token.listing, "admin", list[TokenDocument]),

@@ -18,6 +18,7 @@ from dagnats.model.run import RunStatus
 from dagnats.runtime.api.body import Body, Order
 from dagnats.runtime.api.operation import Asked, Reply
 from dagnats.runtime.api.problem import invalid
+from dagnats.runtime.telemetry.note import note
 
 if TYPE_CHECKING:
     from dagnats.client.bulk import Done
@@ -102,6 +103,7 @@ async def start(asked: Asked[Wait, Start]) -> Reply:
         labels=said.labels,
         by=said.by,
     )
+    note("api", "INFO", "started run", run_id=handle.run_id, workflow=said.workflow)
     headers = {"Location": f"/v1/runs/{handle.run_id}"}
     if not handle.is_new:
         headers["Idempotent-Replayed"] = "true"

@@ -6,6 +6,8 @@ from bisect import insort
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import IN_FLIGHT, Deadline, Run, RunStatus, StepState, StepStatus
 from dagnats.runtime.core import transition
@@ -26,8 +28,6 @@ from dagnats.runtime.core.action import (
 from dagnats.runtime.core.inputs import input_of
 
 if TYPE_CHECKING:
-    import msgspec
-
     from dagnats.model.event import AnyEvent, Failure, TerminalEvent
     from dagnats.runtime.core.graph import Graph
     from dagnats.runtime.core.node import Node
@@ -96,11 +96,13 @@ class Turn:
 
     def append(self, event: AnyEvent) -> None:
         """Add an event to a history: this run's, or another's that it names."""
+        event = msgspec.structs.replace(event, trace_parent=self.run.trace_parent)
         self.act(AppendEvent(id=self.next_id(), run_id=event.run_id, event=event))
 
     def end(self, status: RunStatus, event: TerminalEvent, *, schema: Any = None) -> None:
         """Decide the run's end. The status takes effect when the event is folded."""
         self.run.ending = status
+        event = msgspec.structs.replace(event, trace_parent=self.run.trace_parent)
         self.act(EndRun(id=self.next_id(), run_id=self.run.run_id, event=event, schema=schema))
 
     def dead_letter(self, step_id: str, failure: Failure) -> None:

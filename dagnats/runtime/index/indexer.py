@@ -19,6 +19,7 @@ from dagnats.model.check import load_definition
 from dagnats.model.event import Record, WorkflowStarted, decode_event
 from dagnats.model.identifier import is_reserved
 from dagnats.model.removal import RETENTION, Removal, decode_removal
+from dagnats.model.summary import RunSummary
 from dagnats.runtime.core.graph import Graph
 from dagnats.runtime.index.fold import Shape, folded
 from dagnats.runtime.index.source import Source
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from dagnats.model.summary import RunPage, RunQuery, RunSummary, Tally
+    from dagnats.model.summary import RunPage, RunQuery, Tally
     from dagnats.runtime.ports import EngineFeeds, Entry, Ports
+    from dagnats.runtime.telemetry.meter import Meter
 
 log = logging.getLogger("dagnats.index")
 
@@ -39,6 +41,9 @@ T = TypeVar("T")
 
 Fact = tuple[Record, Shape] | Removal
 """What may change lines: an event, with what its definition says where that counts; or runs that are removed."""
+
+Change = tuple[RunSummary | None, RunSummary | None]
+"""A line as it was, and as it is."""
 
 DEFAULT_PATIENCE_S = 3.0
 _EVERY_S = 0.25
@@ -57,15 +62,25 @@ class Indexer:
         feeds: Opens the log.
         file: Where the index is kept; nobody else writes it.
         patience_s: How long a question waits for what the asker knows of, and the index does not yet.
+        meter: Counts what comes of the log.
 
     Attributes:
         source: Where it gets the log from; an engine of this process may tell it there.
     """
 
-    def __init__(self, ports: Ports, feeds: EngineFeeds, file: Path, *, patience_s: float = DEFAULT_PATIENCE_S) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        feeds: EngineFeeds,
+        file: Path,
+        *,
+        patience_s: float = DEFAULT_PATIENCE_S,
+        meter: Meter | None = None,
+    ) -> None:
         self._patience_s = patience_s
         self._ports = ports
-        self.source = Source(ports, feeds)
+        self._meter = meter
+        self.source = Source(ports, feeds, meter=meter)
         self._file = file
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="dagnats-index-write")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="dagnats-index-read")
@@ -197,7 +212,9 @@ class Indexer:
         # Tens of thousands come at once when the index is made anew: reading them here would stop the loop for seconds.
         said = await self._in(self._writing, partial(_said, entries))
         shapes = {identity: await self._shape(name, identity) for identity, name in said.definitions.items()}
-        await self._in(self._writing, lambda: write(writer, said.facts(shapes), place))
+        changes = await self._in(self._writing, lambda: write(writer, said.facts(shapes), place))
+        if self._meter is not None:
+            self._meter.changed(changes)
         self._place = place
 
     async def _shape(self, workflow: str, identity: str) -> Shape:
@@ -213,8 +230,8 @@ class Indexer:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
-def write(writer: Writer, facts: Sequence[Fact], place: Place) -> None:
-    """Fold what came up to `place` into the lines that it is about."""
+def write(writer: Writer, facts: Sequence[Fact], place: Place) -> list[Change]:
+    """Fold what came up to `place` into the lines that it is about, and give these as they were and as they are."""
     before = writer.lines(list({run_id for fact in facts for run_id in _runs_of(fact)}))
     after: dict[str, RunSummary | None] = {}
     for fact in facts:
@@ -230,6 +247,7 @@ def write(writer: Writer, facts: Sequence[Fact], place: Place) -> None:
         if line is not None:
             after[run_id] = line
     writer.write(before, after, place)
+    return [(before.get(run_id), line) for run_id, line in after.items()]
 
 
 def _runs_of(fact: Fact) -> Iterable[str]:

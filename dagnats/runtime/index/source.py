@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagnats.runtime.ports import EngineFeeds, Entry, EventFeed, LogFeed, Ports, WakeupFeed
+    from dagnats.runtime.telemetry.meter import Meter
 
 SILENT_S = 2.0  # of an engine: then the index looks for itself whether there is more
 _MOST = 50_000  # events that wait to be written, of those that count
@@ -34,8 +35,11 @@ class Source:
         news: Set while there is something to take.
     """
 
-    def __init__(self, ports: Ports, feeds: EngineFeeds, *, silent_s: float = SILENT_S) -> None:
+    def __init__(
+        self, ports: Ports, feeds: EngineFeeds, *, silent_s: float = SILENT_S, meter: Meter | None = None
+    ) -> None:
         self._silent_s = silent_s
+        self._meter = meter
         self._ports = ports
         self._feeds = feeds
         self._loop = asyncio.get_running_loop()
@@ -111,6 +115,8 @@ class Source:
             entries = [entry for entry in entries if entry.seq > after]
             if not entries:
                 return
+        if self._meter is not None:
+            self._meter.hear(entries)
         self._waiting += [entry for entry in entries if may_concern(entry.data) or entry.run_id == RETENTION]
         self.place = Place(entries[-1].seq, entries[-1].time_ns)
         self.news.set()

@@ -36,6 +36,7 @@ from dagnats.runtime.jetstream.secret import JetStreamSecrets
 from dagnats.runtime.jetstream.signal import JetStreamSignals
 from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
 from dagnats.runtime.jetstream.store import JetStreamDefinitions
+from dagnats.runtime.jetstream.telemetry import JetStreamTelemetry
 from dagnats.runtime.jetstream.timers import JetStreamTimers, JetStreamWakeupFeed
 from dagnats.runtime.jetstream.token import JetStreamTokens
 from dagnats.runtime.jetstream.waiter import JetStreamWaiters
@@ -153,6 +154,7 @@ class JetStream:
             definitions=JetStreamDefinitions(link, clock),
             timers=JetStreamTimers(link),
             dead_letters=JetStreamDeadLetters(link),
+            telemetry=JetStreamTelemetry(link),
             claims=JetStreamClaims(link),
             blobs=BlobCache(JetStreamBlobs(link)),
             imports=JetStreamBlobs(link, stream=IMPORTS, root="imported"),

@@ -76,16 +76,13 @@ class _Feed:
             "description": "An engine reads the stream.",
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._seen + 1,
-            "filter_subject": f"{self._prefix}>",
             "ack_policy": "none",
             "mem_storage": True,
             "num_replicas": 1,
             "inactive_threshold": _INACTIVE_NS,
         }
         stream = self._stream
-        await self._link.api(
-            f"CONSUMER.CREATE.{stream}.{name}.{self._prefix}>", {"stream_name": stream, "config": config}
-        )
+        await self._link.api(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
         # Only now: a server that comes back with a shorter log has lost the consumer, and so is noticed.
         await self._check()
         self._name, self._next = name, 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.runtime.jetstream.publish import MSG_ID
-from dagnats.runtime.jetstream.read import delete, message_at, messages_of, seq_of, subject_of, time_ns_of
+from dagnats.runtime.jetstream.read import delete, message_at, messages_of, seq_of, state_of, subject_of, time_ns_of
 from dagnats.runtime.jetstream.resources import DEAD_LETTERS
 from dagnats.runtime.ports import Letter
 
@@ -37,6 +37,10 @@ class JetStreamDeadLetters:
 
     async def remove(self, seq: int) -> None:
         await delete(self._link, DEAD_LETTERS, seq)
+
+    async def count(self) -> int:
+        count: int = (await state_of(self._link, DEAD_LETTERS))["messages"]
+        return count
 
 
 def _letter(message: Message) -> Letter:

@@ -22,6 +22,7 @@ OWN_TASKS = "STICKY_TASKS"
 TIMERS = "SLEEP_TIMERS"
 EVENTS = "EVENTS"
 DEAD_LETTERS = "DEAD_LETTERS"
+TELEMETRY = "TELEMETRY"
 BLOBS = "BLOBS"
 IMPORTS = "IMPORTED_RUNS"
 CHUNKS = "STEP_STREAMS"
@@ -131,6 +132,14 @@ STREAMS: dict[str, dict[str, Any]] = {
         "max_age": 30 * _DAY,
         "duplicate_window": _DAY,
     },
+    TELEMETRY: {
+        "subjects": ["telemetry.>"],
+        "description": "Logs, spans and metrics. The oldest go first.",
+        "max_age": 7 * _DAY,
+        # A bound in bytes would be reserved: a server with a small store could not have the stream at all.
+        "max_msgs": 500_000,
+        "duplicate_window": 5 * _SECOND,
+    },
 }
 
 BUCKETS = {
@@ -238,12 +247,21 @@ async def unfinished_restore(link: Link) -> str:
 
 
 async def _adopt(link: Link, wanted: Mapping[str, Any]) -> None:
-    """Use a stream that exists; switch on what a stream of an earlier version lacks."""
+    """Use a stream that exists, with what one of an earlier version lacks, and without what nobody needs any more."""
     found: dict[str, Any] = (await link.api(f"STREAM.INFO.{wanted['name']}"))["config"]
+    config = _updated(wanted, found)
+    _refuse_difference(wanted, config)
+    if config != found:
+        await link.api(f"STREAM.UPDATE.{wanted['name']}", config)
+
+
+def _updated(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a stream that an earlier version has made, as this one has it."""
     missing = {switch: wanted[switch] for switch in _SWITCHES if wanted.get(switch) and not found.get(switch)}
-    _refuse_difference(wanted, {**found, **missing})
-    if missing:
-        await link.api(f"STREAM.UPDATE.{wanted['name']}", {**found, **missing})
+    config = {**found, **missing}
+    if config.get("republish") == _REPEATED:
+        del config["republish"]
+    return config
 
 
 async def defects(link: Link) -> list[Defect]:
@@ -260,14 +278,15 @@ async def _defect(link: Link, wanted: Mapping[str, Any]) -> Defect | None:
         if error.code != NOT_FOUND:
             raise
         return Defect(name, "missing")
-    missing = {switch: wanted[switch] for switch in _SWITCHES if wanted.get(switch) and not found.get(switch)}
-    differing = _differences(wanted, {**found, **missing})
+    differing = _differences(wanted, _updated(wanted, found))
     return Defect(name, "differs", "; ".join(differing)) if differing else None
 
 
 NAME_IN_USE = 10058
 NOT_FOUND = 10059
 _SWITCHES = ("allow_atomic", "allow_msg_schedules", "allow_direct")
+# How the history was told to those who listen, before the leader told them of ends: 10 us of the server's an event.
+_REPEATED = {"src": "history.>", "dest": f"{STORED}history.>"}
 # What may differ: operators size and replicate streams to their machines.
 _FREE = {"num_replicas", "max_bytes", "max_age", "max_msgs", "description", "max_consumers", "duplicate_window"}
 

@@ -26,6 +26,7 @@ from dagnats.runtime.memory.secret import MemorySecrets
 from dagnats.runtime.memory.signal import MemorySignals
 from dagnats.runtime.memory.snapshot import MemorySnapshots
 from dagnats.runtime.memory.store import MemoryDefinitions
+from dagnats.runtime.memory.telemetry import MemoryTelemetry
 from dagnats.runtime.memory.timers import MemoryTimers, MemoryWakeupFeed
 from dagnats.runtime.memory.token import MemoryTokens
 from dagnats.runtime.memory.waiter import MemoryWaiters
@@ -129,6 +130,7 @@ class Memory:
             definitions=MemoryDefinitions(server, link),
             timers=MemoryTimers(server, link),
             dead_letters=MemoryDeadLetters(server, link),
+            telemetry=MemoryTelemetry(server, link),
             claims=MemoryClaims(server, link),
             lease=MemoryCell(server, link, "engine.lease"),
             position=MemoryCell(server, link, "engine.position"),

@@ -41,7 +41,9 @@ class Ear:
         self._forget()
 
     def _on_message(self, message: Message) -> None:
-        if not self._link.dead and self._subject in ("", message.subject):
+        if self._link.dead:  # the server has seen that
+            self._deaf()
+        elif self._subject in ("", message.subject) and not self._news.is_set():
             self._link.deliver(message.subject, self._news.set)
 
     async def hear(self, most_s: float | None = None) -> None:

@@ -44,6 +44,9 @@ class MemoryDeadLetters:
     async def remove(self, seq: int) -> None:
         await self._link.request(Call("letters.remove", f"{_PREFIX}>", lambda: self._stream.remove(seq)))
 
+    async def count(self) -> int:
+        return await self._link.request(Call("letters.count", f"{_PREFIX}>", lambda: len(self._stream)))
+
 
 def _letter(message: Message) -> Letter:
     return Letter(message.seq, message.subject[len(_PREFIX) :], dict(message.headers), message.data, message.time_ns)

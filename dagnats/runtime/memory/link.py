@@ -116,16 +116,11 @@ class Link:
         if self.closed:
             told(UnavailableError(_CLOSED))
             return
-        waiting = _Waiting(self, told)
+        waiting = _Waiting(self, call, told)
         self._waiting[waiting] = None
         if self._patience is None:  # one timer for all: an answer hardly ever takes that long
             self._patience = self.loop.call_at(waiting.ends, self._give_up, context=self._context)
-
-        def arrive() -> None:
-            result = _performed(call)
-            self.answer(call, partial(waiting.tell, result))
-
-        self.carry(call, arrive)
+        self.carry(call, waiting.arrive)
 
     def _give_up(self) -> None:
         """Tell those who have waited too long, and look again when the next one has."""
@@ -141,8 +136,11 @@ class Link:
         """An answer has come, or is waited for no longer."""
         self._waiting.pop(waiting, None)
 
-    async def request(self, call: Call[T]) -> T:
-        """One call and its answer. Raises UnavailableError when there is none: the outcome is unknown."""
+    def request(self, call: Call[T]) -> asyncio.Future[T]:
+        """One call and its answer, on its way when this returns.
+
+        Raises UnavailableError when there is none: the outcome is unknown.
+        """
         answered: asyncio.Future[T] = self.loop.create_future()
 
         def told(result: T | Exception) -> None:
@@ -154,7 +152,7 @@ class Link:
                 answered.set_result(result)
 
         self.ask(call, told)
-        return await answered
+        return answered
 
     def surely(self, call: Call[T], *, within_s: float | None = None) -> asyncio.Future[T]:
         """`request`, on its way when this returns, and again for as long as there is no answer.
@@ -200,10 +198,17 @@ class Link:
 class _Waiting(Generic[T]):
     """Somebody who waits for an answer, until `ends`."""
 
-    def __init__(self, link: Link, told: Callable[[T | Exception], None]) -> None:
+    __slots__ = ("_call", "_link", "_told", "ends")
+
+    def __init__(self, link: Link, call: Call[T], told: Callable[[T | Exception], None]) -> None:
         self._link = link
+        self._call = call
         self._told = told
         self.ends = link.loop.time() + link.timeout_s
+
+    def arrive(self) -> None:
+        """The call is at the server. It may be there twice: the first answer that comes back counts."""
+        self._link.answer(self._call, partial(self.tell, _performed(self._call)))
 
     def tell(self, result: T | Exception) -> None:
         """The first answer counts."""

@@ -346,15 +346,13 @@ class MemoryKeeper:
     def __init__(self, held: Callable[[], Sequence[TaskDelivery]], every_s: float) -> None:
         self._held = held
         self._every_s = every_s
-        self._work = asyncio.create_task(self._keep(), name="keeper")
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(every_s, self._keep)
 
     async def close(self) -> None:
-        self._work.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._work
+        self._timer.cancel()
 
-    async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(self._every_s)
-            for delivery in self._held():
-                delivery.keep()
+    def _keep(self) -> None:
+        self._timer = self._loop.call_later(self._every_s, self._keep)
+        for delivery in self._held():
+            delivery.keep()

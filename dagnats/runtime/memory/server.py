@@ -51,6 +51,7 @@ class MemoryServer:
         self.own_tasks = stream(window_s=window_s)
         self.timers = stream()
         self.letters = stream(window_s=_DAY_S)
+        self.telemetry = stream()
         self.engine = stream(newest_only=True)
         self.runs = stream(newest_only=True, largest=None)
         self.definitions = stream(newest_only=True)
@@ -127,6 +128,7 @@ class MemoryServer:
             self.own_tasks,
             self.timers,
             self.letters,
+            self.telemetry,
             self.engine,
             self.runs,
             self.definitions,

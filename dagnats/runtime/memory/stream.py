@@ -83,7 +83,7 @@ class Stream:
         self._subjects: dict[str, list[int]] = {}
         self._ids: dict[str, int] = {}
         self._forgetting: deque[tuple[int, str]] = deque()  # when each id is forgotten
-        self._listeners: list[Callable[[Message], None]] = []
+        self._listeners: dict[Callable[[Message], None], None] = {}
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -219,5 +219,5 @@ class Stream:
 
     def listen(self, told: Callable[[Message], None]) -> Callable[[], None]:
         """Call `told` for each message that is stored, until what is returned is called."""
-        self._listeners.append(told)
-        return lambda: self._listeners.remove(told)
+        self._listeners[told] = None
+        return lambda: self._listeners.pop(told, None)

@@ -1,0 +1,91 @@
+"""`trace`: a run's spans as a tree, with how long each took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagnats.cli.connection import open_nats, run
+from dagnats.cli.option import current
+from dagnats.cli.output import Paint, cut, emit, one_line, paint, plain, room, say
+from dagnats.cli.target import LAST, RUN_ID, find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dagnats.runtime.telemetry.span import Span
+
+_COLOURS = {"ok": "green", "error": "red"}
+_DEEPEST = 64  # levels: what is below is drawn at this one
+
+
+def trace(run_id: str = RUN_ID, last: bool = LAST) -> None:
+    """Show how long a run and each attempt of its steps took, as the spans of its trace."""
+    found = run(_spans(run_id, last))
+    if current().json:
+        from msgspec import to_builtins
+
+        from dagnats.client.trace import span_document
+
+        emit([to_builtins(span_document(span)) for span in found])
+        return
+    for line in trace_lines(found, width=room(), paint=paint):
+        say(line)
+
+
+async def _spans(run_id: str, last: bool) -> list[Span]:
+    from dagnats.client.trace import trace
+
+    async with open_nats() as client:
+        handle = await find(client, run_id, last)
+        return await trace(client.connection.ports, handle.run_id)
+
+
+def trace_lines(spans: Sequence[Span], *, width: int | None = None, paint: Paint = plain) -> list[str]:
+    """The spans as a tree, each under the one that it belongs to."""
+    there = {span.span_id for span in spans}
+    below: dict[str, list[Span]] = {}
+    for span in spans:
+        below.setdefault(span.above if span.above in there and span.above != span.span_id else "", []).append(span)
+    lines = [f"Trace: {trace_id}" for trace_id in dict.fromkeys(span.trace_id for span in spans)]
+    for root in below.get("", ()):
+        lines.append(_line(root, "", width, paint))
+        lines += _branches(root, below, width, paint)
+    return lines
+
+
+def _branches(root: Span, below: dict[str, list[Span]], width: int | None, paint: Paint) -> Iterator[str]:
+    # Not by recursion: a trace may be deeper than Python's stack, and somebody else's may go in circles.
+    shown = {root.span_id}
+    waiting = _children(root, below, ())
+    while waiting:
+        span, ancestors, is_last = waiting.pop()
+        if span.span_id in shown:
+            continue
+        shown.add(span.span_id)
+        indent = "".join("   " if last else "│  " for last in ancestors[-_DEEPEST:])
+        yield _line(span, f"{indent}{'└─ ' if is_last else '├─ '}", width, paint)
+        waiting += _children(span, below, (*ancestors, is_last))
+
+
+def _children(
+    span: Span, below: dict[str, list[Span]], ancestors: tuple[bool, ...]
+) -> list[tuple[Span, tuple[bool, ...], bool]]:
+    """What belongs to a span, the last first: it is taken from the end."""
+    found = below.get(span.span_id, [])
+    return [(each, ancestors, at == len(found) - 1) for at, each in enumerate(found)][::-1]
+
+
+def _line(span: Span, indent: str, width: int | None, paint: Paint) -> str:
+    attempt = span.attributes.get("attempt", 1)
+    again = f" (attempt {attempt})" if isinstance(attempt, int) and attempt > 1 else ""
+    took = f"({_millis(span.end_ns - span.start_ns)})" if span.end_ns else "(not over)"
+    status = f"[{span.status}]"
+    text = f"{indent}{one_line(span.name)}{again} {took} {status}{f' {one_line(span.error)}' if span.error else ''}"
+    colour = _COLOURS.get(span.status)
+    text = cut(text, width)
+    return text.replace(status, paint(status, colour), 1) if colour else text
+
+
+def _millis(nanos: int) -> str:
+    millis = max(nanos, 0) / 1e6
+    return f"{millis:.0f}ms" if millis >= 10 else f"{millis:.1f}ms"

@@ -1,0 +1,113 @@
+"""What engines owe to runs when a server has lost what it had acknowledged last, each found by the simulation, made
+small."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from dagnats.model.check import load_definition
+from dagnats.model.event import StepCompleted, encode_event
+from dagnats.model.task import decode_task
+from dagnats.runtime.arrears import decided
+from dagnats.runtime.core.action import EnqueueTask
+from dagnats.runtime.core.gate.fold import Gates
+from dagnats.runtime.decider import Decider
+from dagnats.runtime.roster import Roster
+from tests.simulation.test_read_again import ONE, begun, kinds, say, simulated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.simulation.world import World
+
+LESSER = load_definition({"name": "lesser", **ONE})
+PARENT = {"steps": [{"id": "c", "type": "sub_workflow", "config": {"workflow": "lesser"}}]}
+KEEPS = {"steps": [{"id": "a", "task": "do"}, {"id": "b", "task": "do", "depends_on": ["a"]}], "sticky": "soft"}
+
+
+async def until(done: Callable[[], object]) -> None:
+    while not done():  # noqa: ASYNC110  # nobody else says so
+        await asyncio.sleep(0.01)
+
+
+def test_a_child_whose_result_outlived_its_start_can_say_it_again() -> None:
+    async def work(world: World) -> None:
+        await world.client().register(LESSER)
+        client = await begun(world, PARENT)
+        world.network.dying["engine", ("engine.position", "unsent")] = 1  # all is done, and no position says so
+        world.start()
+        await until(lambda: world.deaths)
+        (task,) = [decode_task(message.data) for message in world.server.tasks.fitting("task.>")]
+        world.machines["engine0"].kill()
+        world.server.restart(lost_events=world.server.history.last_seq - 1)
+        assert kinds(world) == ["workflow.started"]
+        result = encode_event(StepCompleted(run_id=task.run_id, step_id="s", attempt_number=1))
+        ids = f"{task.run_id}.s.step.completed.1"
+        await client.connection.ports.log.append(task.run_id, result, id=ids)
+        world.start()
+        await asyncio.sleep(10)
+        tasks = [decode_task(message.data) for message in world.server.tasks.fitting("task.>")]
+        assert [each.run_id for each in tasks] == [task.run_id, task.run_id]
+        assert tasks[-1].epoch, "a result of it has an id of its own"
+
+    simulated(work)
+
+
+def test_a_run_whose_result_outlived_its_start_is_read_from_its_start_on() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        ports = client.connection.ports
+        (start,) = world.server.history.of("history.r")
+        world.server.restart(lost_events=1)
+        await say(client, StepCompleted(run_id="r", step_id="s", attempt_number=1))
+        receipt = await ports.log.append("r", start.data, id="again")
+        assert (await client.handle("r").view()).status == "running"
+        owed = await decided(ports, Decider(ports, Roster()), Gates(), "r", receipt.seq)
+        assert [type(action) for action in owed] == [EnqueueTask]
+
+    simulated(work)
+
+
+def test_a_waiter_that_nobody_asks_for_any_more_goes_though_the_engine_dies_before_it_is_forgotten() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        world.start()
+        await until(lambda: world.server.tasks.subjects())
+        await asyncio.sleep(1)
+        await client.connection.ports.waiters.put(
+            "r", "s", 1, b'{"id":"r.1.1","run_id":"r","step_id":"s","attempt":1,"event":"e"}'
+        )
+        await client.start("w", run_id="q")
+        await asyncio.sleep(1)
+        world.server.restart(lost_events=1)
+        world.network.dying["engine", ("waiters.drop", "unsent")] = 0
+        await until(lambda: world.deaths)
+        await asyncio.sleep(30)
+        assert not world.server.waiters.subjects()
+
+    simulated(work)
+
+
+def test_a_task_for_a_worker_that_is_gone_is_taken_out_though_the_engine_dies_first() -> None:
+    async def work(world: World) -> None:
+        network = world.network
+
+        def lose_it(*_: object) -> None:
+            network.down = True
+            world.later(0.0, lambda: setattr(network, "down", False))
+
+        client = await begun(world, KEEPS)
+        world.start()
+        await say(client, StepCompleted(run_id="r", step_id="a", attempt_number=1, worker_id="gone"))
+        await until(lambda: world.server.own_tasks.subjects())
+        network.killed, network.dying["engine", ("tasks.drop_own", "unsent")] = lose_it, 0
+        await until(lambda: not network.dying)  # whoever was to begin it has not
+        await asyncio.sleep(1)
+        world.machines["engine0"].kill()
+        world.start()
+        await asyncio.sleep(20)
+        assert world.server.tasks.subjects() == ["task.do.r"]
+        assert not world.server.own_tasks.subjects()
+
+    simulated(work)
