@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _FLAGS = {"--json": "json", "--debug": "debug", "--version": "version", "-v": "version"}
 _VALUES = {"--server": "server", "--token": "token", "--context": "context", "--config": "config"}
-_OWN = {("run", "approve"): "--token", ("run", "reject"): "--token"}
+_OWN: dict[tuple[str, ...], str] = {("run", "approve"): "--token", ("run", "reject"): "--token"}
 """An option that a command has of its own, which means that one behind its name."""
 _NEGATIVE_NUMBER = re.compile(r"-(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
