@@ -149,7 +149,7 @@ def test_http_that_others_can_reach_is_refused_without_a_token(project: CommandL
     assert refused.err.startswith(
         "error: 0.0.0.0:0 can be reached from other machines, and nothing would keep anybody out"
     )
-    assert "DAGNATS_BRIDGE_TOKEN" in refused.err
+    assert "DAGNATS_HTTP_TOKENS" in refused.err
 
 
 def test_an_http_address_that_is_none_is_told_with_what_would_be_right(project: CommandLine) -> None:
