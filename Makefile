@@ -71,6 +71,10 @@ chaos: $(DEV) ## Kill every process twenty times under load (half an hour)
 load: $(DEV) ## Run 2,000 orders under two engines, a map of 10,000 items, 1,000 sleeping handlers
 	@LOAD_RUNS=2000 LOAD_SLEEPERS=1000 $(BIN)/python -m pytest -s tests/e2e/test_load.py tests/e2e/test_workers.py --durations=0 $(ARGS)
 
+.PHONY: bench
+bench: $(DEV) ## Measure the index of a million runs, and making it anew (five minutes; ARGS="--runs 50000" for less)
+	@$(BIN)/python -m benchmarks.index $(ARGS)
+
 .PHONY: simulate
 simulate: $(DEV) ## Run seeds of the simulation: ARGS="--seeds 2000", or ARGS="--seed 7 --trace" for one
 	@$(BIN)/python -m tests.simulation $(ARGS)

@@ -99,7 +99,14 @@ async def _retry(run_id: str, last: bool, mode: Mode, data: bytes, by: str) -> t
 def fork(
     run_id: str = RUN_ID,
     last: bool = LAST,
-    step: str = typer.Option(..., "--from", metavar="STEP", help="Where the new run begins.", show_default=False),
+    step: str = typer.Option(
+        ...,
+        "--from",
+        metavar="STEP",
+        help="Where the new run begins.",
+        show_default=False,
+        autocompletion=completion.step_ids,
+    ),
     input: str = typer.Option("", "--input", metavar="JSON", help="Another input."),
     latest: bool = typer.Option(False, "--latest", help="Follow the newest definition, not the run's."),
     by: str = BY,

@@ -14,11 +14,14 @@ from dagnats.cli import (
     again,
     audit,
     backup,
+    bench,
     build,
     clean,
+    completion,
     config,
     context,
     demo,
+    dev,
     diagnose,
     dlq,
     doctor,
@@ -93,6 +96,7 @@ app.command("demo", rich_help_panel="Start here")(demo.demo)
 app.add_typer(init.app, name="init", rich_help_panel="Start here")
 app.command("serve", rich_help_panel="Start here")(serve.serve)
 app.command("worker", rich_help_panel="Start here")(worker.worker)
+app.command("dev", rich_help_panel="Start here")(dev.dev)
 app.command("build", rich_help_panel="Workflows and runs")(build.build)
 app.command("register", rich_help_panel="Workflows and runs")(register.register)
 app.add_typer(workflow.app, name="workflow", rich_help_panel="Workflows and runs")
@@ -121,6 +125,8 @@ app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
 app.command("clean", rich_help_panel="Operate")(clean.clean)
 app.command("backup", rich_help_panel="Operate")(backup.backup)
 app.command("restore", rich_help_panel="Operate")(backup.restore)
+app.command("completion", rich_help_panel="Operate")(completion.completion)
+app.command("bench", rich_help_panel="Operate")(bench.bench)
 app.command("verify", rich_help_panel="Operate")(verify.verify)
 app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
 

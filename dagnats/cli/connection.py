@@ -11,6 +11,7 @@ from dagnats.cli.option import UsageError, current
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine
 
+    from dagnats.cli.option import Options
     from dagnats.client import AnyClient, AsyncClient
     from dagnats.config.load import Configuration
 
@@ -48,10 +49,22 @@ def configuration(**flags: Any) -> Configuration:
         ConfigurationError: Something of it cannot be.
     """
     from dagnats.config.load import load
+
+    options = current()
+    _expect_address(options)
+    return load(options.config, **said(**flags))
+
+
+def said(**flags: Any) -> dict[str, Any]:
+    """What the line says, by key: `flags`, and the server, where that is not among them."""
+    options = current()
+    return {"url": options.server, "token": options.token, **flags}
+
+
+def _expect_address(options: Options) -> None:
     from dagnats.config.settings import server_url
     from dagnats.model.address import without_secrets
 
-    options = current()
     try:
         server_url(options.server)
     except ValueError:
@@ -59,7 +72,6 @@ def configuration(**flags: Any) -> Configuration:
             f"{without_secrets(options.server)!r} is not the address of a NATS server, nor of DagNats over HTTP",
             hint="such an address is nats://host:4222, or http://host:8080",
         ) from None
-    return load(options.config, url=options.server, token=options.token, **flags)
 
 
 class Place(NamedTuple):
@@ -82,11 +94,15 @@ class Place(NamedTuple):
         return is_http(self.url)
 
 
-def place() -> Place:
+def place(*, leniently: bool = False) -> Place:
     """The server that a flag names, else a variable, else `dagnats.yaml`, else the context in use.
 
+    Args:
+        leniently: Whether only what says where the server is has to be right: for a command that is of use while
+            the rest of the configuration cannot be.
+
     Raises:
-        UsageError: The line names two.
+        UsageError: The line names two, or `--server` is no address.
         ConfigurationError: Something of the configuration cannot be.
         NotFoundError: There is no such context.
     """
@@ -95,7 +111,7 @@ def place() -> Place:
     options = current()
     if options.context and options.server:
         raise UsageError(f"--context {options.context} and --server say two things", hint="leave one of them out")
-    found = configuration()
+    found = _configured_place() if leniently else configuration()
     url, token, folder = found.settings.url, found.token, found.settings.data_dir
     if options.context == LOCAL:
         return Place("", options.token, folder)
@@ -107,10 +123,18 @@ def place() -> Place:
     return Place(url, token, folder)
 
 
+def _configured_place() -> Configuration:
+    from dagnats.config.load import load_place
+
+    options = current()
+    _expect_address(options)
+    return load_place(options.config, **said())
+
+
 @asynccontextmanager
-async def open_client(name: str = "dagnats cli") -> AsyncGenerator[AnyClient, None]:
+async def open_client(name: str = "dagnats cli", where: Place | None = None) -> AsyncGenerator[AnyClient, None]:
     """A client on the server that is meant, over NATS or HTTP. Raises UnavailableError."""
-    where = place()
+    where = where or place()
     if where.is_http:
         from dagnats.client.http import connect_http
 
@@ -124,11 +148,16 @@ async def open_client(name: str = "dagnats cli") -> AsyncGenerator[AnyClient, No
 @asynccontextmanager
 async def open_nats(name: str = "dagnats cli") -> AsyncGenerator[AsyncClient, None]:
     """A client over NATS, for what has no route of HTTP. Raises UnavailableError, and UsageError over HTTP."""
+    async with _connected(place_of_nats(), name) as client:
+        yield client
+
+
+def place_of_nats() -> Place:
+    """The server that is meant, for what has no route of HTTP. Raises UsageError over HTTP."""
     where = place()
     if where.is_http:
         raise needs_nats(where.url)
-    async with _connected(where, name) as client:
-        yield client
+    return where
 
 
 def needs_nats(url: str) -> UsageError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -53,3 +54,21 @@ def interrupts(stop: Callable[[], None]) -> Generator[Interrupts, None, None]:
     finally:
         for name in names:
             loop.remove_signal_handler(name)
+
+
+@contextmanager
+def hang_up(ask: Callable[[], None], stop: Callable[[], None]) -> Generator[None, None, None]:
+    """Inside, SIGHUP calls `ask`; or `stop`, where it says that our terminal has been closed."""
+    loop, had_terminal = asyncio.get_running_loop(), os.isatty(0)
+
+    def take() -> None:
+        (stop if had_terminal and not os.isatty(0) else ask)()
+
+    if not hasattr(signal, "SIGHUP"):  # Windows
+        yield
+        return
+    loop.add_signal_handler(signal.SIGHUP, take)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

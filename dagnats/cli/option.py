@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _FLAGS = {"--json": "json", "--debug": "debug", "--version": "version", "-v": "version"}
 _VALUES = {"--server": "server", "--token": "token", "--context": "context", "--config": "config"}
+_OWN: dict[tuple[str, ...], str] = {("run", "approve"): "--token", ("run", "reject"): "--token"}
+"""An option that a command has of its own, which means that one behind its name."""
 _NEGATIVE_NUMBER = re.compile(r"-(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -60,8 +62,8 @@ def use(options: Options) -> None:
 def split(line: Sequence[str]) -> tuple[Options, list[str]]:
     """The options of every command, and the rest of the line for the command itself.
 
-    Nothing behind `--` is taken. A negative JSON number is handed on with a space before it: to JSON and to `int`
-    that is the same number, and to the parser it is no option.
+    Nothing behind `--` is taken, nor what the command has of its own, behind its name. A negative JSON number is handed
+    on with a space before it: to JSON and to `int` that is the same number, and to the parser it is no option.
 
     Raises:
         UsageError: An option has no value.
@@ -74,7 +76,7 @@ def split(line: Sequence[str]) -> tuple[Options, list[str]]:
             rest += [word, *words]
         elif word in _FLAGS:
             options = replace(options, **{_FLAGS[word]: True})
-        elif name in _VALUES:
+        elif name in _VALUES and name != _OWN.get(tuple(rest[:2])):
             given = value if equals else next(words, None)
             if not given:
                 raise UsageError(f"option {name} needs a value", hint=f"write {name} VALUE or {name}=VALUE")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dagnats.cli import completion
 from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
 from dagnats.cli.output import emit, paint, say
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_STEP = typer.Argument("", metavar="STEP", help="The step.", show_default=False)
+_STEP = typer.Argument("", metavar="STEP", help="The step.", show_default=False, autocompletion=completion.step_ids)
 _TOKEN = typer.Option("", "--token", metavar="TOKEN", help="Proof that the answer was asked for.")
 _ANSWER = typer.Option("", "--answer", metavar="JSON", help="What is answered besides: an object.")
 

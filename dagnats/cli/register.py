@@ -10,13 +10,13 @@ from dagnats.cli.connection import open_client, run
 from dagnats.cli.definition import TARGETS_HELP, compiled, warnings_of
 from dagnats.cli.failure import InvalidWorkflows, problem_document, warn
 from dagnats.cli.option import current
-from dagnats.cli.output import counted, emit, paint, say
+from dagnats.cli.output import counted, emit, emit_line, paint, say
 from dagnats.errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagnats.client import Registration
+    from dagnats.client import AsyncClient, Registration
     from dagnats.model.definition import WorkflowDef
 
 NOTHING_REGISTERED = "nothing was registered"
@@ -49,6 +49,21 @@ def store(definitions: Sequence[WorkflowDef], *, dry_run: bool = False) -> list[
     for line in () if current().json else (line for it in registrations for line in _lines(it, dry_run)):
         say(line)
     return registrations
+
+
+async def told(client: AsyncClient, definitions: Sequence[WorkflowDef]) -> None:
+    """Register definitions, and say of those that are not the same as before what that did. Raises InvalidWorkflows."""
+    try:
+        registrations = await client.register_all(definitions)
+    except DefinitionError as error:
+        raise InvalidWorkflows([error], NOTHING_REGISTERED) from error
+    for registration in registrations:
+        if registration.action == "unchanged":
+            continue
+        if current().json:
+            emit_line(registration_document(registration))
+        for line in () if current().json else _lines(registration, dry_run=False):
+            say(line)
 
 
 def registration_document(registration: Registration, *, dry_run: bool = False) -> dict[str, Any]:

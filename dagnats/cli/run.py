@@ -133,7 +133,9 @@ def events(
     last: bool = LAST,
     full: bool = typer.Option(False, "--full", help="Show all of the data, not its first 200 characters."),
     type: str = typer.Option("", "--type", metavar="TYPE", help="Only events of this type: step.completed."),
-    step: str = typer.Option("", "--step", metavar="STEP", help="Only events of this step."),
+    step: str = typer.Option(
+        "", "--step", metavar="STEP", help="Only events of this step.", autocompletion=completion.step_ids
+    ),
     wide: bool = _WIDE,
 ) -> None:
     """Show a run's history."""
@@ -157,7 +159,9 @@ def watch(run_id: str = RUN_ID, last: bool = LAST) -> None:
 @app.command()
 def stream(
     run_id: str = RUN_ID,
-    step: str = typer.Argument("", metavar="STEP", help="The step.", show_default=False),
+    step: str = typer.Argument(
+        "", metavar="STEP", help="The step.", show_default=False, autocompletion=completion.step_ids
+    ),
     last: bool = LAST,
     after: int = typer.Option(-1, "--after", metavar="OFFSET", min=-1, help="Only what comes behind this chunk."),
 ) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import configuration, needs_nats, run_long
+from dagnats.cli.connection import configuration, needs_nats, run_long, said
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, say
 from dagnats.model.address import is_http
 
 if TYPE_CHECKING:
-    from dagnats.config.load import Configuration
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
     from dagnats.config.settings import Settings
+    from dagnats.config.watch import Watch
     from dagnats.runtime.api.access import Access
     from dagnats.runtime.api.listener import Address
     from dagnats.runtime.embedded import ServerOptions
@@ -68,8 +71,8 @@ def serve(
 
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
-    found = configuration(nats_port=port, sync=_checked(sync), retention=_age(retention), http_addr=_address(http))
-    run_long(_serve(found, insecure=insecure))
+    flags = {"nats_port": port, "sync": _checked(sync), "retention": _age(retention), "http_addr": _address(http)}
+    run_long(_serve(watched(**flags), insecure=insecure))
 
 
 def _checked(sync: str) -> str:
@@ -108,38 +111,55 @@ def _address(http: str | None) -> str | None:
     return http
 
 
-async def _serve(found: Configuration, *, insecure: bool) -> None:
-    if is_http(found.settings.url):
-        raise needs_nats(found.settings.url)
+def watched(**flags: Any) -> Watch:
+    """The configuration of a server, which may change while that runs. Takes what `configuration` does."""
+    from dagnats.config.watch import Watch
+
+    return Watch(configuration(**flags), **said(**flags))
+
+
+async def _serve(watch: Watch, *, insecure: bool) -> None:
     import asyncio
-    from pathlib import Path
 
-    from dagnats.cli.interrupt import interrupts
-    from dagnats.runtime.foreign.handler import foreign_handlers
-    from dagnats.runtime.serve import serve as serve_until
+    from dagnats.cli.interrupt import hang_up, interrupts
 
-    settings = found.settings
     stop = asyncio.Event()
-    with interrupts(stop.set) as taken:
+    with interrupts(stop.set) as taken, hang_up(watch.ask, stop.set):
         try:
-            await serve_until(
-                folder=Path(settings.data_dir),
-                port=settings.nats_port,
-                url=settings.url,
-                token=found.token,
-                sync=settings.sync,
-                keep=_keep(settings),
-                http=_listener(settings),
-                access=_access(settings, insecure=insecure),
-                options=_options(settings),
-                handlers=foreign_handlers(settings.worker, found.worker_origin),
-                control_plane=settings.policy.control_plane,
-                ready=_announce,
-                stop=stop,
-            )
+            await serve_until(watch, insecure=insecure, ready=_announce, stop=stop)
         except asyncio.CancelledError:
             if not taken.at_once:
                 raise
+
+
+async def serve_until(
+    watch: Watch, *, insecure: bool = False, ready: Callable[[Serving], Awaitable[None]], stop: asyncio.Event
+) -> None:
+    """Serve as is configured. Takes what `runtime.serve.serve` does, and raises like it; UsageError over HTTP."""
+    from pathlib import Path
+
+    from dagnats.runtime.foreign.handler import foreign_handlers
+    from dagnats.runtime.serve import serve as serve_as
+
+    found = watch.first
+    settings = found.settings
+    if is_http(settings.url):
+        raise needs_nats(settings.url)
+    await serve_as(
+        folder=Path(settings.data_dir),
+        port=settings.nats_port,
+        url=settings.url,
+        token=found.token,
+        sync=settings.sync,
+        keep=_keep(settings),
+        http=listener(settings),
+        access=access(settings, insecure=insecure),
+        options=_options(settings),
+        handlers=foreign_handlers(settings.worker, found.worker_origin),
+        configuration=watch,
+        ready=ready,
+        stop=stop,
+    )
 
 
 def _keep(settings: Settings) -> Keep | None:
@@ -150,7 +170,8 @@ def _keep(settings: Settings) -> Keep | None:
     return Keep(settings.retention, settings.retention_runs)
 
 
-def _access(settings: Settings, *, insecure: bool) -> Access | None:
+def access(settings: Settings, *, insecure: bool = False) -> Access | None:
+    """What lets callers over HTTP in; None where HTTP is not served."""
     if settings.http_addr == "off":
         return None
     from dagnats.runtime.api.access import access_of
@@ -158,7 +179,8 @@ def _access(settings: Settings, *, insecure: bool) -> Access | None:
     return access_of(settings, token=os.environ.get("DAGNATS_BRIDGE_TOKEN", ""), insecure=insecure)
 
 
-def _listener(settings: Settings) -> Address | None:
+def listener(settings: Settings) -> Address | None:
+    """Where HTTP is listened to; None for nowhere."""
     from dagnats.runtime.api.listener import DEFAULT, parse_address
 
     if settings.http_addr == "off":

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import open_client, run
+from dagnats.cli.connection import configuration, open_client, place, run
+from dagnats.cli.failure import problem_lines
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, paint, room, say, table
+from dagnats.errors import Problem, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dagnats.client.client import ServerStatus
     from dagnats.client.health import Health, Letters
+    from dagnats.runtime.loaded import Loaded
 
 _QUEUE_HEADER = ("TASK", "PENDING", "IN-FLIGHT", "REDELIVERED", "ACK WAIT")
 
@@ -23,7 +26,12 @@ def status(
     detail: bool = typer.Option(False, "--detail", help="Also queues, dead letters, and how far the engine is."),
 ) -> None:
     """Show whether NATS and JetStream answer, and how many runs are active."""
-    found, health = run(_ask(detail=detail))
+    try:
+        found, health = run(_ask(detail=detail))
+    except UnavailableError:
+        configuration()  # what is wrong with it may be why nobody is found
+        raise
+    loaded = found.configuration
     if current().json:
         document = {
             "nats": "connected",
@@ -31,18 +39,48 @@ def status(
             "stream_count": found.streams,
             "active_runs": found.active_runs,
         }
-        emit(document | (_document(health) if health is not None else {}))
+        document |= _document(health) if health is not None else {}
+        emit(document | {"configuration": _loaded_document(loaded) if loaded is not None else None})
         return
     say(f"NATS: {paint('connected', 'green')}")
     say(f"JetStream: {paint('available', 'green')} ({counted(found.streams, 'stream')})")
     say(f"Active runs: {found.active_runs}")
+    for line in _loaded_lines(loaded) if loaded is not None else ():
+        say(line)
     for line in _lines(health) if health is not None else ():
         say(line)
 
 
 async def _ask(*, detail: bool) -> tuple[ServerStatus, Health | None]:
-    async with open_client() as client:
+    # A server goes on with what it has read before: while a newer file cannot be, somebody asks just for this.
+    async with open_client(where=place(leniently=True)) as client:
         return await client.status(), await client.health() if detail else None
+
+
+def _loaded_lines(loaded: Loaded) -> Iterator[str]:
+    """What a server has loaded, where there is a file, or was one asked for in vain."""
+    if not loaded.file and not loaded.refused_at:
+        return
+    yield f"Configuration: {loaded.file}, read {_shown_time(loaded.loaded_at)}"
+    if loaded.refused_at:
+        refused = paint(f"refused {_shown_time(loaded.refused_at)}", "red")
+        yield f"  A newer one was {refused}, so that this one is still in force:"
+        for fault in loaded.problems:
+            lines = problem_lines(Problem(fault.path, fault.rule, fault.message, fault.hint, fault.source), paint)
+            yield from (f"  {line}" for line in lines)
+    if loaded.restart:
+        yield f"  From the next start of the server: {', '.join(loaded.restart)}"
+
+
+def _shown_time(rfc3339: str) -> str:
+    return f"{rfc3339[:19].replace('T', ' ')} UTC"
+
+
+def _loaded_document(loaded: Loaded) -> dict[str, Any]:
+    import msgspec
+
+    document: dict[str, Any] = {"refused_at": None, "problems": [], "restart": [], **msgspec.to_builtins(loaded)}
+    return document | {"file": loaded.file or None}
 
 
 def _lines(health: Health) -> Iterator[str]:

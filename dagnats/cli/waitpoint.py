@@ -22,7 +22,13 @@ app = typer.Typer(help="Look at what runs wait for: approvals and events.")
 
 HEADER = ("RUN_ID", "WORKFLOW", "STEP", "KIND", "AGE", "UNTIL", "RESUMED BY")
 
-_STEP = typer.Argument("", metavar="STEP", help="The step; may be left out when there is one.", show_default=False)
+_STEP = typer.Argument(
+    "",
+    metavar="STEP",
+    help="The step; may be left out when there is one.",
+    show_default=False,
+    autocompletion=completion.step_ids,
+)
 _SECOND = 1_000_000_000
 
 

@@ -60,7 +60,7 @@ def worker(
         "worker_id": worker_id,
         "grace": _grace(grace),
     }
-    handlers, settings["lifespan"] = _served(targets or [])
+    handlers, settings["lifespan"] = served(targets or [])
     if not handlers:
         where = ", ".join(targets or []) or "workflows/"
         raise DagnatsError(f"there is no handler in {where}", hint="a handler is a function with @handler or @wf.step")
@@ -87,7 +87,7 @@ def _grace(given: str) -> timedelta:
         raise UsageError(f"--grace {given!r}: {error}", hint="write it as --grace 30s") from None
 
 
-def _served(targets: list[str]) -> tuple[list[Handler[..., Any]], Callable[[], Any] | None]:
+def served(targets: list[str]) -> tuple[list[Handler[..., Any]], Callable[[], Any] | None]:
     """What the targets hold, and what is configured; without targets and `workflows/`, only that. Then the lifespan."""
     from dagnats.dsl.discover import DEFAULT_TARGET, discover
     from dagnats.runtime.foreign.handler import foreign_handlers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +20,7 @@ from dagnats.client.payload import accepted
 from dagnats.client.run import RunHandle, json_bytes
 from dagnats.client.start import begin, begin_new, check_input, key_of, new_id
 from dagnats.dsl.workflow import Workflow
-from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError, Problem
+from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError, Problem, UnavailableError
 from dagnats.model.check import advice, load_definition
 from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import Start
@@ -28,6 +29,7 @@ from dagnats.model.json import compact
 from dagnats.model.summary import RunQuery
 from dagnats.runtime.blob import offloaded
 from dagnats.runtime.limit import Hold, hold_of
+from dagnats.runtime.loaded import ask_loaded
 from dagnats.runtime.position import decode_position
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from dagnats.client.view import RunView
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.event import Parent
+    from dagnats.runtime.loaded import Loaded
     from dagnats.runtime.ports import Connection, Overview, Stored, Sync
 
 SHORTEST_PREFIX = 8
@@ -87,11 +90,13 @@ class ServerStatus:
         streams: How many streams JetStream holds.
         runs: How many runs have a history.
         active_runs: How many of them have begun and not ended, as far as the engine is.
+        configuration: What a `serve` has loaded; None where none says.
     """
 
     streams: int
     runs: int
     active_runs: int
+    configuration: Loaded | None = None
 
 
 class AsyncClient(Operator):
@@ -447,7 +452,10 @@ class AsyncClient(Operator):
         overview: Overview = await self._ports.server.overview()
         stored = await self._ports.position.read()
         position = decode_position(stored.data) if stored is not None else None
-        return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0)
+        loaded: Loaded | None = None
+        with suppress(UnavailableError):  # who should answer does not; the rest is known all the same
+            loaded = await ask_loaded(self._ports.inquiries)
+        return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0, loaded)
 
 
 def too_short(prefix: str) -> DagnatsError:

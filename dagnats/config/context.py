@@ -5,7 +5,6 @@ The file may hold tokens: it is theirs alone.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from dagnats.config.document import path_text, read_document
+from dagnats.config.file import contexts_file
 from dagnats.config.settings import server_url
 from dagnats.errors import ConfigurationError, DagnatsError, NotFoundError, Problem
 from dagnats.model.identifier import near
@@ -115,12 +115,6 @@ class Contexts:
         document: dict[str, Any] = {"current": self.current} if self.current else {}
         document["contexts"] = {name: _plain(context) for name, context in sorted(self.known.items())}
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
-
-
-def contexts_file() -> Path:
-    """`$XDG_CONFIG_HOME/dagnats/config.yaml`, else below `~/.config`."""
-    folder = os.environ.get("XDG_CONFIG_HOME", "") or "~/.config"
-    return Path(folder).expanduser().absolute() / "dagnats" / "config.yaml"
 
 
 def load_contexts() -> Contexts:

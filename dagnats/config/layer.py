@@ -19,9 +19,8 @@ from dagnats.model.identifier import near
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-NAME = "dagnats.yaml"
 FLAGS = {"nats_port": "--port", "sync": "--sync", "retention": "--retention", "url": "--server", "token": "--token"}
-_IN_FILES_ONLY = ("worker", "access", "policy")
+_IN_FILES_ONLY = ("worker", "access", "workflows", "policy")
 _PLACES = ("data_dir", "token_file")
 _WORKER_KEYS = (*EXEC_KEYS, *HTTP_KEYS, "timeout", "max_output_bytes")
 _WORKER_VARIABLE = re.compile(r"DAGNATS_WORKER_(?P<task>.+?)_(?P<key>EXEC|HTTP|HTTP_METHOD)")
@@ -96,31 +95,6 @@ def _task(variable: str, spelt: str, tasks: list[str], problems: list[Problem]) 
 
 
 # -- the file ----------------------------------------------------------------------------------------------
-
-
-def find_file(named: str) -> File | None:
-    """The file that counts: the one that is named, else the first that is there.
-
-    Raises:
-        ConfigurationError: The one that is named is not there.
-    """
-    if named:
-        file = File(named).expanduser()
-        if not _is_file(file):
-            why = "is not a file" if file.exists() else "does not exist"
-            problem = Problem("", "no-file", f"configuration file {named!r} {why}")
-            raise ConfigurationError("the configuration cannot be read", [problem])
-        return file
-    home = os.environ.get("XDG_CONFIG_HOME", "") or "~/.config"
-    places = [File(NAME), File(home).expanduser() / "dagnats" / NAME, File("/etc/dagnats") / NAME]
-    return next((place for place in places if _is_file(place)), None)
-
-
-def _is_file(place: File) -> bool:
-    try:
-        return place.is_file()
-    except OSError:  # a folder that is not ours to look into
-        return False
 
 
 def file_layer(file: File, problems: list[Problem]) -> Layer:

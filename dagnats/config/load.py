@@ -10,10 +10,12 @@ from pydantic import SecretStr, ValidationError
 
 from dagnats.config.access import AccessSettings, Forward, Person, access_faults
 from dagnats.config.document import Path, path_text
-from dagnats.config.layer import environment_layer, file_layer, find_file, flag_layer, source
+from dagnats.config.file import find_file
+from dagnats.config.layer import environment_layer, file_layer, flag_layer, source
 from dagnats.config.policy import ControlPlane, Policy, Quotas, policy_faults
 from dagnats.config.settings import LAYERS, Settings
 from dagnats.config.worker import WorkerSettings, worker_faults
+from dagnats.config.workflow import definitions_of, workflow_faults
 from dagnats.errors import ConfigurationError, Problem
 from dagnats.model.identifier import near
 
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from dagnats.config.layer import Layer
+    from dagnats.model.definition import WorkflowDef
 
 _SECRET = {"token", "url", "exec", "http", "headers", "basic"}  # their values are in no message
 _MOST_SHOWN = 80
+_PLACE = ("url", "token", "token_file", "data_dir")
 _NO_LEAF = "a leaf node would store what others on its hub publish, so that `serve` makes none"
 _HINTS = {
     "leaf_remotes": _NO_LEAF,
@@ -63,6 +67,11 @@ class Configuration:
         """The token for the server that `url` names, or ""."""
         return self.settings.token.get_secret_value()
 
+    @property
+    def workflows(self) -> tuple[WorkflowDef, ...]:
+        """The definitions that are to be registered."""
+        return definitions_of(self.settings.workflows)
+
     def worker_origin(self, task: str) -> str:
         """Where a task type's worker is configured."""
         return self.origin(("worker", task))
@@ -85,8 +94,31 @@ def load(file: str = "", **flags: Any) -> Configuration:
     """
     problems: list[Problem] = []
     found = find_file(file)
+    return _checked(_layers(found, flags, problems), problems, found)
+
+
+def load_place(file: str = "", **flags: Any) -> Configuration:
+    """Where the server is, by what can be read: whatever is wrong with the other keys, which have their defaults here.
+
+    Takes arguments like `load`, and raises like it for the keys that say where.
+    """
+    found = find_file(file)
+    layers = [
+        (
+            {key: value for key, value in values.items() if key in _PLACE},
+            {path: where for path, where in wheres.items() if path[0] in _PLACE},
+        )
+        for values, wheres in _layers(found, flags, [])
+    ]
+    return _checked(layers, [], found)
+
+
+def _layers(found: File | None, flags: Mapping[str, Any], problems: list[Problem]) -> list[Layer]:
     of_file: Layer = file_layer(found, problems) if found is not None else ({}, {})
-    layers = [flag_layer(flags), environment_layer(_tasks(of_file), problems), of_file]
+    return [flag_layer(flags), environment_layer(_tasks(of_file), problems), of_file]
+
+
+def _checked(layers: list[Layer], problems: list[Problem], found: File | None) -> Configuration:
     _prefer_stronger(layers, "token", "token_file")
     origins = {path: where for _, wheres in reversed(layers) for path, where in wheres.items()}
     settings, faults = _validated(layers, origins)
@@ -158,6 +190,8 @@ def _faults_of_the_whole(values: Mapping[str, Any], origins: Mapping[Path, str])
             yield _at(("worker", task, key) if key else ("worker", task), origins, rule, message)
     for name, message in access_faults(values.get("access")):
         yield _at(("access", "basic", name), origins, "access", message)
+    for path, problem in workflow_faults(values.get("workflows")):
+        yield _at(path, origins, problem.rule, problem.message, problem.hint)
     policy: Any = values.get("policy")
     section = cast("dict[str, Any]", policy).get("control_plane") if isinstance(policy, dict) else None
     for index, message, hint in policy_faults(section):

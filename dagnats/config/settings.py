@@ -16,6 +16,7 @@ from dagnats.config.access import AccessSettings
 from dagnats.config.policy import Policy
 from dagnats.config.scalar import Age, Count, Place, Sync, Whole, host_and_port
 from dagnats.config.worker import MOST_WORKERS, WorkerSettings
+from dagnats.config.workflow import MOST_WORKFLOWS
 from dagnats.model.address import is_http
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
 
@@ -116,6 +117,11 @@ class Settings(BaseSettings):
     )
     access: AccessSettings = Field(
         default=AccessSettings(), description="Who is let in over HTTP with a password, or by a proxy."
+    )
+    workflows: tuple[dict[str, Any], ...] = Field(
+        default=(),
+        max_length=MOST_WORKFLOWS,
+        description=f"Definitions that `serve` registers, at most {MOST_WORKFLOWS}.",
     )
     policy: Policy = Field(default=Policy(), description="What workflows may do beyond their own run.")
 

@@ -60,6 +60,9 @@ def shown(configuration: Configuration) -> list[Shown]:
             value,
             _text([f"{k}: {v}" for k, v in value.items()] if path[-1] == "users" else value),
         )
+    if settings.workflows:
+        names = [definition.name for definition in configuration.workflows]
+        values["workflows",] = names, _text(names)
     control_plane = settings.policy.control_plane
     for key in ("grant", "promote"):
         names = list(getattr(control_plane, key))
@@ -71,8 +74,6 @@ def shown(configuration: Configuration) -> list[Shown]:
 
 _WORDS = {
     "monitor_port": "(disabled)",
-    "leaf_remotes": "(none)",
-    "leaf_credentials": "(none)",
     "max_store_bytes": "(none)",
 }
 
@@ -83,8 +84,6 @@ def _flat(settings: Settings) -> dict[str, Any]:
         "http_addr": settings.http_addr,
         "nats_port": _DEFAULT_PORT if settings.nats_port is None else settings.nats_port,
         "monitor_port": settings.monitor_port,
-        "leaf_remotes": [],  # there are none; the CLI reference lists both
-        "leaf_credentials": None,
         "max_store_bytes": settings.max_store_bytes,
         "http_tokens": settings.http_tokens,
         "url": without_secrets(settings.url) or None,

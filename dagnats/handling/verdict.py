@@ -40,7 +40,11 @@ class Paused(BaseException):
         self.delay = delay
 
 
-class SaidTwice(DagnatsError):
+class InWords(Exception):
+    """A failure that is told by its words alone: its kind is a name of ours, and says nothing to people."""
+
+
+class SaidTwice(DagnatsError, InWords):
     """A handler has said of its attempt's end what it, or its return, contradicts."""
 
 

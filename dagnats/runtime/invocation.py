@@ -13,7 +13,7 @@ from dagnats.errors import Abort, RefusedError, Retry
 from dagnats.handling.codec import CodecError, codec_for, type_name
 from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.handling.loop import Continue
-from dagnats.handling.verdict import Paused
+from dagnats.handling.verdict import InWords, Paused
 from dagnats.model.event import Failure, FailureType
 from dagnats.model.json import DEEPEST_PAYLOAD, TooDeep, shallow
 from dagnats.model.task import Task
@@ -248,8 +248,10 @@ def _failed(handler: Handler[..., Any], error: BaseException) -> AttemptFailed:
 
 
 def said(error: BaseException) -> str:
-    """An exception as a step's error: its kind and its text."""
+    """An exception as a step's error: its kind, unless it means nothing to people, and its text."""
     text = _text(error)
+    if isinstance(error, InWords) and text:
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

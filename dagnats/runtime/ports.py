@@ -202,6 +202,10 @@ class TaskQueue(Protocol):
         """Hand out no tasks of these types until further notice, and those of all other types again."""
         ...
 
+    async def forget(self, task_type: str) -> None:
+        """Have no queue of this type any more: nobody serves it, nor will. One that is not there is fine."""
+        ...
+
     async def last(self) -> int:
         """The sequence of the newest task that was ever queued; 0 when there was none."""
         ...

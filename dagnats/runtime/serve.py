@@ -19,7 +19,9 @@ from dagnats.runtime.index.inquiry import open_inquiries
 from dagnats.runtime.index.source import Tap
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.local import LocalServer, remove_server_file, write_server_file
+from dagnats.runtime.plane.charter import Charter
 from dagnats.runtime.plane.office import open_plane
+from dagnats.runtime.reload import Reloader, tell_loaded
 from dagnats.runtime.retention import KEEP
 from dagnats.runtime.telemetry.exporter import telemetry
 from dagnats.runtime.telemetry.observer import Observer
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dagnats.config.policy import ControlPlane
+    from dagnats.config.watch import Watch
     from dagnats.handling.handler import Handler
     from dagnats.runtime.api.access import Access
     from dagnats.runtime.api.door import Door
@@ -74,6 +77,7 @@ async def serve(
     options: ServerOptions = DEFAULT_OPTIONS,
     handlers: Sequence[Handler[..., Any]] = (),
     control_plane: ControlPlane = NOBODY,
+    configuration: Watch | None = None,
     ready: Callable[[Serving], Awaitable[None]],
     stop: asyncio.Event,
 ) -> None:
@@ -92,12 +96,14 @@ async def serve(
         options: What else is set of the embedded server.
         handlers: What we serve ourselves, in a worker beside the engine.
         control_plane: Which workflows may register and start others while they run; nobody's, unless said.
+        configuration: Has workflows to register, and the policy in the place of `control_plane`; both may change.
         ready: Called once everything takes work.
         stop: Set it to end.
 
     Raises:
         ConflictError: The folder or a port is taken, or the server holds streams of another shape.
         UnavailableError: The server cannot be reached, or has ended by itself.
+        DefinitionError: A workflow of the configuration runs one that nobody has registered.
         DagnatsError: There is no nats-server to embed; or others could reach `http`, and nothing is wanted of them.
     """
     async with AsyncExitStack() as stack:
@@ -115,15 +121,23 @@ async def serve(
         meter = observer.meter
         index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)), meter=meter)
         feeds = Tap(jetstream.feeds, index.source)
+        charter = Charter(control_plane)
+        reloader: Reloader | None = None
+        if configuration is not None:
+            reloader = Reloader(configuration, AsyncClient(jetstream), charter, jetstream.ports.clock)
+            await reloader.begin()
         engine = asyncio.create_task(
-            Engine(observer.ports, feeds, keep=keep, granted=control_plane.grant).run(alone=embedded is not None),
+            Engine(observer.ports, feeds, keep=keep, granted=charter).run(alone=embedded is not None),
             name="engine",
         )
         stack.push_async_callback(_end, asyncio.create_task(observer.run(), name="telemetry"))
         stack.push_async_callback(_end, engine)
         stack.push_async_callback(_end, asyncio.create_task(index.run(), name="index"))
         stack.callback(open_inquiries(jetstream.ports.inquiries, index))
-        stack.callback(open_plane(jetstream.ports, AsyncClient(jetstream), control_plane))
+        stack.callback(open_plane(jetstream.ports, AsyncClient(jetstream), charter))
+        if reloader is not None:
+            stack.callback(tell_loaded(jetstream.ports.inquiries, reloader))
+            stack.push_async_callback(_end, asyncio.create_task(reloader.run(), name="configuration"))
         worker = Worker(AsyncClient(jetstream), handlers) if handlers else None
         working = asyncio.create_task(worker.run(), name="worker") if worker is not None else None
         if worker is not None and working is not None:

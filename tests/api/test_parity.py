@@ -18,8 +18,10 @@ _WORKFLOW, _QUEUE, _WAITPOINT = "/workflows/{workflow}", "/queues/{queue}", "/wa
 ROUTES = {
     "audit": "GET /audit",
     "backup": _HERE,
+    "bench": _HERE,
     "build": _HERE,
     "clean": "POST /clean",
+    "completion": _HERE,
     "config check": _HERE,
     "config show": _HERE,
     "context add": _HERE,
@@ -28,6 +30,7 @@ ROUTES = {
     "context show": _HERE,
     "context use": _HERE,
     "demo": _HERE,
+    "dev": _HERE,
     "dlq discard": "DELETE /dlq/{seq}",
     "dlq inspect": "GET /dlq/{seq}",
     "dlq list": "GET /dlq",

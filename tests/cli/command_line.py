@@ -86,7 +86,10 @@ class CommandLine:
         """Run a command to its end, in this process: twenty times as fast, for commands that import no workflows."""
         out, err = io.StringIO(), io.StringIO()
         with self._surroundings(env), redirect_stdout(out), redirect_stderr(err):
-            code = run(words)
+            try:
+                code = run(words)
+            except SystemExit as ended:  # how typer answers a shell
+                code = int(ended.code or 0)
         return Result(code, out.getvalue(), err.getvalue())
 
     def process(self, *words: str, **env: str) -> Result:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import signal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from command_line import CommandLine
 
 SECRET = "s3cr3t-Zebra"
@@ -37,13 +40,11 @@ def test_show_prints_the_values_of_the_file_and_the_environment_as_the_guide_doe
     shown = project("config", "show", DAGNATS_DATA_DIR="/tmp/dagnats")
 
     assert shown.code == 0
-    assert shown.lines[:7] == [
+    assert shown.lines[:5] == [
         "data_dir: /tmp/dagnats",
         "http_addr: :8080",
         "nats_port: 4222",
         "monitor_port: (disabled)",
-        "leaf_remotes: (none)",
-        "leaf_credentials: (none)",
         "max_store_bytes: 1073741824",
     ]
     assert project("config", DAGNATS_DATA_DIR="/tmp/dagnats").out == shown.out
@@ -105,7 +106,7 @@ def test_check_lists_everything_that_is_wrong_with_its_line(project: CommandLine
     assert [problem["source"] for problem in document["error"]["problems"]] == ["dagnats.yaml:1", "dagnats.yaml:2"]
 
 
-@pytest.mark.parametrize("line", [["status"], ["serve"], ["worker"], ["run", "list"], ["config"]])
+@pytest.mark.parametrize("line", [["status"], ["workers"], ["serve"], ["worker"], ["run", "list"], ["config"]])
 def test_no_command_works_on_a_configuration_that_cannot_be(line: list[str], project: CommandLine) -> None:
     (project.folder / "dagnats.yaml").write_text("nats_prot: 1\n")
     refused = project(*line)
@@ -164,3 +165,44 @@ def test_the_server_is_as_large_and_as_watched_as_it_is_configured(project: Comm
         assert server.stop().code == 0
     assert "max_file_store: 2147483648\n" in written
     assert "sync_interval: always\n" in written
+
+
+def test_a_server_reads_its_file_again_and_status_says_what_came_of_it(project: CommandLine) -> None:
+    file = project.folder / "dagnats.yaml"
+    (project.folder / "empty.yaml").write_text("")
+    first = "nats_port: 0\nworkflows:\n- name: said\n  steps: [{id: say, task: text.upper}]\n"
+    file.write_text(first)
+
+    def reported(what: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for _ in range(600):
+            found = project("status", "--json").json()["configuration"]
+            if what(found):
+                return found
+        raise AssertionError(f"status still says {found}")
+
+    with project.start("serve") as server:
+        server.reads("Ctrl-C stops")
+        assert [each["name"] for each in project("workflow", "list", "--json").json()] == ["said"]
+        begun = reported(lambda found: True)
+        assert (begun["file"], begun["pid"], begun["refused_at"]) == ("dagnats.yaml", server.process.pid, None)
+
+        file.write_text(first.replace("said", "other") + "policy: {control_plane: {grants: []}}\nsyncc: 1s\n")
+        refused = reported(lambda found: found["refused_at"])
+        assert refused["loaded_at"] == begun["loaded_at"]
+        assert [problem["source"] for problem in refused["problems"]] == ["dagnats.yaml:5", "dagnats.yaml:6"]
+        text = project("status")
+        assert text.code == 0
+        assert "    at syncc (dagnats.yaml:6); did you mean 'sync'?" in text.lines
+        assert [each["name"] for each in project("workflow", "list", "--json", "--config", "empty.yaml").json()] == [
+            "said"
+        ]
+
+        file.write_text(first.replace("said", "other") + "sync: 1s\n")
+        server.signal(signal.SIGHUP)
+        renewed = reported(lambda found: found["refused_at"] is None)
+        assert renewed["loaded_at"] > begun["loaded_at"]
+        assert (renewed["problems"], renewed["restart"]) == ([], ["sync"])
+        assert "  From the next start of the server: sync" in project("status").lines
+        assert {each["name"] for each in project("workflow", "list", "--json").json()} == {"said", "other"}
+        assert server.stop().err.count("stays in force") == 1

@@ -20,8 +20,10 @@ _SECRET = "hunter2-correct-horse"
 # Of every command one line that answers, in an order in which all can. RUN is a run that waits, OLD one that is over.
 _LINES = (
     "schema",
+    "completion bash",
     "verify",
     "doctor",
+    "bench --runs 3 --warm-up 1",
     "status",
     "status --detail",
     "config show",
@@ -103,7 +105,7 @@ _LINES = (
 )
 _LINES_OF_JSON = ("run watch", "run stream", "logs --tail")  # one document a line
 
-_GO_ON = {"serve", "worker", "demo", "dlq watch"}
+_GO_ON = {"serve", "worker", "demo", "dev", "dlq watch"}
 """Commands that go on until they are stopped, with tests of their own."""
 _PROJECT = {"init project", "init workflow", "build", "register"}
 """Commands that make a project or import one, with tests of their own."""

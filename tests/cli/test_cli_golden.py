@@ -245,10 +245,12 @@ _ALONE = {
     "clean-all",
     "config-show",
     "config-show-json",
+    "dev",
+    "dev-dir",
     "logs-level",
     "logs-tail",
 }
-"""Examples with a test of their own."""
+"""Examples with a test of their own, those of `dev` in test_cli_dev.py."""
 
 
 @pytest.fixture(scope="module")

@@ -119,6 +119,11 @@ def test_an_approval_is_answered_once(served: CommandLine, asking: str) -> None:
 
     assert " waits for an approval until " in _until(served, "run", "status", "asking-1", says="running (").lines[-1]
     assert served("run", "approve", "asking-1", "aks").err == "error: no step 'aks'\nhint: did you mean 'ask'?\n"
+    unproven = served("run", "approve", "asking-1", "--token", "made-up")
+    assert (unproven.code, unproven.err.splitlines()[0]) == (
+        2,
+        "error: the token does not answer approval 'ask' of run asking-1",
+    )
     answered = served("run", "approve", "asking-1", "--answer", '{"note": "fine"}', "--by", "ann")
     assert answered.out == "Approved: ask\n"
     assert served("run", "reject", "asking-1").code == 2

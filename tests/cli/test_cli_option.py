@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
+from dagnats.cli.app import tree
 from dagnats.cli.option import Options, UsageError, split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.mark.parametrize(
@@ -22,6 +28,34 @@ def test_json_is_understood_anywhere_on_the_line(line: list[str]) -> None:
 @pytest.mark.parametrize("server", [["--server", "nats://h:1"], ["--server=nats://h:1"]])
 def test_a_value_may_follow_a_space_or_an_equals_sign(server: list[str]) -> None:
     assert split(["status", *server, "--token", "s"]) == (Options(server="nats://h:1", token="s"), ["status"])
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_behind_its_name_a_command_gets_the_option_that_it_has_of_its_own(verb: str) -> None:
+    options, rest = split(["--token", "server", "run", "--context=c", verb, "r-1", "--token", "asked", "--json"])
+
+    assert options == Options(token="server", context="c", json=True)
+    assert rest == ["run", verb, "r-1", "--token", "asked"]
+
+
+def test_no_other_command_has_an_option_that_every_command_takes() -> None:
+    everywhere = {name for param in tree().params for name in param.opts} - {"--help", "-h"}
+
+    assert {
+        words for words, command in commands(tree()) if everywhere & {o for p in command.params for o in p.opts}
+    } == {
+        "run approve",
+        "run reject",
+    }
+
+
+def commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command, and its words."""
+    for name, command in group.commands.items():
+        words = f"{before} {name}".strip()
+        yield words, command
+        if hasattr(command, "commands"):
+            yield from commands(command, words)
 
 
 def test_everything_behind_two_dashes_is_left_alone() -> None:

@@ -403,20 +403,3 @@ def test_a_pipe_that_closes_is_no_error(served: CommandLine, hello: str) -> None
 
     assert piped.stderr == ""
     assert piped.stdout in ("141\n", "0\n")  # whichever of the two was faster
-
-
-def test_names_and_ids_complete_from_the_live_server(served: CommandLine, offline: CommandLine, hello: str) -> None:
-    def offered(line: str, cli: CommandLine, patience: str = "30") -> list[str]:
-        completed = cli.process(
-            _DAGNATS_COMPLETE="complete_bash",
-            COMP_WORDS=line,
-            COMP_CWORD=str(len(line.split())),
-            DAGNATS_COMPLETION_SECONDS=patience,
-        )
-        return completed.out.split()
-
-    assert "hello-pipeline" in offered("dagnats workflow show ", served)
-    assert "order" in offered("dagnats run start ", served)
-    assert "hello-1" in offered("dagnats run status ", served)
-    assert offered("dagnats run status ", offline) == []
-    assert offered("dagnats run status ", served, patience="0") == []

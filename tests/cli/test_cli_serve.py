@@ -146,8 +146,10 @@ def test_http_that_others_can_reach_is_refused_without_a_token(project: CommandL
     refused = project.process("serve", "--port=0", "--http=0.0.0.0:0")
 
     assert refused.code == 2
-    assert refused.err.startswith("error: 0.0.0.0:0 can be reached from other machines, and there is no token")
-    assert "DAGNATS_BRIDGE_TOKEN" in refused.err
+    assert refused.err.startswith(
+        "error: 0.0.0.0:0 can be reached from other machines, and nothing would keep anybody out"
+    )
+    assert "DAGNATS_HTTP_TOKENS" in refused.err
 
 
 def test_an_http_address_that_is_none_is_told_with_what_would_be_right(project: CommandLine) -> None:

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 _COMMANDS = (
     "backup",
+    "bench",
     "build",
+    "completion",
     "config",
     "config check",
     "config show",
     "demo",
+    "dev",
     "dlq",
     "dlq discard",
     "dlq inspect",

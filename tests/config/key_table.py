@@ -19,7 +19,7 @@ from dagnats.config.worker import MAX_OUTPUT_BYTES, WorkerSettings  # noqa: E402
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_SECTIONS = ("worker", "access", "policy")
+_SECTIONS = ("worker", "access", "workflows", "policy")
 _NAMED = {"exec", "http", "http_method"}
 
 

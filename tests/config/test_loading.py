@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dagnats.config.load import Configuration, load
+from dagnats.config.load import Configuration, load, load_place
 from dagnats.config.view import shown
 from dagnats.errors import ConfigurationError, Problem
 
@@ -280,6 +280,35 @@ def test_the_policy_is_there_for_who_asks() -> None:
     assert (plane.grant, plane.promote) == (("planner", "agent"), ("agent",))
     assert (plane.quotas.max_depth, plane.quotas.max_active_runs) == (2, 100)
     assert load("").settings.policy.control_plane == plane
+
+
+def test_workflows_are_definitions_as_their_json_has_them() -> None:
+    (definition,) = configured(
+        "workflows:\n- {name: nightly, timeout: 10m, steps: [{id: a, task: x}, {id: b, task: y, depends_on: [a]}]}\n"
+    ).workflows
+    assert (definition.name, [step.id for step in definition.steps]) == ("nightly", ["a", "b"])
+    assert {value.key: value.text for value in shown(load())}["workflows"] == "nightly"
+
+
+def test_every_problem_of_a_workflow_is_told_with_its_line() -> None:
+    found = problems(
+        "workflows:\n- name: a\n  steps:\n  - {id: x, task: t}\n  - id: y\n    task: t\n"
+        "    depends_on: [xx]\n    retry: {max_attempts: 1, wait: 2s}\n- {name: a, steps: [{id: x, task: t}]}\n"
+    )
+    assert {path: (problem.rule, problem.source) for path, problem in found.items()} == {
+        "workflows[0].steps[1].depends_on[0]": ("unknown-step", "dagnats.yaml:7"),
+        "workflows[0].steps[1].retry.wait": ("unknown-key", "dagnats.yaml:8"),
+        "workflows[1].name": ("duplicate-key", "dagnats.yaml:9"),
+    }
+
+
+def test_where_the_server_is_can_be_read_while_the_rest_is_wrong() -> None:
+    write("data_dir: store\nnats_prot: 1\nsync: often\nworkflows: [{name: '?'}]\n")
+    assert load_place().settings.data_dir == str(Path("store").absolute())
+    write("data_dir: store\nurl: ftp://h\nnats_prot: 1\n")
+    with pytest.raises(ConfigurationError) as refused:
+        load_place()
+    assert [problem.path for problem in refused.value.problems] == ["url"]
 
 
 def test_nobody_is_granted_anything_by_default() -> None:

@@ -304,6 +304,17 @@ async def test_how_full_the_queues_are_counts_what_workers_have_too(backend: Bac
         assert await tasks.fill() == (3, 0.0), "a server without bounds has no share that is taken"
 
 
+async def test_a_queue_that_nobody_needs_is_forgotten_and_no_other_one(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        tasks = connection.ports.tasks
+        for name in ("once", "once.more"):
+            feed = await connection.feeds.tasks(name, ack_wait_s=30.0, most=10)
+            await feed.close()
+        await tasks.forget("once")
+        await tasks.forget("once")
+        assert [queue.name for queue in await tasks.overview()] == ["once.more"]
+
+
 async def test_tasks_are_listed_with_their_places_and_removed_by_them(backend: Backend) -> None:
     async with backend.connected() as connection, pulling(connection) as feed:
         tasks = connection.ports.tasks

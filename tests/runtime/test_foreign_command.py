@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,12 @@ import uvloop
 
 from dagnats.config.worker import WorkerSettings
 from dagnats.errors import Abort, Retry
-from dagnats.handling.context import TaskContext
+from dagnats.handling.context import Stop, TaskContext
+from dagnats.model.task import Task
 from dagnats.runtime.foreign.command import CommandFailed
 from dagnats.runtime.foreign.handler import AttemptTimeout, foreign_handlers
 from dagnats.runtime.foreign.process import run_command
+from dagnats.runtime.invocation import AttemptFailed, invoke
 from tests.support.processes import until
 
 if TYPE_CHECKING:
@@ -152,6 +155,13 @@ async def test_every_other_end_is_a_failure_like_any(script: str, said: str) -> 
     with pytest.raises(CommandFailed) as failed:
         await outcome("sh", "-c", script)
     assert str(failed.value) == said
+
+
+async def test_a_steps_error_says_what_happened_and_not_what_we_call_it() -> None:
+    (handler,) = foreign_handlers({"lint": WorkerSettings(exec=("sh", "-c", "echo why >&2; exit 2"))})
+    with pytest.raises(AttemptFailed) as failed:
+        await invoke(handler, Task(run_id="r", step_id="s"), Stop(), "w", ThreadPoolExecutor(1))
+    assert failed.value.failure.error == "'sh' exited with 2: why"
 
 
 async def test_of_what_is_said_on_stderr_the_end_is_in_the_error() -> None:

@@ -551,7 +551,7 @@ async def test_who_has_said_the_end_returns_nothing_and_says_no_other() -> None:
     errors = [(await ran(act)).error for act in (both, twice, fails)]
     assert errors == [
         "the handler has ended its attempt by a call (completed) and returned int as well",
-        "SaidTwice: the handler has ended its attempt twice: completed, then retriable",
+        "the handler has ended its attempt twice: completed, then retriable",
         "ValueError: after all",
     ]
 

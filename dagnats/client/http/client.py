@@ -37,6 +37,7 @@ from dagnats.model.duration import format_duration
 from dagnats.model.identifier import is_run_id
 from dagnats.model.instant import parse_rfc3339, rfc3339
 from dagnats.runtime.clock import SystemClock
+from dagnats.runtime.loaded import Loaded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,6 +71,7 @@ class _Status(msgspec.Struct, frozen=True):
     stream_count: int
     runs: int
     active_runs: int
+    configuration: Loaded | None = None
 
 
 class _Checked(msgspec.Struct, frozen=True):
@@ -279,7 +281,7 @@ class HttpClient(HttpOperator):
     async def status(self) -> ServerStatus:
         """The server at a glance."""
         found = read(await self._wire.get(path_of("status")), _Status)
-        return ServerStatus(found.stream_count, found.runs, found.active_runs)
+        return ServerStatus(found.stream_count, found.runs, found.active_runs, found.configuration)
 
 
 def _registration(told: _Registered, definition: WorkflowDef) -> Registration:

@@ -27,6 +27,7 @@ from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import JSON, Asked, Nothing
 from dagnats.runtime.api.problem import invalid
+from dagnats.runtime.loaded import Loaded
 
 if TYPE_CHECKING:
     from dagnats.client.ailment import Ailment
@@ -61,6 +62,7 @@ class StatusDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
     stream_count: int
     runs: int
     active_runs: int
+    configuration: Loaded | None = None
     queues: tuple[QueueHealthDocument, ...] | None = None
     dlq: LettersDocument | None = None
     engine: EngineDocument | None = None
@@ -139,6 +141,7 @@ async def status(asked: Asked[Detail, None]) -> StatusDocument:
         stream_count=found.streams,
         runs=found.runs,
         active_runs=found.active_runs,
+        configuration=found.configuration,
         queues=detail.queues if detail is not None else None,
         dlq=detail.dlq if detail is not None else None,
         engine=detail.engine if detail is not None else None,

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dagnats.errors import Abort, Retry
+from dagnats.handling.verdict import InWords
 from dagnats.model.duration import parse_duration
 from dagnats.runtime.foreign.output import output_of
 from dagnats.runtime.foreign.process import run_command
@@ -38,7 +39,7 @@ _MOST_SHOWN = 2_000
 _RETRY_AFTER = re.compile(r"^retry-after:\s*(\S+)\s*$", re.IGNORECASE | re.MULTILINE)
 
 
-class CommandFailed(Exception):
+class CommandFailed(InWords):
     """A command did not do it; another attempt may."""
 
 

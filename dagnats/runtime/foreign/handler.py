@@ -9,6 +9,7 @@ import msgspec  # at run time too: a handler's annotations are looked at
 
 from dagnats.handling.context import TaskContext  # the same
 from dagnats.handling.handler import Handler
+from dagnats.handling.verdict import InWords
 from dagnats.model.duration import format_duration
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dagnats.config.worker import WorkerSettings
 
 
-class AttemptTimeout(Exception):
+class AttemptTimeout(InWords):
     """A command or a server took longer than it may."""
 
 

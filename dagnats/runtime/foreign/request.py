@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import httpx
 
 from dagnats.errors import Abort, Retry
+from dagnats.handling.verdict import InWords
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.foreign.address import AddressRefused, admitted, resolve
 from dagnats.runtime.foreign.output import output_of
@@ -41,7 +42,7 @@ _SHORTEST_SECRET = 4
 _HIDDEN = "***"
 
 
-class RequestFailed(Exception):
+class RequestFailed(InWords):
     """A server did not do it, or was not reached; another attempt may."""
 
 

@@ -12,7 +12,7 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from dagnats.errors import DecodeError, DefinitionError, UnavailableError
 from dagnats.model.check import load_definition
@@ -28,7 +28,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from dagnats.model.summary import RunPage, RunQuery, Tally
@@ -51,6 +51,7 @@ _TROUBLE_S = 5.0
 _MANY = 500  # events of one write: where so many come, runs that have ended meanwhile are written once
 _RARELY_S = 1.0
 _SHAPES = 10_000  # definitions remembered
+_NO_SHAPE = Shape()
 
 
 class Indexer:
@@ -208,26 +209,13 @@ class Indexer:
                 await self._asked.wait()
 
     async def _write(self, writer: Writer, entries: list[Entry], place: Place) -> None:
-        facts = [fact for entry in entries if (fact := await self._fact(entry)) is not None]
-        changes = await self._in(self._writing, lambda: write(writer, facts, place))
+        # Tens of thousands come at once when the index is made anew: reading them here would stop the loop for seconds.
+        said = await self._in(self._writing, partial(_said, entries))
+        shapes = {identity: await self._shape(name, identity) for identity, name in said.definitions.items()}
+        changes = await self._in(self._writing, lambda: write(writer, said.facts(shapes), place))
         if self._meter is not None:
             self._meter.changed(changes)
         self._place = place
-
-    async def _fact(self, entry: Entry) -> Fact | None:
-        """What an event says about lines; None for nothing."""
-        if entry.run_id == RETENTION:
-            return _removal(entry)
-        if is_reserved(entry.run_id):
-            return None
-        try:
-            event = decode_event(entry.data)
-        except DecodeError:  # the engine says so
-            return None
-        shape = Shape()
-        if isinstance(event, WorkflowStarted):
-            shape = await self._shape(event.payload.workflow, event.payload.def_hash)
-        return Record(entry.seq, entry.time_ns, event), shape
 
     async def _shape(self, workflow: str, identity: str) -> Shape:
         known = self._shapes.get(identity)
@@ -266,6 +254,48 @@ def _runs_of(fact: Fact) -> Iterable[str]:
     if isinstance(fact, Removal):
         return (run_id for run_id, _ in fact.runs)
     return (fact[0].event.run_id,)
+
+
+class _Said(NamedTuple):
+    """What events say about lines, before it is known what their definitions say.
+
+    Attributes:
+        parts: In order.
+        definitions: Those of the runs that are started: names, by hash.
+    """
+
+    parts: list[Record | Removal]
+    definitions: dict[str, str]
+
+    def facts(self, shapes: Mapping[str, Shape]) -> list[Fact]:
+        return [part if isinstance(part, Removal) else (part, _shape_of(part, shapes)) for part in self.parts]
+
+
+def _said(entries: Sequence[Entry]) -> _Said:
+    said = _Said([], {})
+    for entry in entries:
+        part = _removal(entry) if entry.run_id == RETENTION else _record(entry)
+        if part is None:
+            continue
+        said.parts.append(part)
+        if isinstance(part, Record) and isinstance(part.event, WorkflowStarted):
+            said.definitions[part.event.payload.def_hash] = part.event.payload.workflow
+    return said
+
+
+def _record(entry: Entry) -> Record | None:
+    """An event of a run; None for what is none."""
+    if is_reserved(entry.run_id):
+        return None
+    try:
+        return Record(entry.seq, entry.time_ns, decode_event(entry.data))
+    except DecodeError:  # the engine says so
+        return None
+
+
+def _shape_of(record: Record, shapes: Mapping[str, Shape]) -> Shape:
+    event = record.event
+    return shapes[event.payload.def_hash] if isinstance(event, WorkflowStarted) else _NO_SHAPE
 
 
 def _removal(entry: Entry) -> Removal | None:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def reason(error: BaseException) -> str:
+    """An error of the connection in NATS's own words."""
+    return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+
+
 class Message(msgspec.Struct, gc=False):  # made for every message: a Struct costs a third of a class
     """A message as it came. Headers are read when asked for: most are never looked at."""
 

@@ -17,7 +17,7 @@ import msgspec
 
 from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.model.address import without_secrets
-from dagnats.runtime.jetstream.natspy import NatsPy, reason
+from dagnats.runtime.jetstream.channel import reason
 from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, error_of, header_block, receipt_of
 from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
 
@@ -291,6 +291,8 @@ async def _open(url: str, token: str, name: str) -> Channel:
                 return await Wire.connect(url, token=token, name=name)
             except Unsuited as why:
                 log.info("using nats-py's connection: %s", why)
+        from dagnats.runtime.jetstream.natspy import NatsPy  # not at the top: few need nats-py, and it loads slowly
+
         return await NatsPy.connect(url, token=token, name=name)
     except (OSError, TimeoutError, Refused, UnavailableError) as error:
         said = reason(error)

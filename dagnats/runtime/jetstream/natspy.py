@@ -14,7 +14,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from dagnats.errors import UnavailableError
-from dagnats.runtime.jetstream.channel import Message
+from dagnats.runtime.jetstream.channel import Message, reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -181,11 +181,6 @@ class _Callbacks:
         self.up.set()
         log.warning("connected to NATS again")
         self.back()
-
-
-def reason(error: BaseException) -> str:
-    """An error of the connection in NATS's own words."""
-    return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
 
 
 def _raw(headers: Mapping[str, str] | None) -> bytes:

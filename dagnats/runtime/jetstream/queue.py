@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _OVERLAP = 10100  # another consumer of the work queue has a filter that shares subjects
 _EXISTS = 10148
+_NO_CONSUMER = 10014
 _SECOND = 1_000_000_000
 _CANCEL = "dagnats.cancel."
 _PREFIX = "task."
@@ -102,6 +103,15 @@ class JetStreamTaskQueue:
             if paused is not bool(consumer.get("paused")):
                 until = {"pause_until": _FOR_EVER} if paused else {}
                 await self._link.api(f"CONSUMER.PAUSE.{TASKS}.{consumer['name']}", until)
+
+    async def forget(self, task_type: str) -> None:
+        for consumer in await self._consumers():
+            if _serves(consumer, [task_type]):
+                try:
+                    await self._link.api(f"CONSUMER.DELETE.{TASKS}.{consumer['name']}")
+                except RefusedError as error:
+                    if error.code != _NO_CONSUMER:  # somebody else has just forgotten it
+                        raise
 
     async def _consumers(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -110,6 +110,13 @@ class MemoryTaskQueue:
 
         await self._link.request(Call("tasks.shut", "task.>", set_all))
 
+    async def forget(self, task_type: str) -> None:
+        def drop() -> None:
+            for key in [key for key in self._server.queues if key[0] == task_type]:
+                del self._server.queues[key]
+
+        await self._link.request(Call("tasks.forget", "task.>", drop))
+
     def cancel(self, run_id: str, data: bytes) -> None:
         subject = f"dagnats.cancel.{run_id}"
 

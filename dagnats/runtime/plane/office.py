@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.run import Run
     from dagnats.runtime.plane.book import Account
+    from dagnats.runtime.plane.charter import Charter
     from dagnats.runtime.ports import Ports
 
 log = logging.getLogger("dagnats.plane")
@@ -94,7 +95,7 @@ class Asker(NamedTuple):
     depth: int
 
 
-def open_plane(ports: Ports, client: Registrar, policy: ControlPlane) -> Callable[[], None]:
+def open_plane(ports: Ports, client: Registrar, policy: ControlPlane | Charter) -> Callable[[], None]:
     """Answer what runs ask of the control plane; what is returned ends it."""
     office = Office(ports, client, policy)
     questions = ((REGISTER, office.register), (START, office.start), (BUDGET, office.budget))
@@ -115,7 +116,7 @@ class Office:
         policy: Who is granted what.
     """
 
-    def __init__(self, ports: Ports, client: Registrar, policy: ControlPlane) -> None:
+    def __init__(self, ports: Ports, client: Registrar, policy: ControlPlane | Charter) -> None:
         self._ports = ports
         self._client = client
         self._policy = policy
