@@ -75,6 +75,10 @@ load: $(DEV) ## Run 2,000 orders under two engines, a map of 10,000 items, 1,000
 bench: $(DEV) ## Measure the index of a million runs, and making it anew (five minutes; ARGS="--runs 50000" for less)
 	@$(BIN)/python -m benchmarks.index $(ARGS)
 
+.PHONY: crash
+crash: $(DEV) ## Kill a process at each boundary of every type of step, the first and the last time
+	@CRASH_POINTS=all $(BIN)/python -m pytest --numprocesses 2 tests/simulation/test_crash_points.py $(ARGS)
+
 .PHONY: simulate
 simulate: $(DEV) ## Run seeds of the simulation: ARGS="--seeds 2000", or ARGS="--seed 7 --trace" for one
 	@$(BIN)/python -m tests.simulation $(ARGS)

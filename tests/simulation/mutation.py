@@ -32,10 +32,12 @@ class Mutation(NamedTuple):
     Attributes:
         name: What is wrong then.
         targets: Owner, attribute, and what makes the broken one of the sound one.
+        lately: The seed that found it last.
     """
 
     name: str
     targets: tuple[tuple[Any, str, Callable[[Any], Any]], ...]
+    lately: int = 0
 
     @contextmanager
     def applied(self) -> Generator[None]:
@@ -185,14 +187,14 @@ def _telling_of_all(_: Any) -> Any:
 
 
 MUTATIONS = (
-    Mutation("attempt fence dropped", ((attempt, "is_current", _any_attempt),)),
-    Mutation("saga in definition order", ((saga, "_undo_all", _in_definition_order),)),
-    Mutation("ack before publish", ((Workbench, "_answer", _acknowledging_first),)),
+    Mutation("attempt fence dropped", ((attempt, "is_current", _any_attempt),), lately=23),
+    Mutation("saga in definition order", ((saga, "_undo_all", _in_definition_order),), lately=30),
+    Mutation("ack before publish", ((Workbench, "_answer", _acknowledging_first),), lately=2),
     Mutation("early timer", ((Leader, "_arm", _early),)),
-    Mutation("holder not freed", ((TaskGates, "release", _holding_on),)),
+    Mutation("holder not freed", ((TaskGates, "release", _holding_on),), lately=1),
     Mutation("second terminal event", ((Outbox, "_sent", _ending_twice),)),
-    Mutation("duplicate start accepted", ((MemoryLog, "append_after", _starting_anew),)),
-    Mutation("skip propagated", ((completion, "skipped", _skipping_on),)),
+    Mutation("duplicate start accepted", ((MemoryLog, "append_after", _starting_anew),), lately=1),
+    Mutation("skip propagated", ((completion, "skipped", _skipping_on),), lately=3),
     Mutation(
         "stale leader acts",
         (
@@ -200,9 +202,11 @@ MUTATIONS = (
             (Leadership, "check", _never_losing),
             (Leadership, "_settle", _never_giving_in),
         ),
+        lately=10,
     ),
     Mutation(
         "wait matched twice",
         ((advance, "_current", _matching_again), (Correlator, "_match", _telling_of_all)),
+        lately=12,
     ),
 )
