@@ -215,7 +215,8 @@ class Roster:
             return
         self._bytes += size - seat.size
         seat.revision, seat.size = revision, size
-        seat.due = self._clock() + rest_s
+        if not seat.run.ended:  # it may have ended meanwhile, and that is to be saved at once
+            seat.due = self._clock() + rest_s
         if seat.run.ended and not seat.since and not self._is_moving(run_id) and run_id not in self._expected:
             self.dismiss(run_id)
 

@@ -94,6 +94,15 @@ def test_a_run_rests_after_a_snapshot_however_often_it_moves() -> None:
     assert roster.low(default=7) == 6
 
 
+def test_a_run_that_ends_while_its_snapshot_is_on_its_way_is_saved_at_once() -> None:
+    roster = Roster()
+    folded(roster, run("a", 1))
+    (seat,) = roster.take(10)
+    folded(roster, run("a", 2, ended=True))
+    roster.saved(seat, 1, 100, rest_s=60.0)
+    assert roster.take(10) == [seat]
+
+
 def test_an_ended_run_leaves_once_it_is_saved() -> None:
     roster = Roster()
     folded(roster, run("a", 5, ended=True))
