@@ -58,7 +58,7 @@ class PlaneOperations(Protocol):
 class ControlPlane:
     """Registers workflows and starts runs of them, for the attempt that has it and for as long as that goes on.
 
-    Every method raises `ControlPlaneError` for a no; its `kind` says why.
+    Every method raises a `ControlPlaneError` for a no; its class says why.
     """
 
     __slots__ = ("_operations",)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagnats.errors import ControlPlaneError, RefusedError, UnavailableError
+from dagnats.errors import RefusedError, TransportError, UnavailableError
 from dagnats.handling.plane import Budget
 from dagnats.runtime.patience import persist
 from dagnats.runtime.plane.request import BUDGET, REGISTER, START, Opening, Registration, Request, read_answer
@@ -66,11 +66,11 @@ class Petitions:
             async with asyncio.timeout(_PATIENCE_S):
                 return read_answer(await persist(lambda: self._once(question, data)))
         except TimeoutError:
-            raise ControlPlaneError(
-                f"no server has answered within {_PATIENCE_S:g} s", kind="transport", hint="is `dagnats serve` running?"
+            raise TransportError(
+                f"no server has answered within {_PATIENCE_S:g} s", hint="is `dagnats serve` running?"
             ) from None
         except RefusedError as error:  # it is larger than a message can be
-            raise ControlPlaneError(str(error), kind="transport", hint=error.hint) from None
+            raise TransportError(str(error), hint=error.hint) from None
 
     async def _once(self, question: str, data: bytes) -> bytes:
         answer = await self._inquiries.ask(question, data)
