@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from dagnats.errors import ConflictError, DecodeError, RefusedError
+from dagnats.errors import ConflictError, DecodeError
 from dagnats.handling.operation import Kept
 from dagnats.model.event import Consumed, SignalReceived, decode_event
 from dagnats.model.json import NULL
 from dagnats.model.trace import step_trace_parent
-from dagnats.runtime.blob import INLINE_BYTES, refuse, resolved
+from dagnats.runtime.blob import resolved
 from dagnats.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dagnats.runtime.past import Past
 from dagnats.runtime.patience import persist
 from dagnats.runtime.plane.petition import Petitions
-from dagnats.runtime.pulse import Pulsing
+from dagnats.runtime.pulse import Pulsing, refuse_details
 from dagnats.runtime.telemetry.context import within
 
 if TYPE_CHECKING:
@@ -157,12 +157,7 @@ class Desk:
     # -- how far it is -------------------------------------------------------------------------------------------
 
     async def heartbeat(self, details: bytes) -> None:
-        refuse(details, what="what is given to heartbeat")
-        if len(details) > INLINE_BYTES:
-            raise RefusedError(
-                f"what is given to heartbeat has {len(details)} bytes; at most {INLINE_BYTES} are taken",
-                hint="a checkpoint may be larger",
-            )
+        refuse_details(details)
         await self._the_pulse().say(details=msgspec.Raw(details))
 
     async def heartbeat_details(self) -> bytes:
