@@ -15,6 +15,7 @@ from dagnats.handling.loop import Continue
 from dagnats.handling.plane import ControlPlane, SyncControlPlane
 from dagnats.handling.value import read, written
 from dagnats.handling.verdict import LONGEST_RETRY, SHORTEST_RETRY, Paused, SaidTwice, Verdict, duration, waiting
+from dagnats.model.json import carriable
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, MutableMapping
@@ -231,7 +232,7 @@ class TaskContext(_Context[R]):
 
     async def progress(self, fraction: float, message: str = "") -> None:
         """Say, for people, how much is done: from 0 to 1. Stored once a second at most."""
-        await self._operations.progress(_fraction(fraction), message)
+        await self._operations.progress(_fraction(fraction), carriable(str(message)))
 
     async def checkpoint(self, value: Any) -> None:
         """Store a value for whoever runs this step next: another attempt, another worker, the next turn.
@@ -350,7 +351,7 @@ class SyncTaskContext(_Context[R]):
 
     def progress(self, fraction: float, message: str = "") -> None:
         """As `TaskContext.progress`."""
-        self._wait(self._operations.progress(_fraction(fraction), message))
+        self._wait(self._operations.progress(_fraction(fraction), carriable(str(message))))
 
     def checkpoint(self, value: Any) -> None:
         """As `TaskContext.checkpoint`."""

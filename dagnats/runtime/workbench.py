@@ -73,6 +73,7 @@ class Workbench:
         self._cancel_grace_s = cancel_grace_s
         self._report = Reporter(ports, worker_id)
         self._loop = asyncio.get_running_loop()
+        self._owner = asyncio.current_task()
         self._sweep = Sweep(self._look)
         self._cancelled = Cancelled()
         self.sticky = asyncio.Event()
@@ -199,10 +200,11 @@ class Workbench:
             note_failure(task, attempt.failure or failed.failure, failed.__cause__)
             return attempt.failure or failed.failure
         except asyncio.CancelledError:
-            if attempt.failure is None:
+            if attempt.failure is None and self._is_cancelled(attempt):
                 raise
-            note_failure(task, attempt.failure)
-            return attempt.failure
+            failure = attempt.failure or Failure(error="the handler cancelled itself")
+            note_failure(task, failure)
+            return failure
         except Exception as error:  # a mistake of ours must not hide as a task that comes again and again
             log.exception("an attempt of %s ended unexpectedly", attempt.handler.task)
             return Failure(error=f"the worker failed: {said(error)}")
@@ -211,6 +213,14 @@ class Workbench:
             if attempt.process is not None:
                 self._pool.give(attempt.process)
         return attempt.failure or output
+
+    def _is_cancelled(self, attempt: Attempt) -> bool:
+        """Whether a cancelled attempt was so from outside: by us, or with everything else, because the loop ends.
+
+        Otherwise the handler has cancelled its own task. Given back, it would do that again and again.
+        """
+        is_ending = self._owner is not None and self._owner.cancelling() > 0
+        return attempt.phase != "handler" or attempt.stop.asked or is_ending
 
     async def _called(self, attempt: Attempt, task: Task) -> bytes | Again | Rest:
         if attempt.process is not None:

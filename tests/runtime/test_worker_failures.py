@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from dagnats import Abort, Retry, SyncTaskContext, handler
+from dagnats import Abort, Retry, SyncTaskContext, TaskContext, handler
 from dagnats.model.event import Failure
 from tests.support.yard import memory_yard
 
@@ -67,6 +67,17 @@ async def cancel_oneself() -> None:
     raise asyncio.CancelledError
 
 
+async def cancel_ones_own_task() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.Event().wait()
+
+
+async def fail_with_bytes_of_a_file_name(ctx: TaskContext) -> None:
+    ctx.fail("cannot read a\udcff.txt")
+
+
 async def many_at_once() -> None:
     raise ExceptionGroup("two", [ValueError("a"), KeyError("b")])
 
@@ -88,6 +99,8 @@ ALL = [
     Fits(raising_in_a_thread(SystemExit(3)), "SystemExit: 3"),
     Fits(many_at_once, "ExceptionGroup: two (2 sub-exceptions)"),
     Fits(cancel_oneself, "the handler cancelled itself"),
+    Fits(cancel_ones_own_task, "the handler cancelled itself"),
+    Fits(fail_with_bytes_of_a_file_name, "cannot read a\\udcff.txt"),
     Fits(sleep_for_ever, "no result within the step's timeout of 20ms", "retriable", "timeout", 20),
     Fits(wait_to_be_told, "no result within the step's timeout of 20ms", "retriable", "timeout", 20),
     Fits(giving(int, "text"), "the result does not fit int: got str", "non_retriable"),
@@ -120,3 +133,18 @@ async def test_each_way_to_fail_is_said_on_its_step_and_stops_nobody() -> None:
         await yard.put("fails.not", "last")
         assert await yard.result("last") == b'"fine"'
         await yard.is_empty()
+
+
+async def test_a_message_with_bytes_of_a_file_name_is_shown_and_costs_no_result() -> None:
+    @handler("says.progress")
+    async def work(ctx: TaskContext) -> str:
+        await ctx.progress(0.5, "at a\udcff.txt")
+        return "done"
+
+    async with memory_yard() as yard:
+        yard.start([work])
+        await yard.put("says.progress", "r1")
+        assert await yard.result("r1") == b'"done"'
+        shown = await yard.ports.pulses.newest("r1", "work")
+        assert shown is not None
+        assert b"at a\\\\udcff.txt" in shown
