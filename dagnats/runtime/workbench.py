@@ -102,26 +102,33 @@ class Workbench:
                 self._give_up(attempt, None)
 
     async def drain(self, within_s: float) -> None:
-        """Wait until all attempts are done, for that long."""
+        """Wait until all attempts are done, for that long. Then stop the others, and let their tasks go back."""
         if self._attempts:
             log.info("waiting for %d running tasks", len(self._attempts))
             await asyncio.wait([attempt.work for attempt in self._attempts], timeout=within_s)
+        await self._interrupt(at_once=False)
 
     async def clear(self) -> None:
-        """Stop what still runs, and let its tasks go back."""
+        """Stop what still runs at once, and let its tasks go back."""
+        await self._interrupt(at_once=True)
+        for work in self._left:
+            work.cancel()
+        self._sweep.close()
+
+    async def _interrupt(self, *, at_once: bool) -> None:
         works = [attempt.work for attempt in self._attempts]
         for attempt in self._attempts:
-            attempt.interrupt()
+            attempt.interrupt(at_once=at_once)
         if works:
             await asyncio.wait(works, timeout=self._cancel_grace_s)
         for attempt in list(self._attempts):
             attempt.abandoned = True
             if attempt.phase == "handler":
                 _warn(attempt, self._cancel_grace_s)
+            else:
+                attempt.work.cancel()
             self._leave_off(attempt)
-        for work in self._left:
-            work.cancel()
-        self._sweep.close()
+        self._attempts.clear()
 
     # -- one attempt -----------------------------------------------------------------------------------------
 
@@ -165,6 +172,8 @@ class Workbench:
         outcome = await self._handle(attempt, task, at_once=deliveries > 1 or announces_at_once(task))
         if attempt.abandoned or attempt.dropped:
             return
+        if attempt.broken_off:
+            raise asyncio.CancelledError
         await self._say(attempt, task, outcome)
 
     async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Again | Rest | Failure) -> None:

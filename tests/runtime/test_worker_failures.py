@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -148,3 +149,54 @@ async def test_a_message_with_bytes_of_a_file_name_is_shown_and_costs_no_result(
         shown = await yard.ports.pulses.newest("r1", "work")
         assert shown is not None
         assert b"at a\\\\udcff.txt" in shown
+
+
+async def test_a_thread_that_stops_with_its_worker_has_ended_before_somebody_else_begins() -> None:
+    begun, told, let_go = asyncio.Event(), asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    running: list[str] = []
+
+    @handler("stops.late")
+    def work(ctx: SyncTaskContext) -> str:
+        running.append(ctx.worker_id)
+        assert len(running) == 1, "two of them at a time"
+        loop.call_soon_threadsafe(begun.set)
+        while ctx.worker_id == "first" and not ctx.is_cancelled:
+            pass
+        if ctx.worker_id == "first":
+            loop.call_soon_threadsafe(told.set)
+            let_go.wait(10)
+        running.remove(ctx.worker_id)
+        return f"whatever {ctx.worker_id} had"
+
+    async with memory_yard() as yard:
+        first = yard.start([work], worker_id="first", grace=timedelta(0))
+        await yard.put("stops.late", "r1")
+        await begun.wait()
+        yard.start([work], worker_id="second")
+        first.stop()
+        await told.wait()
+        let_go.set()
+        assert await yard.result("r1") == b'"whatever second had"'
+        await yard.is_empty()
+
+
+async def test_a_thread_that_is_told_nothing_may_finish_though_its_worker_ends() -> None:
+    begun, let_go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    @handler("stops.never")
+    def work() -> str:
+        loop.call_soon_threadsafe(begun.set)
+        let_go.wait(10)
+        return "all of it"
+
+    async with memory_yard() as yard:
+        worker = yard.start([work], grace=timedelta(0))
+        await yard.put("stops.never", "r1")
+        await begun.wait()
+        worker.stop()
+        await asyncio.sleep(0)
+        loop.call_later(0.05, let_go.set)
+        assert await yard.result("r1") == b'"all of it"'
+        await yard.is_empty()
