@@ -14,7 +14,16 @@ import typing_extensions
 from dagnats.handling.loop import Continue
 from dagnats.handling.plane import ControlPlane, SyncControlPlane
 from dagnats.handling.value import read, written
-from dagnats.handling.verdict import LONGEST_RETRY, SHORTEST_RETRY, Paused, SaidTwice, Verdict, duration, waiting
+from dagnats.handling.verdict import (
+    LONGEST_RETRY,
+    SHORTEST_RETRY,
+    Paused,
+    SaidTwice,
+    Verdict,
+    duration,
+    resting,
+    waiting,
+)
 from dagnats.model.json import carriable
 
 if TYPE_CHECKING:
@@ -256,8 +265,11 @@ class TaskContext(_Context[R]):
         """End the attempt, and begin the handler from its top after `delay`: the same try, with its checkpoint.
 
         It holds no slot meanwhile. Never returns: it raises what no `except Exception` catches.
+
+        Raises:
+            ValueError: The delay is longer than 30 days.
         """
-        raise Paused(duration(delay, "the delay"))
+        raise Paused(resting(delay))
 
     @overload
     async def wait_for_signal(self, name: str, type: type[T], *, timeout: timedelta | str | None = None) -> T: ...
@@ -368,7 +380,7 @@ class SyncTaskContext(_Context[R]):
 
     def pause(self, delay: timedelta | str) -> Never:
         """As `TaskContext.pause`."""
-        raise Paused(duration(delay, "the delay"))
+        raise Paused(resting(delay))
 
     @overload
     def wait_for_signal(self, name: str, type: type[T], *, timeout: timedelta | str | None = None) -> T: ...
@@ -416,7 +428,11 @@ def _fraction(fraction: float) -> float:
 
 
 def _chunk(chunk: bytes | str) -> bytes:
-    return chunk.encode() if isinstance(chunk, str) else bytes(chunk)
+    if isinstance(chunk, str):
+        return carriable(chunk).encode()
+    if not isinstance(chunk, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise TypeError(f"a chunk is bytes or text, not {type(chunk).__name__}: stream json.dumps(…) of it")
+    return bytes(chunk)
 
 
 def _checkpoint(kept: Kept | None, type: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
-from dagnats.errors import Abort, RefusedError, Retry
+from dagnats.errors import Abort, DagnatsError, RefusedError, Retry
 from dagnats.handling.codec import CodecError, codec_for, type_name
 from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.handling.loop import Continue
@@ -248,8 +248,10 @@ def _failed(handler: Handler[..., Any], error: BaseException) -> AttemptFailed:
 
 
 def said(error: BaseException) -> str:
-    """An exception as a step's error: its kind and its text."""
+    """An exception as a step's error: its kind, its text, and what to do about it, if it says so."""
     text = _text(error)
+    if isinstance(error, DagnatsError) and error.hint:
+        text = f"{text}; {error.hint}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

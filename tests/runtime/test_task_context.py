@@ -163,7 +163,7 @@ async def test_a_workflow_that_is_not_registered_cannot_be_started() -> None:
         await ctx.start("alon")
 
     view = await ran(act)
-    assert (view.status, view.error) == ("failed", "NotFoundError: no workflow 'alon'")
+    assert (view.status, view.error) == ("failed", "NotFoundError: no workflow 'alon'; did you mean 'alone'?")
 
 
 async def test_an_event_that_a_handler_publishes_is_published_once_when_it_is_tried_again() -> None:

@@ -79,6 +79,18 @@ async def fail_with_bytes_of_a_file_name(ctx: TaskContext) -> None:
     ctx.fail("cannot read a\udcff.txt")
 
 
+async def pause_for_two_months(ctx: TaskContext) -> None:
+    await ctx.pause("60d")
+
+
+async def stream_an_object(ctx: TaskContext) -> None:
+    await ctx.stream({"a": 1})  # pyright: ignore[reportArgumentType]  # the mistake that is tested
+
+
+async def emit_what_is_no_type(ctx: TaskContext) -> None:
+    await ctx.emit_event("a b*")
+
+
 async def many_at_once() -> None:
     raise ExceptionGroup("two", [ValueError("a"), KeyError("b")])
 
@@ -102,6 +114,9 @@ ALL = [
     Fits(cancel_oneself, "the handler cancelled itself"),
     Fits(cancel_ones_own_task, "the handler cancelled itself"),
     Fits(fail_with_bytes_of_a_file_name, "cannot read a\\udcff.txt"),
+    Fits(pause_for_two_months, "ValueError: the delay is '60d'; a step rests 30 days at most: pause again when"),
+    Fits(stream_an_object, "TypeError: a chunk is bytes or text, not dict: stream json.dumps(…) of it"),
+    Fits(emit_what_is_no_type, "DagnatsError: 'a b*' cannot be an event's type; write words joined by dots"),
     Fits(sleep_for_ever, "no result within the step's timeout of 20ms", "retriable", "timeout", 20),
     Fits(wait_to_be_told, "no result within the step's timeout of 20ms", "retriable", "timeout", 20),
     Fits(giving(int, "text"), "the result does not fit int: got str", "non_retriable"),
