@@ -213,14 +213,20 @@ class TaskContext(_Context[R]):
         """
         return read(await self._operations.output(step), type, f"the output of step {step!r}")
 
-    async def start(self, workflow: HasName | str, input: Any = None) -> str:
+    async def start(self, workflow: HasName | str, input: Any = None, *, key: str = "") -> str:
         """Start a run of a registered workflow, which goes on by itself, and give its id.
 
         An attempt that is repeated finds the run that its first start began: the id follows from the run, the step,
-        the turn, and which call it is. So a handler must not change the order of its calls.
+        the turn, and which call it is. So a handler must not change the order of its calls, or has to give keys.
+
+        Args:
+            workflow: Which one.
+            input: Any value with a JSON form.
+            key: Which start of this step's it is, in place of its number: for a handler that goes on from a
+                checkpoint, and so does not repeat all of its calls.
         """
         name = workflow if isinstance(workflow, str) else workflow.name
-        return await self._operations.start(name, written(input))
+        return await self._operations.start(name, written(input), key)
 
     async def heartbeat(self, details: Any = None) -> None:
         """Say how far this attempt is, for people and for the next attempt. Stored once a second at most.
@@ -305,9 +311,12 @@ class TaskContext(_Context[R]):
         """
         return await self._operations.stream(_chunk(chunk))
 
-    async def emit_event(self, type: str, body: Any = None) -> None:
-        """Publish an event, for the runs that wait for it. An attempt that is repeated soon does not repeat it."""
-        await self._operations.emit_event(type, written(body))
+    async def emit_event(self, type: str, body: Any = None, *, key: str = "") -> None:
+        """Publish an event, for the runs that wait for it. An attempt that is repeated soon does not repeat it.
+
+        `key` says which of this step's events it is: see `start`.
+        """
+        await self._operations.emit_event(type, written(body), key)
 
 
 class SyncTaskContext(_Context[R]):
@@ -342,10 +351,10 @@ class SyncTaskContext(_Context[R]):
         """As `TaskContext.output`."""
         return read(self._wait(self._operations.output(step)), type, f"the output of step {step!r}")
 
-    def start(self, workflow: HasName | str, input: Any = None) -> str:
+    def start(self, workflow: HasName | str, input: Any = None, *, key: str = "") -> str:
         """As `TaskContext.start`."""
         name = workflow if isinstance(workflow, str) else workflow.name
-        return self._wait(self._operations.start(name, written(input)))
+        return self._wait(self._operations.start(name, written(input), key))
 
     def heartbeat(self, details: Any = None) -> None:
         """As `TaskContext.heartbeat`."""
@@ -400,9 +409,9 @@ class SyncTaskContext(_Context[R]):
         """As `TaskContext.stream`."""
         return self._wait(self._operations.stream(_chunk(chunk)))
 
-    def emit_event(self, type: str, body: Any = None) -> None:
+    def emit_event(self, type: str, body: Any = None, *, key: str = "") -> None:
         """As `TaskContext.emit_event`."""
-        self._wait(self._operations.emit_event(type, written(body)))
+        self._wait(self._operations.emit_event(type, written(body), key))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the worker's loop do it, and wait here."""

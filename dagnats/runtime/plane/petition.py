@@ -28,12 +28,12 @@ class Petitions:
 
     Args:
         task: The attempt, with its nonce.
-        call: Names the next call of a kind, the same in every attempt.
+        call: Names the next call of a kind, or the one of a key, the same in every attempt.
     """
 
     __slots__ = ("_call", "_inquiries", "_task")
 
-    def __init__(self, inquiries: Inquiries, task: Task, call: Callable[[str], str]) -> None:
+    def __init__(self, inquiries: Inquiries, task: Task, call: Callable[[str, str], str]) -> None:
         self._inquiries = inquiries
         self._task = task
         self._call = call
@@ -42,8 +42,9 @@ class Petitions:
         request = Registration(**self._who(), definition=msgspec.Raw(definition))
         return (await self._ask(REGISTER, request)).name
 
-    async def start(self, workflow: str, input: bytes) -> str:
-        request = Opening(**self._who(), workflow=workflow, call=self._call("plane"), input=msgspec.Raw(input))
+    async def start(self, workflow: str, input: bytes, key: str) -> str:
+        call = self._call("plane", key)
+        request = Opening(**self._who(), workflow=workflow, call=call, input=msgspec.Raw(input))
         return (await self._ask(START, request)).run_id
 
     async def budget(self) -> Budget:
