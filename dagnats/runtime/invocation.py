@@ -248,16 +248,15 @@ def _failed(handler: Handler[..., Any], error: BaseException) -> AttemptFailed:
 
 
 def said(error: BaseException) -> str:
-    """An exception as a step's error: its kind, its text, and what to do about it, if it says so."""
+    """An exception as a step's error: its kind and its text."""
     text = _text(error)
-    if isinstance(error, DagnatsError) and error.hint:
-        text = f"{text}; {error.hint}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _text(error: BaseException) -> str:
-    """An exception's text, whatever its author did to it, as text that JSON can carry."""
+    """An exception's text, whatever its author did to it, as text that JSON can carry; with the cure, if it has one."""
+    hint = f"; {error.hint}" if isinstance(error, DagnatsError) and error.hint else ""
     try:
-        return carriable(str(error))
+        return carriable(f"{error!s}{hint}")
     except (Exception, SystemExit):  # noqa: BLE001  # a user's __str__ may raise anything
         return "(its text cannot be read: __str__ raised)"
