@@ -153,9 +153,9 @@ class Attempt:
             if self.handler.is_async:
                 waits = was_asked  # it is cleaning up
             else:
-                waits = not at_once and not self.handler.process
+                waits = not at_once and not was_asked and not self.handler.process
                 # One that has no context has not heard of it, and gives all that it would have.
-                self.broken_off = waits and self.handler.takes_context and self.failure is None
+                self.broken_off = waits and self.handler.takes_context
         else:
             waits = self.phase == "telling" and not at_once
         if not waits:
