@@ -10,6 +10,15 @@
     ├── RefusedError       NATS will never take this message as it is
     ├── UnavailableError   NATS did not answer; safe to retry
     ├── ControlPlaneError  the control plane has not done what a handler asked it for; carries the kind
+    │   ├── DeniedError            whoever asks may not
+    │   ├── InvalidDefError        the definition cannot be registered
+    │   ├── InvalidInputError      the input is none of the workflow's
+    │   ├── NamespaceError         the name is another tree's, or nobody's to give
+    │   ├── UnresolvableNameError  nothing is registered under the name
+    │   ├── QuotaExceededError     wait until runs have ended
+    │   ├── DepthExceededError     too many runs are above this one
+    │   ├── RateLimitedError       wait a minute
+    │   └── TransportError         no server has answered, or the request is too large
     ├── ResultTimeout      the run goes on; ask again
     └── RunError           the run ended, but not as hoped
         ├── RunFailed
@@ -23,7 +32,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -149,16 +158,67 @@ ControlPlaneKind = Literal[
 
 
 class ControlPlaneError(DagnatsError):
-    """The control plane has not done what a handler asked it for.
+    """The control plane has not done what a handler asked it for. Each reason has a class of its own.
 
     Attributes:
-        kind: Why not; programs compare this. With `rate_limited` and `quota_exceeded` it may work later, with
-            `transport` nobody has answered; the others are the same however often one asks.
+        kind: The reason as a word, the same in every language.
     """
 
-    def __init__(self, message: str, *, kind: ControlPlaneKind, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.kind: ControlPlaneKind = kind
+    kind: ClassVar[ControlPlaneKind]
+
+
+class DeniedError(ControlPlaneError):
+    """The attempt is over, its workflow is not granted it, or the request does not prove where it comes from."""
+
+    kind = "denied"
+
+
+class InvalidDefError(ControlPlaneError):
+    """The definition is not valid, or has triggers."""
+
+    kind = "invalid_def"
+
+
+class InvalidInputError(ControlPlaneError):
+    """The input does not fit the workflow's schema, or cannot be an input."""
+
+    kind = "invalid_input"
+
+
+class NamespaceError(ControlPlaneError):
+    """A name belongs to another tree of runs, or is one that only the control plane gives."""
+
+    kind = "namespace"
+
+
+class UnresolvableNameError(ControlPlaneError):
+    """No such workflow is registered."""
+
+    kind = "unresolvable_name"
+
+
+class QuotaExceededError(ControlPlaneError):
+    """The tree of runs has all that it may have. It may have more when some of its runs have ended."""
+
+    kind = "quota_exceeded"
+
+
+class DepthExceededError(ControlPlaneError):
+    """The run is too far below the first one."""
+
+    kind = "depth_exceeded"
+
+
+class RateLimitedError(ControlPlaneError):
+    """The tree of runs registers too fast: the same may be granted in a minute."""
+
+    kind = "rate_limited"
+
+
+class TransportError(ControlPlaneError):
+    """No server has answered for a minute, or the request is larger than a NATS message."""
+
+    kind = "transport"
 
 
 class ResultTimeout(DagnatsError):

@@ -14,7 +14,17 @@ import typing_extensions
 from dagnats.handling.loop import Continue
 from dagnats.handling.plane import ControlPlane, SyncControlPlane
 from dagnats.handling.value import read, written
-from dagnats.handling.verdict import LONGEST_RETRY, SHORTEST_RETRY, Paused, SaidTwice, Verdict, duration, waiting
+from dagnats.handling.verdict import (
+    LONGEST_RETRY,
+    SHORTEST_RETRY,
+    Paused,
+    SaidTwice,
+    Verdict,
+    duration,
+    resting,
+    waiting,
+)
+from dagnats.model.json import carriable
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, MutableMapping
@@ -203,14 +213,20 @@ class TaskContext(_Context[R]):
         """
         return read(await self._operations.output(step), type, f"the output of step {step!r}")
 
-    async def start(self, workflow: HasName | str, input: Any = None) -> str:
+    async def start(self, workflow: HasName | str, input: Any = None, *, key: str = "") -> str:
         """Start a run of a registered workflow, which goes on by itself, and give its id.
 
         An attempt that is repeated finds the run that its first start began: the id follows from the run, the step,
-        the turn, and which call it is. So a handler must not change the order of its calls.
+        the turn, and which call it is. So a handler must not change the order of its calls, or has to give keys.
+
+        Args:
+            workflow: Which one.
+            input: Any value with a JSON form.
+            key: Which start of this step's it is, in place of its number: for a handler that goes on from a
+                checkpoint, and so does not repeat all of its calls.
         """
         name = workflow if isinstance(workflow, str) else workflow.name
-        return await self._operations.start(name, written(input))
+        return await self._operations.start(name, written(input), key)
 
     async def heartbeat(self, details: Any = None) -> None:
         """Say how far this attempt is, for people and for the next attempt. Stored once a second at most.
@@ -231,7 +247,7 @@ class TaskContext(_Context[R]):
 
     async def progress(self, fraction: float, message: str = "") -> None:
         """Say, for people, how much is done: from 0 to 1. Stored once a second at most."""
-        await self._operations.progress(_fraction(fraction), message)
+        await self._operations.progress(_fraction(fraction), carriable(str(message)))
 
     async def checkpoint(self, value: Any) -> None:
         """Store a value for whoever runs this step next: another attempt, another worker, the next turn.
@@ -255,8 +271,11 @@ class TaskContext(_Context[R]):
         """End the attempt, and begin the handler from its top after `delay`: the same try, with its checkpoint.
 
         It holds no slot meanwhile. Never returns: it raises what no `except Exception` catches.
+
+        Raises:
+            ValueError: The delay is longer than 30 days.
         """
-        raise Paused(duration(delay, "the delay"))
+        raise Paused(resting(delay))
 
     @overload
     async def wait_for_signal(self, name: str, type: type[T], *, timeout: timedelta | str | None = None) -> T: ...
@@ -292,9 +311,12 @@ class TaskContext(_Context[R]):
         """
         return await self._operations.stream(_chunk(chunk))
 
-    async def emit_event(self, type: str, body: Any = None) -> None:
-        """Publish an event, for the runs that wait for it. An attempt that is repeated soon does not repeat it."""
-        await self._operations.emit_event(type, written(body))
+    async def emit_event(self, type: str, body: Any = None, *, key: str = "") -> None:
+        """Publish an event, for the runs that wait for it. An attempt that is repeated soon does not repeat it.
+
+        `key` says which of this step's events it is: see `start`.
+        """
+        await self._operations.emit_event(type, written(body), key)
 
 
 class SyncTaskContext(_Context[R]):
@@ -329,10 +351,10 @@ class SyncTaskContext(_Context[R]):
         """As `TaskContext.output`."""
         return read(self._wait(self._operations.output(step)), type, f"the output of step {step!r}")
 
-    def start(self, workflow: HasName | str, input: Any = None) -> str:
+    def start(self, workflow: HasName | str, input: Any = None, *, key: str = "") -> str:
         """As `TaskContext.start`."""
         name = workflow if isinstance(workflow, str) else workflow.name
-        return self._wait(self._operations.start(name, written(input)))
+        return self._wait(self._operations.start(name, written(input), key))
 
     def heartbeat(self, details: Any = None) -> None:
         """As `TaskContext.heartbeat`."""
@@ -350,7 +372,7 @@ class SyncTaskContext(_Context[R]):
 
     def progress(self, fraction: float, message: str = "") -> None:
         """As `TaskContext.progress`."""
-        self._wait(self._operations.progress(_fraction(fraction), message))
+        self._wait(self._operations.progress(_fraction(fraction), carriable(str(message))))
 
     def checkpoint(self, value: Any) -> None:
         """As `TaskContext.checkpoint`."""
@@ -367,7 +389,7 @@ class SyncTaskContext(_Context[R]):
 
     def pause(self, delay: timedelta | str) -> Never:
         """As `TaskContext.pause`."""
-        raise Paused(duration(delay, "the delay"))
+        raise Paused(resting(delay))
 
     @overload
     def wait_for_signal(self, name: str, type: type[T], *, timeout: timedelta | str | None = None) -> T: ...
@@ -387,9 +409,9 @@ class SyncTaskContext(_Context[R]):
         """As `TaskContext.stream`."""
         return self._wait(self._operations.stream(_chunk(chunk)))
 
-    def emit_event(self, type: str, body: Any = None) -> None:
+    def emit_event(self, type: str, body: Any = None, *, key: str = "") -> None:
         """As `TaskContext.emit_event`."""
-        self._wait(self._operations.emit_event(type, written(body)))
+        self._wait(self._operations.emit_event(type, written(body), key))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the worker's loop do it, and wait here."""
@@ -415,7 +437,11 @@ def _fraction(fraction: float) -> float:
 
 
 def _chunk(chunk: bytes | str) -> bytes:
-    return chunk.encode() if isinstance(chunk, str) else bytes(chunk)
+    if isinstance(chunk, str):
+        return carriable(chunk).encode()
+    if not isinstance(chunk, bytes | bytearray | memoryview):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise TypeError(f"a chunk is bytes or text, not {type(chunk).__name__}: stream json.dumps(…) of it")
+    return bytes(chunk)
 
 
 def _checkpoint(kept: Kept | None, type: Any) -> Any:

@@ -50,7 +50,7 @@ class PlaneOperations(Protocol):
 
     async def register(self, definition: bytes) -> str: ...
 
-    async def start(self, workflow: str, input: bytes) -> str: ...
+    async def start(self, workflow: str, input: bytes, key: str) -> str: ...
 
     async def budget(self) -> Budget: ...
 
@@ -58,7 +58,7 @@ class PlaneOperations(Protocol):
 class ControlPlane:
     """Registers workflows and starts runs of them, for the attempt that has it and for as long as that goes on.
 
-    Every method raises `ControlPlaneError` for a no; its `kind` says why.
+    Every method raises a `ControlPlaneError` for a no; its class says why.
     """
 
     __slots__ = ("_operations",)
@@ -77,7 +77,7 @@ class ControlPlane:
         """
         return await self._operations.register(_document(workflow))
 
-    async def start(self, workflow: HasName | str, input: Any = None) -> str:
+    async def start(self, workflow: HasName | str, input: Any = None, *, key: str = "") -> str:
         """Start a run and give its id. It goes on by itself: nobody waits for it, and it outlives this run.
 
         An attempt that is repeated finds the run that its first start began: see `TaskContext.start`.
@@ -85,8 +85,9 @@ class ControlPlane:
         Args:
             workflow: A name as `register` gave it, or one without dots: then of this tree's own, else of all.
             input: Any value with a JSON form.
+            key: See `TaskContext.start`.
         """
-        return await self._operations.start(_name(workflow), written(input))
+        return await self._operations.start(_name(workflow), written(input), key)
 
     async def budget(self) -> Budget:
         """What is used, and what is left."""
@@ -110,9 +111,9 @@ class SyncControlPlane:
         """As `ControlPlane.register`."""
         return self._wait(self._operations.register(_document(workflow)))
 
-    def start(self, workflow: HasName | str, input: Any = None) -> str:
+    def start(self, workflow: HasName | str, input: Any = None, *, key: str = "") -> str:
         """As `ControlPlane.start`."""
-        return self._wait(self._operations.start(_name(workflow), written(input)))
+        return self._wait(self._operations.start(_name(workflow), written(input), key))
 
     def budget(self) -> Budget:
         """As `ControlPlane.budget`."""

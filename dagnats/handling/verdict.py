@@ -11,6 +11,7 @@ from dagnats.model.duration import parse_duration
 SHORTEST_RETRY = timedelta(milliseconds=100)
 LONGEST_RETRY = timedelta(hours=1)
 LONGEST_WAIT = timedelta(hours=1)
+LONGEST_PAUSE = timedelta(days=30)
 
 
 class Verdict(NamedTuple):
@@ -53,6 +54,17 @@ def duration(value: timedelta | str, what: str) -> timedelta:
     length = parse_duration(value)
     if length <= timedelta(0):
         raise ValueError(f"{what} is {value!r}; it has to be above zero")
+    return length
+
+
+def resting(delay: timedelta | str) -> timedelta:
+    """How long a step rests. Raises ValueError for more than 30 days."""
+    length = duration(delay, "the delay")
+    if length > LONGEST_PAUSE:
+        raise ValueError(
+            f"the delay is {delay!r}; a step rests 30 days at most: pause again when they are over, or let a `sleep`"
+            " step wait"
+        )
     return length
 
 

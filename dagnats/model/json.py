@@ -44,6 +44,11 @@ def encode(value: Any) -> msgspec.Raw:
     return msgspec.Raw(_encode(value))
 
 
+def carriable(text: str) -> str:
+    """`text` with what UTF-8 cannot say spelt out: names of files may hold single bytes, as lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class TooDeep(Exception):
     """JSON nested deeper than anything means. How deep a parser gets by itself depends on who calls it."""
 

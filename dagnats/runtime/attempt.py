@@ -36,11 +36,13 @@ class Attempt:
         task: What it is, or why it cannot be read.
         place: Its place in the line for a slot; None when there was one at once.
         work: The asyncio task it runs in.
-        phase: `new` (no line of ours has run yet), `ours`, or `handler` (the user's code runs).
+        phase: `new` (no line of ours has run yet), `ours`, `handler` (the user's code runs), or `telling` (what became
+            of it is being stored).
         process: The process its handler runs in, if it asks for one.
         stop: Set when its handler has to end.
         desk: What its context asks; None when its handler takes none, or was not called.
         dropped: Nobody waits for it: whatever comes of it, nothing is reported.
+        broken_off: Its handler was told to end with the worker, and may have given less than it would have.
         failure: What is reported whatever its handler still gives.
         announced: Whether its start is, or will be, in the history.
         abandoned: Its handler was told to stop and did not: somebody else has let go of the task.
@@ -61,6 +63,7 @@ class Attempt:
         "announcing",
         "beat_at",
         "beating",
+        "broken_off",
         "delivery",
         "desk",
         "dropped",
@@ -87,10 +90,10 @@ class Attempt:
         self.place = slots.claim()
         self._slots: Slots | None = slots
         self.process: PoolProcess | None = None
-        self.phase: Literal["new", "ours", "handler"] = "new"
+        self.phase: Literal["new", "ours", "handler", "telling"] = "new"
         self.stop = Stop()
         self.desk: Desk | None = None
-        self.dropped = False
+        self.dropped = self.broken_off = False
         self.failure: Failure | None = None
         self.announced = self.abandoned = False
         self.started_ns = 0
@@ -113,7 +116,7 @@ class Attempt:
 
     def leave(self) -> None:
         """The handler has ended."""
-        self.phase = "ours"
+        self.phase = "telling"
         self.due = NEVER
         if self.beating is not None:
             self.beating.cancel()
@@ -129,7 +132,7 @@ class Attempt:
             self.due = self.ends_at = abandon_at
         # Threads and processes cannot be interrupted; what has not begun looks for itself, since cancelled it would
         # never begin.
-        if self.phase == "ours" or (self.phase == "handler" and self.handler.is_async):
+        if self.phase in ("ours", "telling") or (self.phase == "handler" and self.handler.is_async):
             self.work.cancel()
 
     def kill(self) -> None:
@@ -137,12 +140,25 @@ class Attempt:
         self._rest()
         self.work.cancel()
 
-    def interrupt(self) -> None:
-        """The worker ends: stop its handler, and have the task given back."""
+    def interrupt(self, *, at_once: bool) -> None:
+        """The worker ends: stop its handler, and have the task given back.
+
+        Args:
+            at_once: Not even wait for a thread, which cannot be stopped, or for a result that is being stored. Both go
+                on while somebody else begins the same.
+        """
         self._rest()
-        is_cleaning_up = self.stop.asked and self.phase == "handler" and self.handler.is_async
-        self.stop.asked = True
-        if not is_cleaning_up:
+        was_asked, self.stop.asked = self.stop.asked, True
+        if self.phase == "handler":
+            if self.handler.is_async:
+                waits = was_asked  # it is cleaning up
+            else:
+                waits = not at_once and not was_asked and not self.handler.process
+                # One that has no context has not heard of it, and gives all that it would have.
+                self.broken_off = waits and self.handler.takes_context
+        else:
+            waits = self.phase == "telling" and not at_once
+        if not waits:
             self.work.cancel()
 
     def _rest(self) -> None:

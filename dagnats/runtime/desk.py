@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from dagnats.errors import ConflictError, DecodeError, RefusedError
+from dagnats.errors import ConflictError, DecodeError
 from dagnats.handling.operation import Kept
 from dagnats.model.event import Consumed, SignalReceived, decode_event
-from dagnats.model.json import NULL
+from dagnats.model.json import NULL, carriable
 from dagnats.model.trace import step_trace_parent
-from dagnats.runtime.blob import INLINE_BYTES, refuse, resolved
+from dagnats.runtime.blob import resolved
 from dagnats.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dagnats.runtime.past import Past
 from dagnats.runtime.patience import persist
 from dagnats.runtime.plane.petition import Petitions
-from dagnats.runtime.pulse import Pulsing
+from dagnats.runtime.pulse import Pulsing, refuse_details
 from dagnats.runtime.telemetry.context import within
 
 if TYPE_CHECKING:
@@ -157,12 +157,7 @@ class Desk:
     # -- how far it is -------------------------------------------------------------------------------------------
 
     async def heartbeat(self, details: bytes) -> None:
-        refuse(details, what="what is given to heartbeat")
-        if len(details) > INLINE_BYTES:
-            raise RefusedError(
-                f"what is given to heartbeat has {len(details)} bytes; at most {INLINE_BYTES} are taken",
-                hint="a checkpoint may be larger",
-            )
+        refuse_details(details)
         await self._the_pulse().say(details=msgspec.Raw(details))
 
     async def heartbeat_details(self) -> bytes:
@@ -187,8 +182,8 @@ class Desk:
 
     # -- other runs ----------------------------------------------------------------------------------------------
 
-    async def start(self, workflow: str, input: bytes) -> str:
-        run_id = hashlib.sha256(self._call("start").encode()).hexdigest()[:32]
+    async def start(self, workflow: str, input: bytes, key: str) -> str:
+        run_id = hashlib.sha256(self._call("start", key).encode()).hexdigest()[:32]
         by = f"step {self._task.step_id} of run {self._task.run_id}"
         definition = await persist(lambda: self._caller.workflow(workflow))
         try:
@@ -202,15 +197,19 @@ class Desk:
     async def send_signal(self, run_id: str, name: str, value: bytes) -> None:
         await persist(lambda: self._caller.handle(run_id).signal_json(name, value))
 
-    async def emit_event(self, type: str, body: bytes) -> None:
-        id = self._call("emit")
+    async def emit_event(self, type: str, body: bytes, key: str) -> None:
+        id = self._call("emit", key)
         await persist(lambda: self._caller.publish_event_json(type, body, id=id))
 
-    def _call(self, kind: str) -> str:
-        """A name for the next call of its kind, the same in every attempt."""
-        self._calls += 1
+    def _call(self, kind: str, key: str) -> str:
+        """A name for the next call, or for the one of a key, the same in every attempt."""
         task = self._task
-        return f"{task.run_id}.{task.step_id}.{task.iteration}.{kind}.{self._calls}"
+        if key:
+            which = f"key-{hashlib.sha256(carriable(key).encode()).hexdigest()[:32]}"
+        else:
+            self._calls += 1
+            which = str(self._calls)
+        return f"{task.run_id}.{task.step_id}.{task.iteration}.{kind}.{which}"
 
     # -- signals and chunks --------------------------------------------------------------------------------------
 

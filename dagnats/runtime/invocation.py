@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
-from dagnats.errors import Abort, RefusedError, Retry
+from dagnats.errors import Abort, DagnatsError, RefusedError, Retry
 from dagnats.handling.codec import CodecError, codec_for, type_name
 from dagnats.handling.context import Stop, SyncTaskContext, TaskContext
 from dagnats.handling.loop import Continue
 from dagnats.handling.verdict import InWords, Paused
 from dagnats.model.event import Failure, FailureType
-from dagnats.model.json import DEEPEST_PAYLOAD, TooDeep, shallow
+from dagnats.model.json import DEEPEST_PAYLOAD, TooDeep, carriable, shallow
 from dagnats.model.task import Task
 from dagnats.runtime.blob import BlobLost, has_reference, resolved
 from dagnats.runtime.patience import persist
@@ -38,7 +38,7 @@ class AttemptFailed(Exception):
 
     def __init__(self, error: str, failure_type: FailureType = "retriable", *, retry_after_ms: int = 0) -> None:
         super().__init__(error)
-        self.failure = Failure(error=error, failure_type=failure_type, retry_after_ms=retry_after_ms)
+        self.failure = Failure(error=carriable(error), failure_type=failure_type, retry_after_ms=retry_after_ms)
 
 
 class Again(NamedTuple):
@@ -256,9 +256,9 @@ def said(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """An exception's text, whatever its author did to it, as text that JSON can carry."""
+    """An exception's text, whatever its author did to it, as text that JSON can carry; with the cure, if it has one."""
+    hint = f"; {error.hint}" if isinstance(error, DagnatsError) and error.hint else ""
     try:
-        text = str(error)
+        return carriable(f"{error!s}{hint}")
     except (Exception, SystemExit):  # noqa: BLE001  # a user's __str__ may raise anything
-        text = "(its text cannot be read: __str__ raised)"
-    return text.encode("utf-8", "backslashreplace").decode()
+        return "(its text cannot be read: __str__ raised)"

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagnats.errors import DagnatsError
+from dagnats.errors import DagnatsError, RefusedError
 from dagnats.model.instant import rfc3339
 from dagnats.model.pulse import Pulse, decode_pulse, encode_pulse
+from dagnats.runtime.blob import INLINE_BYTES, refuse
 from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
@@ -21,6 +22,37 @@ log = logging.getLogger("dagnats.worker")
 
 EVERY_S = 1.0
 _PATIENCE_S = 5.0  # for the last word, which nothing depends on
+
+
+def refuse_details(details: bytes) -> None:
+    """Raise RefusedError for what is too large to be said with a heartbeat, or is no JSON that can be carried."""
+    refuse(details, what="what is given to heartbeat")
+    if len(details) > INLINE_BYTES:
+        raise RefusedError(
+            f"what is given to heartbeat has {len(details)} bytes; at most {INLINE_BYTES} are taken",
+            hint="a checkpoint may be larger",
+        )
+
+
+async def newest_pulse(ports: Ports, task: Task) -> Pulse:
+    """What the step has said last, in this attempt or an earlier one."""
+    data = await persist(lambda: ports.pulses.newest(task.run_id, task.step_id))
+    return (decode_pulse(data) if data is not None else None) or Pulse()
+
+
+async def say_details(ports: Ports, task: Task, details: bytes) -> None:
+    """Say how far an attempt is, for a worker of whom nothing is in memory here.
+
+    Raises:
+        RefusedError: They cannot be carried.
+    """
+    refuse_details(details)
+    before = await newest_pulse(ports, task)
+    if before.attempt > task.attempt:  # ours is over, and nobody listens
+        return
+    own = before if before.attempt == task.attempt else Pulse(attempt=task.attempt)
+    pulse = msgspec.structs.replace(own, at=rfc3339(ports.clock.now_ns()), details=msgspec.Raw(details))
+    await ports.pulses.put(task.run_id, task.step_id, encode_pulse(pulse))
 
 
 class Pulsing:
@@ -40,8 +72,7 @@ class Pulsing:
         """What was said before this attempt said anything."""
         async with self._first:
             if self._before is None:
-                data = await persist(lambda: self._ports.pulses.newest(self._task.run_id, self._task.step_id))
-                self._before = (decode_pulse(data) if data is not None else None) or Pulse()
+                self._before = await newest_pulse(self._ports, self._task)
                 self._pulse = msgspec.structs.replace(self._pulse, details=self._before.details)
         return self._before
 

@@ -129,8 +129,7 @@ class Reporter:
 
     async def failed(self, task: Task, failure: Failure, *, started_ns: int = 0) -> None:
         """The attempt failed. An error text that is too long is cut, and more of it where the log will not take it."""
-        if len(failure.error) > _LONGEST_ERROR:
-            failure = msgspec.structs.replace(failure, error=f"{failure.error[:_LONGEST_ERROR]}…")
+        failure = shortened(failure)
         try:
             await self._failed(task, failure, started_ns)
         except RefusedError:
@@ -187,6 +186,13 @@ class Reporter:
     def _now(self) -> str:
         """This machine's time, as events carry it."""
         return rfc3339(self._clock.now_ns())
+
+
+def shortened(failure: Failure) -> Failure:
+    """A failure as it is stored: an error text that is too long is cut."""
+    if len(failure.error) <= _LONGEST_ERROR:
+        return failure
+    return msgspec.structs.replace(failure, error=f"{failure.error[:_LONGEST_ERROR]}…")
 
 
 def _id(task: Task, event_type: str) -> str:

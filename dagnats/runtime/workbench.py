@@ -73,6 +73,7 @@ class Workbench:
         self._cancel_grace_s = cancel_grace_s
         self._report = Reporter(ports, worker_id)
         self._loop = asyncio.get_running_loop()
+        self._owner = asyncio.current_task()
         self._sweep = Sweep(self._look)
         self._cancelled = Cancelled()
         self.sticky = asyncio.Event()
@@ -101,26 +102,33 @@ class Workbench:
                 self._give_up(attempt, None)
 
     async def drain(self, within_s: float) -> None:
-        """Wait until all attempts are done, for that long."""
+        """Wait until all attempts are done, for that long. Then stop the others, and let their tasks go back."""
         if self._attempts:
             log.info("waiting for %d running tasks", len(self._attempts))
             await asyncio.wait([attempt.work for attempt in self._attempts], timeout=within_s)
+        await self._interrupt(at_once=False)
 
     async def clear(self) -> None:
-        """Stop what still runs, and let its tasks go back."""
+        """Stop what still runs at once, and let its tasks go back."""
+        await self._interrupt(at_once=True)
+        for work in self._left:
+            work.cancel()
+        self._sweep.close()
+
+    async def _interrupt(self, *, at_once: bool) -> None:
         works = [attempt.work for attempt in self._attempts]
         for attempt in self._attempts:
-            attempt.interrupt()
+            attempt.interrupt(at_once=at_once)
         if works:
             await asyncio.wait(works, timeout=self._cancel_grace_s)
         for attempt in list(self._attempts):
             attempt.abandoned = True
             if attempt.phase == "handler":
                 _warn(attempt, self._cancel_grace_s)
+            else:
+                attempt.work.cancel()
             self._leave_off(attempt)
-        for work in self._left:
-            work.cancel()
-        self._sweep.close()
+        self._attempts.clear()
 
     # -- one attempt -----------------------------------------------------------------------------------------
 
@@ -164,6 +172,8 @@ class Workbench:
         outcome = await self._handle(attempt, task, at_once=deliveries > 1 or announces_at_once(task))
         if attempt.abandoned or attempt.dropped:
             return
+        if attempt.broken_off:
+            raise asyncio.CancelledError
         await self._say(attempt, task, outcome)
 
     async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Again | Rest | Failure) -> None:
@@ -199,10 +209,11 @@ class Workbench:
             note_failure(task, attempt.failure or failed.failure, failed.__cause__)
             return attempt.failure or failed.failure
         except asyncio.CancelledError:
-            if attempt.failure is None:
+            if attempt.failure is None and self._is_cancelled(attempt):
                 raise
-            note_failure(task, attempt.failure)
-            return attempt.failure
+            failure = attempt.failure or Failure(error="the handler cancelled itself")
+            note_failure(task, failure)
+            return failure
         except Exception as error:  # a mistake of ours must not hide as a task that comes again and again
             log.exception("an attempt of %s ended unexpectedly", attempt.handler.task)
             return Failure(error=f"the worker failed: {said(error)}")
@@ -211,6 +222,14 @@ class Workbench:
             if attempt.process is not None:
                 self._pool.give(attempt.process)
         return attempt.failure or output
+
+    def _is_cancelled(self, attempt: Attempt) -> bool:
+        """Whether a cancelled attempt was so from outside: by us, or with everything else, because the loop ends.
+
+        Otherwise the handler has cancelled its own task. Given back, it would do that again and again.
+        """
+        is_ending = self._owner is not None and self._owner.cancelling() > 0
+        return attempt.phase != "handler" or attempt.stop.asked or is_ending
 
     async def _called(self, attempt: Attempt, task: Task) -> bytes | Again | Rest:
         if attempt.process is not None:

@@ -39,6 +39,7 @@ DEFAULT_GRACE = timedelta(seconds=30)
 DEFAULT_CANCEL_GRACE = timedelta(seconds=10)
 _ID = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _ID_LENGTH = 128
+_SHORTEST_ACK_WAIT_S = 0.1  # tasks are kept three times in this time
 _SPARE_THREADS = 256  # made only when sync handlers do not end though they were told to
 
 
@@ -90,6 +91,7 @@ class Worker:
     Raises:
         ConflictError: Two handlers serve one task type.
         ValueError: An argument is out of its range, or names what is not served.
+        TypeError: What is to be served is neither workflow nor handler, or no list of them; or a duration is none.
         DefinitionError: A handler's types cannot be carried as JSON.
     """
 
@@ -129,9 +131,9 @@ class Worker:
         self._concurrency = concurrency
         self._limits = _checked(limits or {}, self._handlers)
         self._metadata = dict(metadata or {})
-        self._ack_wait_s = ack_wait.total_seconds()
-        self._grace_s = grace.total_seconds()
-        self._cancel_grace_s = cancel_grace.total_seconds()
+        self._ack_wait_s = _seconds(ack_wait, "ack_wait", least_s=_SHORTEST_ACK_WAIT_S)
+        self._grace_s = _seconds(grace, "grace")
+        self._cancel_grace_s = _seconds(cancel_grace, "cancel_grace")
         self._stopping = asyncio.Event()
         threads = min(32, (os.cpu_count() or 1) + 4)
         processes = min(concurrency, processes or os.cpu_count() or 1)
@@ -278,8 +280,10 @@ async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str, Handler[..., Any]]:
     found: dict[str, Handler[..., Any]] = {}
+    if isinstance(serves, Handler | HasHandlers):
+        raise TypeError(f"a worker serves a list of workflows and handlers, not one of them: write [{_named(serves)}]")
     for entry in serves:
-        for handler in [entry] if isinstance(entry, Handler) else entry.handlers:
+        for handler in _handlers(entry):
             _ = handler.input_codec, handler.output_codec  # types that cannot be carried are told now, not per task
             first = found.setdefault(handler.task, handler)
             if first is not handler:
@@ -290,6 +294,19 @@ def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str
     return found
 
 
+def _handlers(entry: HasHandlers | Handler[..., Any]) -> Iterable[Handler[..., Any]]:
+    if isinstance(entry, Handler):
+        return [entry]
+    if isinstance(entry, HasHandlers):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        return entry.handlers
+    cure = 'decorate it with @handler("…")' if callable(entry) else "give it those"
+    raise TypeError(f"a worker serves workflows and handlers, not {_named(entry)}; {cure}")
+
+
+def _named(entry: object) -> str:
+    return str(getattr(entry, "__name__", None) or getattr(entry, "name", None) or repr(entry))
+
+
 def _checked(limits: Mapping[str, int], handlers: Mapping[str, object]) -> dict[str, int]:
     for task_type, limit in limits.items():
         if task_type not in handlers:
@@ -298,6 +315,14 @@ def _checked(limits: Mapping[str, int], handlers: Mapping[str, object]) -> dict[
             raise ValueError(f"there is a limit for {task_type!r}, which this worker does not serve{like}")
         _expect_positive(limit, f"the limit of {task_type!r}")
     return dict(limits)
+
+
+def _seconds(length: timedelta, what: str, *, least_s: float = 0.0) -> float:
+    if not isinstance(length, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+        raise TypeError(f"{what} is {length!r}; it is a timedelta, such as timedelta(seconds=30)")
+    if length.total_seconds() < least_s:
+        raise ValueError(f"{what} is {length}; it is at least {least_s:g} s")
+    return length.total_seconds()
 
 
 def _expect_positive(count: int, what: str) -> None:

@@ -160,7 +160,7 @@ class _Recorder:
             )
         return written(self._given.outputs[step_id])
 
-    async def start(self, workflow: str, input: bytes) -> str:
+    async def start(self, workflow: str, input: bytes, key: str) -> str:
         run_id = f"started-{len(self._did.started) + 1}"
         self._did.started.append(Started(workflow, _plain.decode(input), run_id))
         return run_id
@@ -199,7 +199,7 @@ class _Recorder:
         self._did.chunks.append(chunk)
         return len(self._did.chunks) - 1
 
-    async def emit_event(self, type: str, body: bytes) -> None:
+    async def emit_event(self, type: str, body: bytes, key: str) -> None:
         self._did.events.append(Emitted(type, _plain.decode(body)))
 
 
@@ -216,8 +216,8 @@ class _Plane:
         self._did.registered.append(registered)
         return f"agent.run-1.{registered.name}"
 
-    async def start(self, workflow: str, input: bytes) -> str:
-        return await self._recorder.start(workflow, input)
+    async def start(self, workflow: str, input: bytes, key: str) -> str:
+        return await self._recorder.start(workflow, input, key)
 
     async def budget(self) -> Budget:
         return self._budget

@@ -262,6 +262,27 @@ async def test_a_heartbeat_is_told_to_the_engine_where_the_step_asks_for_it() ->
 
 
 @in_virtual_time
+async def test_what_is_said_with_a_heartbeat_is_shown_and_read_by_the_next_attempt() -> None:
+    async with site(one_step(retry=Fixed(max_attempts=1, initial_delay="1s"))) as here:
+        web, other = await here.api(), await here.api()
+        run, task = await polled(here, web)
+        assert (await web.resolve(task, "load_heartbeat")).status == 204
+        for row in (3, 7):
+            assert (await other.resolve(task, "heartbeat", details={"row": row})).status == 200
+        assert (await web.resolve(task, "heartbeat")).status == 200, "one that says nothing takes nothing back"
+        (step,) = (await run.view()).steps
+        assert step.details == {"row": 7}
+        await web.resolve(task, "fail", error="and again")
+        (again,) = await other.poll(WORK, timeout_ms=60_000)
+        found = await web.resolve(again, "load_heartbeat")
+        assert (found.status, found.json) == (200, {"row": 7})
+        assert (await web.resolve(task, "heartbeat", details={"row": 9})).status == 409
+        assert (await web.resolve(again, "load_heartbeat")).json == {"row": 7}
+        refused = await web.resolve(again, "heartbeat", details="x" * 300_000)
+        assert (refused.status, refused.json["type"]) == (400, "urn:dagnats:refused")
+
+
+@in_virtual_time
 async def test_what_a_worker_streams_is_kept_in_order() -> None:
     async with site(one_step()) as here:
         web, other = await here.api(), await here.api()
@@ -421,7 +442,13 @@ async def test_a_late_result_of_an_attempt_that_timed_out_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("action", "fields"),
-    [("complete", {"output": {"a": 1}}), ("fail", {"error": "x"}), ("pause", {"duration_ms": 60_000})],
+    [
+        ("complete", {"output": {"a": 1}}),
+        ("fail", {"error": "x"}),
+        ("fail", {"error": "x" * 20_000}),
+        ("pause", {"duration_ms": 60_000}),
+    ],
+    ids=["complete", "fail", "fail at length", "pause"],
 )
 def test_a_result_that_is_said_again_is_taken_once_and_answered_like_the_first(
     action: str, fields: dict[str, Any]

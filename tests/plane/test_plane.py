@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import pytest
 
 from dagnats import Fixed, SyncTaskContext, TaskContext, Workflow, handler
 from dagnats.config.policy import ControlPlane, Quotas
-from dagnats.errors import ControlPlaneError, DefinitionError
+from dagnats.errors import (
+    ControlPlaneError,
+    ControlPlaneKind,
+    DefinitionError,
+    TransportError,
+    UnresolvableNameError,
+)
 from dagnats.model.check import load_definition
 from dagnats.runtime.plane.nonce import KEY, dispatch_nonce, is_dispatch_nonce
 from dagnats.runtime.plane.office import Office
-from dagnats.runtime.plane.request import BUDGET, REGISTER, START, Answer
+from dagnats.runtime.plane.request import BUDGET, REGISTER, START, Answer, read_answer
 from dagnats.testing import Harness
 
 if TYPE_CHECKING:
@@ -427,6 +433,19 @@ async def test_a_tree_registers_no_faster_than_it_may() -> None:
         assert attempt.register(document("c")).kind is None
 
 
+async def test_requests_that_share_an_id_are_counted_and_audited_one_by_one() -> None:
+    async with harness(waits, limited(max_registered_defs=2)) as h:
+        attempt = await waiting(h)
+        answers = [attempt.register(document(name), id="a" * 32) for name in ("a", "b", "c", "d")]
+        assert [answer.kind for answer in answers] == [None, None, "quota_exceeded", "quota_exceeded"]
+        assert [(each.name[-1:], each.granted) for each in audit(h)] == [
+            ("a", True),
+            ("b", True),
+            ("c", False),
+            ("d", False),
+        ]
+
+
 async def test_a_tree_has_no_more_runs_at_a_time_than_it_may() -> None:
     rest = {"name": "rest", "steps": [{"id": "s", "type": "sleep", "config": {"duration": "1h"}}]}
     async with harness(waits, limited(max_active_runs=2)) as h:
@@ -499,11 +518,19 @@ async def test_two_servers_that_answer_the_same_request_do_it_once() -> None:
 async def test_a_no_reaches_the_handler_with_its_kind() -> None:
     async def act(ctx: TaskContext) -> list[str]:
         assert ctx.control_plane is not None
-        with pytest.raises(ControlPlaneError, match="no workflow 'nobody'") as no:
+        with pytest.raises(UnresolvableNameError, match="no workflow 'nobody'") as no:
             await ctx.control_plane.start("nobody")
         return [no.value.kind]
 
     assert (await ran(act)).output == ["unresolvable_name"]
+
+
+@pytest.mark.parametrize("kind", get_args(ControlPlaneKind))
+def test_each_reason_for_a_no_is_a_class_that_a_worker_can_catch(kind: str) -> None:
+    with pytest.raises(ControlPlaneError, match="not this") as no:
+        read_answer(msgspec.json.encode(Answer(kind=kind, error="not this", hint="but that")))  # pyright: ignore[reportArgumentType]  # it is one
+    assert (no.value.kind, no.value.hint, type(no.value).__base__) == (kind, "but that", ControlPlaneError)
+    assert read_answer(msgspec.json.encode(Answer(name="made"))).name == "made"
 
 
 async def nobody(_: bytes) -> bytes:
@@ -513,7 +540,7 @@ async def nobody(_: bytes) -> bytes:
 async def test_a_handler_waits_for_a_server_and_hears_after_a_minute_that_there_is_none() -> None:
     async def act(ctx: TaskContext) -> list[str]:
         assert ctx.control_plane is not None
-        with pytest.raises(ControlPlaneError, match="no server has answered within 60 s") as no:
+        with pytest.raises(TransportError, match="no server has answered within 60 s") as no:
             await ctx.control_plane.budget()
         return [no.value.kind]
 

@@ -165,6 +165,7 @@ def test_when_to_come_again_may_be_a_date() -> None:
     assert timedelta(minutes=4) < found <= timedelta(minutes=5)
     assert retry_after({"retry-after": format_datetime(at - timedelta(days=1))}) == timedelta()
     assert retry_after({"retry-after": "soon"}) is None
+    assert retry_after({"retry-after": f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"}) is None
     assert retry_after({}) is None
 
 

@@ -158,12 +158,43 @@ async def test_a_run_that_a_handler_starts_is_started_once_however_often_the_han
     assert [event.type for event in history].count("workflow.started") == 1
 
 
+async def test_a_handler_that_goes_on_from_its_checkpoint_starts_by_key_what_is_left() -> None:
+    begun: list[str] = []
+
+    async def act(ctx: TaskContext) -> list[str]:
+        done = await ctx.load_checkpoint(int) or 0
+        for item in range(done, 3):
+            begun.append(await ctx.start("other", item, key=f"item {item}"))
+            await ctx.emit_event("item.started", item, key=f"item {item}")
+            await ctx.checkpoint(item + 1)
+            if item == 0:
+                raise ValueError("again, from the second item on")
+        begun.append(await ctx.start("other", 1, key="item 1"))
+        return begun
+
+    other = Workflow("other")
+    other.task("it", handler("other.it")(echoed))
+    async with Harness([alone(act, retry={"max_attempts": 2, "initial_delay": "1s"}), other]) as harness:
+        view = await harness.run("alone")
+        assert view.status == "completed", view.error
+        children = [harness.drive(harness.client.handle(run_id).wait()) for run_id in begun]
+        assert [child.output for child in children] == [0, 1, 2, 1]
+        assert begun[3] == begun[1]
+        events = harness.client.connection.ports.events
+        found = harness.drive(events.page("item.started", since_ns=0, after=0, upto=100))
+    assert [event.data for event in found] == [b"0", b"1", b"2"]
+
+
+async def echoed(value: int) -> int:
+    return value
+
+
 async def test_a_workflow_that_is_not_registered_cannot_be_started() -> None:
     async def act(ctx: TaskContext) -> None:
         await ctx.start("alon")
 
     view = await ran(act)
-    assert (view.status, view.error) == ("failed", "NotFoundError: no workflow 'alon'")
+    assert (view.status, view.error) == ("failed", "NotFoundError: no workflow 'alon'; did you mean 'alone'?")
 
 
 async def test_an_event_that_a_handler_publishes_is_published_once_when_it_is_tried_again() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 import dagnats
-from dagnats import TaskContext, handler
+from dagnats import TaskContext, Workflow, handler
 from dagnats.runtime.presence import Presence
 from dagnats.runtime.slots import Share, Slots
 from dagnats.runtime.worker import Worker
@@ -107,12 +109,34 @@ def test_a_share_is_free_where_both_are() -> None:
         ({"worker_id": "a b"}, "worker_id 'a b' is not valid: letters"),
         ({"worker_id": "a..b"}, "worker_id 'a..b' is not valid: letters"),
         ({"group": "a b"}, "group 'a b' is not valid: letters"),
+        ({"ack_wait": timedelta(0)}, "ack_wait is 0:00:00; it is at least 0.1 s"),
+        ({"grace": timedelta(seconds=-1)}, "grace is -1 day, 23:59:59; it is at least 0 s"),
     ],
 )
 async def test_a_worker_refuses_what_it_cannot_keep(settings: dict[str, Any], said: str) -> None:
     async with memory_yard() as yard:
         with pytest.raises(ValueError, match=said.replace("?", r"\?")):
             Worker(yard.client, [Crowd().handler("few")], **settings)
+
+
+def bare() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("serves", "settings", "said"),
+    [
+        ([bare], {}, """a worker serves workflows and handlers, not bare; decorate it with @handler("…")"""),
+        (["order"], {}, "a worker serves workflows and handlers, not 'order'; give it those"),
+        (Workflow("order"), {}, "a list of workflows and handlers, not one of them: write [order]"),
+        (handler("few")(bare), {}, "a list of workflows and handlers, not one of them: write [bare]"),
+        ([], {"grace": "30s"}, "grace is '30s'; it is a timedelta, such as timedelta(seconds=30)"),
+        ([], {"ack_wait": 30}, "ack_wait is 30; it is a timedelta, such as timedelta(seconds=30)"),
+    ],
+)
+async def test_a_worker_says_what_it_takes_instead(serves: Any, settings: dict[str, Any], said: str) -> None:
+    async with memory_yard() as yard:
+        with pytest.raises(TypeError, match=re.escape(said)):
+            Worker(yard.client, serves, **settings)
 
 
 async def test_a_worker_is_in_the_directory_while_it_runs() -> None:

@@ -1,4 +1,4 @@
-"""What a worker says over HTTP about a task that it holds: the nine actions, and `load_checkpoint`."""
+"""What a worker says over HTTP about a task that it holds: the nine actions, and two that read."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ from dagnats.runtime.api.ticket import opened
 from dagnats.runtime.blob import carried, refuse, resolved
 from dagnats.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dagnats.runtime.fence import over, why_over
+from dagnats.runtime.pulse import newest_pulse, say_details
 from dagnats.runtime.record import decoded
-from dagnats.runtime.report import Reporter
+from dagnats.runtime.report import Reporter, shortened
 from dagnats.runtime.signal import SIGNAL, SIGNAL_LENGTH, next_signal, send_signal, signalled
 from dagnats.runtime.standing import standing
 
@@ -77,6 +78,12 @@ class Keep(Body):
     """Something that goes with a value."""
 
     data: msgspec.Raw
+
+
+class Heartbeat(Body):
+    """A sign of life, with how far it is."""
+
+    details: msgspec.Raw = NOTHING
 
 
 class SendSignal(Body):
@@ -194,7 +201,7 @@ async def _fail(held: Held, said: Fail) -> Reply:
         raise invalid(
             Problem("$.retry_after_ms", "missing", f"failure_type 'retry_after' needs it: 1 to {LONGEST_MS}, in ms")
         )
-    failure = Failure(error=said.error, failure_type=said.failure_type, retry_after_ms=said.retry_after_ms)
+    failure = shortened(Failure(error=said.error, failure_type=said.failure_type, retry_after_ms=said.retry_after_ms))
     if await held.is_first(StepFailed, msgspec.json.encode(failure)):
         await held.report.failed(held.task, failure)
         held.hold.acknowledge()
@@ -213,11 +220,18 @@ async def _pause(held: Held, said: Pause) -> Reply:
 # -- on the way: the task is still worked on ---------------------------------------------------------------------
 
 
-async def _heartbeat(held: Held, _: Body) -> Reply:
+async def _heartbeat(held: Held, said: Heartbeat) -> Reply:
     await held.expect_current()
     if held.task.heartbeat_ms:
         await held.report.alive(held.task)
+    if said.details:
+        await say_details(held.ports, held.task, bytes(said.details))
     return _kept(held)
+
+
+async def _load_heartbeat(held: Held, _: Body) -> Reply:
+    details = bytes((await newest_pulse(held.ports, held.task)).details)
+    return _kept(held, Reply(200, details) if details else Reply(204))
 
 
 async def _checkpoint(held: Held, said: Keep) -> Reply:
@@ -322,7 +336,8 @@ ACTIONS: dict[str, Action] = {
     "pause": Action(Pause, _pause),
     "checkpoint": Action(Keep, _checkpoint),
     "load_checkpoint": Action(Body, _load_checkpoint),
-    "heartbeat": Action(Body, _heartbeat),
+    "heartbeat": Action(Heartbeat, _heartbeat),
+    "load_heartbeat": Action(Body, _load_heartbeat),
     "stream": Action(Keep, _stream),
     "send_signal": Action(SendSignal, _send_signal),
     "wait_signal": Action(WaitSignal, _wait_signal, waits=True),

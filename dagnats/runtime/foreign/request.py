@@ -197,7 +197,7 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
         return timedelta(seconds=min(int(asked[:9]), 86_400))
     try:
         at = parsedate_to_datetime(asked)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of twenty digits
         return None
     now = datetime.fromtimestamp(SystemClock().now_ns() / 1e9, UTC)
     return max((at if at.tzinfo is not None else at.replace(tzinfo=UTC)) - now, timedelta())

@@ -7,6 +7,7 @@ at the same time the second is decided anew: no two requests get the same last p
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ class Book:
         self._last = 0
         self._turn = asyncio.Lock()
 
-    async def enter(self, root: str, id: str, decide: Callable[[Account], Awaitable[Audited | None]]) -> None:
+    async def enter(self, root: str, decide: Callable[[Account], Awaitable[Audited | None]]) -> None:
         """Write down what `decide` grants by an account; it raises what it does not grant, and gives None for what
         was granted before."""
         async with self._turn:
@@ -71,16 +72,17 @@ class Book:
                 if audited is None:
                     return
                 try:
-                    await self._append(audited, id)
+                    await self._append(audited)
                 except ConflictError:
                     # Somebody else was first, or this was, in a try that got no answer; or the log has lost its tail.
                     self._accounts, self._last = {}, 0
                 else:
                     return
 
-    async def _append(self, audited: Audited, id: str) -> None:
-        data = encode_audited(audited)
-        await self._ports.log.append_after(AUDIT, data, id=f"{AUDIT}.{id}", last=self._last)
+    async def _append(self, audited: Audited) -> None:
+        # An id of the asker's would let one that is used twice pass uncounted; its place says that it is there once.
+        id = f"{AUDIT}.{secrets.token_hex(16)}"
+        await self._ports.log.append_after(AUDIT, encode_audited(audited), id=id, last=self._last)
 
     async def account(self, root: str) -> Account:
         """What a tree has been granted by now."""

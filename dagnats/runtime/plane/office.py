@@ -17,10 +17,18 @@ from dagnats.errors import (
     ControlPlaneError,
     DagnatsError,
     DefinitionError,
+    DeniedError,
+    DepthExceededError,
     InputError,
+    InvalidDefError,
+    InvalidInputError,
+    NamespaceError,
     NotFoundError,
+    QuotaExceededError,
+    RateLimitedError,
     RefusedError,
     UnavailableError,
+    UnresolvableNameError,
 )
 from dagnats.model.audit import Audited
 from dagnats.model.check import load_definition
@@ -154,7 +162,7 @@ class Office:
             why = str(error).partition("\n")[0]  # what follows may quote a definition, or an input
             log.warning("%s for step %r of run %s: %s", action, asked.step_id, asked.run_id, why)
             said = {"name": _wanted(asked), "kind": error.kind, "reason": why}
-            await self._book.note(self._audited(action, asked, asker, granted=False, **said), f"{asked.id}.denied")
+            await self._book.note(self._audited(action, asked, asker, granted=False, **said), _id(asked))
             return refusal(error)
 
     def _audited(self, action: Deed, asked: Request, asker: Asker | None, *, granted: bool, **said: Any) -> Audited:
@@ -176,14 +184,14 @@ class Office:
         """The attempt that asks. Raises ControlPlaneError for one that may not."""
         key = await self._ports.secrets.key(nonce.KEY)
         if not nonce.is_dispatch_nonce(key, asked.run_id, asked.step_id, asked.attempt, asked.nonce):
-            raise _denied("the request does not prove that it comes from this attempt")
+            raise DeniedError("the request does not prove that it comes from this attempt")
         run = await self._run(asked.run_id)
         why = over(run, Task(run_id=asked.run_id, step_id=asked.step_id, attempt=asked.attempt))
         if why:
-            raise _denied(why)
+            raise DeniedError(why)
         if run.workflow_id not in self._policy.grant:
             hint = "policy.control_plane.grant of the server's configuration names those that are"
-            raise _denied(f"workflow {run.workflow_id!r} is not granted the control plane", hint=hint)
+            raise DeniedError(f"workflow {run.workflow_id!r} is not granted the control plane", hint=hint)
         above = run.parent
         return Asker(run, above.root, above.depth) if above is not None else Asker(run, run.run_id, 0)
 
@@ -193,7 +201,7 @@ class Office:
         except UnavailableError:
             raise
         except DagnatsError as error:
-            raise _denied(str(error)) from None
+            raise DeniedError(str(error)) from None
         return run
 
     # -- registering -----------------------------------------------------------------------------------------
@@ -213,7 +221,7 @@ class Office:
             said = {"name": scoped.name, "identity": scoped.identity}
             return self._audited("register", asked, asker, granted=True, **said)
 
-        await self._book.enter(asker.root, f"{asked.id}.granted", decide)
+        await self._book.enter(asker.root, decide)
         await self._client.register_scoped(scoped)
         return Answer(name=scoped.name)
 
@@ -230,11 +238,11 @@ class Office:
         quotas = self._policy.quotas
         if name not in account.names and len(account.names) >= quotas.max_registered_defs:
             message = f"the tree of runs has registered {len(account.names)} workflows: all it may"
-            raise ControlPlaneError(message, kind="quota_exceeded")
+            raise QuotaExceededError(message)
         lately = len(account.lately(self._ports.clock.now_ns()))
         if lately >= quotas.registers_per_minute:
             message = f"the tree of runs has registered {lately} workflows in the last minute: all it may"
-            raise ControlPlaneError(message, kind="rate_limited", hint="register again in a minute")
+            raise RateLimitedError(message, hint="register again in a minute")
 
     # -- starting --------------------------------------------------------------------------------------------
 
@@ -245,7 +253,7 @@ class Office:
         most = min(self._policy.quotas.max_depth, asker.run.max_depth)
         if asker.depth >= most:
             why = f"the run has {asker.depth} runs above it, and {most} is the most: it starts no other one"
-            raise ControlPlaneError(why, kind="depth_exceeded")
+            raise DepthExceededError(why)
         definition = await self._resolved(asked.workflow, asker.root)
         input = bytes(asked.input) or bytes(NULL)
         _expect_fitting(definition, input)
@@ -257,7 +265,7 @@ class Office:
             said = {"name": definition.name, "identity": definition.identity, "child_run_id": child_id}
             return self._audited("start", asked, asker, granted=True, **said)
 
-        await self._book.enter(asker.root, f"{asked.id}.granted", decide)
+        await self._book.enter(asker.root, decide)
         return Answer(run_id=await self._begun(definition, input, child_id, asked, asker))
 
     async def _begun(self, definition: WorkflowDef, input: bytes, child_id: str, asked: Opening, asker: Asker) -> str:
@@ -276,14 +284,14 @@ class Office:
             if not await self._ports.log.first(child_id):
                 raise
         except (InputError, RefusedError) as error:  # it has no idempotency key, for instance
-            raise ControlPlaneError(str(error), kind="invalid_input", hint=error.hint) from None
+            raise InvalidInputError(str(error), hint=error.hint) from None
         return child_id
 
     async def _resolved(self, name: str, root: str) -> WorkflowDef:
         """The newest definition of a name: a plain one is the tree's own, else anybody's. Raises ControlPlaneError."""
         above = root_of(name)
         if above and above != root:
-            raise ControlPlaneError(f"workflow {name!r} belongs to another tree of runs", kind="namespace")
+            raise NamespaceError(f"workflow {name!r} belongs to another tree of runs")
         for full in [name] if is_scoped(name) else [f"agent.{root}.{name}", name]:
             try:
                 return await self._client.workflow(full)
@@ -295,7 +303,7 @@ class Office:
         most = self._policy.quotas.max_active_runs
         if len(account.started_ns) >= most and await self._book.active(account) >= most:
             message = f"the tree of runs has started {most} runs that go on: all it may"
-            raise ControlPlaneError(message, kind="quota_exceeded", hint="start others when some have ended")
+            raise QuotaExceededError(message, hint="start others when some have ended")
 
     # -- what is left ----------------------------------------------------------------------------------------
 
@@ -307,7 +315,7 @@ class Office:
             registered_defs=len(account.names),
             max_registered_defs=self._policy.quotas.max_registered_defs,
         )
-        await self._book.note(self._audited("budget", asked, asker, granted=True), f"{asked.id}.granted")
+        await self._book.note(self._audited("budget", asked, asker, granted=True), _id(asked))
         return answer
 
 
@@ -325,19 +333,20 @@ def _wanted(asked: Request) -> str:
         return ""
 
 
+def _id(asked: Request) -> str:
+    """The request's id in the audit: of all that it says. By its own one, a second no could hide behind the first."""
+    return hashlib.sha256(_encode(asked)).hexdigest()[:32]
+
+
 def _child_id(asked: Opening) -> str:
     """The run that a call starts: the same in every attempt, and nobody else's."""
     return hashlib.sha256(f"{asked.run_id}\0{asked.step_id}\0{asked.call}".encode()).hexdigest()[:32]
 
 
-def _denied(why: str, *, hint: str = "") -> ControlPlaneError:
-    return ControlPlaneError(why, kind="denied", hint=hint)
-
-
-def _unresolvable(name: str, known: list[str]) -> ControlPlaneError:
+def _unresolvable(name: str, known: list[str]) -> UnresolvableNameError:
     meant = near(name, known)
     hint = f"did you mean {meant[0]!r}?" if meant else ""
-    return ControlPlaneError(f"no workflow {name!r}", kind="unresolvable_name", hint=hint)
+    return UnresolvableNameError(f"no workflow {name!r}", hint=hint)
 
 
 def _definition(data: bytes) -> WorkflowDef:
@@ -345,10 +354,10 @@ def _definition(data: bytes) -> WorkflowDef:
     definition = _loaded(data)
     if is_scoped(definition.name):
         why = f"a workflow cannot be called {definition.name!r}: the part before its last dot is given to it"
-        raise ControlPlaneError(why, kind="namespace", hint="use letters, digits, '_' and '-'")
+        raise NamespaceError(why, hint="use letters, digits, '_' and '-'")
     if definition.triggers:
         why = f"workflow {definition.name!r} has triggers, which start runs that belong to nobody's tree"
-        raise ControlPlaneError(why, kind="invalid_def", hint="leave them out, and start its runs")
+        raise InvalidDefError(why, hint="leave them out, and start its runs")
     return definition
 
 
@@ -356,7 +365,7 @@ def _loaded(data: bytes) -> WorkflowDef:
     try:
         return load_definition(data)
     except DefinitionError as error:
-        raise ControlPlaneError(str(error), kind="invalid_def") from None
+        raise InvalidDefError(str(error)) from None
 
 
 def _children(definition: WorkflowDef) -> set[str]:
@@ -380,7 +389,7 @@ def _expect_in_space(definition: WorkflowDef, space: str) -> None:
     for child in sorted(_children(definition)):
         if root_of(child) and not child.startswith(f"{space}."):
             why = f"workflow {definition.name!r} runs {child!r}, which leaves with a run that it does not belong to"
-            raise ControlPlaneError(why, kind="namespace")
+            raise NamespaceError(why)
 
 
 def _expect_fitting(definition: WorkflowDef, input: bytes) -> None:
@@ -388,8 +397,8 @@ def _expect_fitting(definition: WorkflowDef, input: bytes) -> None:
     try:
         refuse(input, what="the run's input")
     except (RefusedError, InputError) as error:
-        raise ControlPlaneError(str(error), kind="invalid_input") from None
+        raise InvalidInputError(str(error)) from None
     problems = list(payload_problems(definition.input_schema, input)) if definition.input_schema is not None else []
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
-        raise ControlPlaneError(f"the input does not fit workflow {definition.name!r}:\n{listed}", kind="invalid_input")
+        raise InvalidInputError(f"the input does not fit workflow {definition.name!r}:\n{listed}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagnats.errors import ControlPlaneError, RefusedError, UnavailableError
+from dagnats.errors import RefusedError, TransportError, UnavailableError
 from dagnats.handling.plane import Budget
 from dagnats.runtime.patience import persist
 from dagnats.runtime.plane.request import BUDGET, REGISTER, START, Opening, Registration, Request, read_answer
@@ -28,12 +28,12 @@ class Petitions:
 
     Args:
         task: The attempt, with its nonce.
-        call: Names the next call of a kind, the same in every attempt.
+        call: Names the next call of a kind, or the one of a key, the same in every attempt.
     """
 
     __slots__ = ("_call", "_inquiries", "_task")
 
-    def __init__(self, inquiries: Inquiries, task: Task, call: Callable[[str], str]) -> None:
+    def __init__(self, inquiries: Inquiries, task: Task, call: Callable[[str, str], str]) -> None:
         self._inquiries = inquiries
         self._task = task
         self._call = call
@@ -42,8 +42,9 @@ class Petitions:
         request = Registration(**self._who(), definition=msgspec.Raw(definition))
         return (await self._ask(REGISTER, request)).name
 
-    async def start(self, workflow: str, input: bytes) -> str:
-        request = Opening(**self._who(), workflow=workflow, call=self._call("plane"), input=msgspec.Raw(input))
+    async def start(self, workflow: str, input: bytes, key: str) -> str:
+        call = self._call("plane", key)
+        request = Opening(**self._who(), workflow=workflow, call=call, input=msgspec.Raw(input))
         return (await self._ask(START, request)).run_id
 
     async def budget(self) -> Budget:
@@ -66,11 +67,11 @@ class Petitions:
             async with asyncio.timeout(_PATIENCE_S):
                 return read_answer(await persist(lambda: self._once(question, data)))
         except TimeoutError:
-            raise ControlPlaneError(
-                f"no server has answered within {_PATIENCE_S:g} s", kind="transport", hint="is `dagnats serve` running?"
+            raise TransportError(
+                f"no server has answered within {_PATIENCE_S:g} s", hint="is `dagnats serve` running?"
             ) from None
         except RefusedError as error:  # it is larger than a message can be
-            raise ControlPlaneError(str(error), kind="transport", hint=error.hint) from None
+            raise TransportError(str(error), hint=error.hint) from None
 
     async def _once(self, question: str, data: bytes) -> bytes:
         answer = await self._inquiries.ask(question, data)

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from dagnats.errors import ControlPlaneError, ControlPlaneKind
+from dagnats.errors import ControlPlaneError, ControlPlaneKind, DeniedError
 from dagnats.model.event import NOTHING
 
 REGISTER = "plane.register"
@@ -20,7 +20,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who asks.
 
     Attributes:
-        id: The request's own: one that is asked again is audited once.
+        id: The request's own: one that is asked again, the very same, is audited once.
         run_id, step_id, attempt: The attempt that asks.
         nonce: Its task's `dispatch_nonce`.
     """
@@ -77,22 +77,24 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 R = TypeVar("R", bound=Request)
 
+_ERRORS = {error.kind: error for error in ControlPlaneError.__subclasses__()}
+
 _decode = msgspec.json.Decoder(Answer).decode
 
 
 def read_request(decoder: msgspec.json.Decoder[R], data: bytes) -> R:
-    """The request in `data`. Raises ControlPlaneError."""
+    """The request in `data`. Raises DeniedError."""
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ControlPlaneError(f"this is no request to the control plane: {error}", kind="denied") from None
+        raise DeniedError(f"this is no request to the control plane: {error}") from None
 
 
 def read_answer(data: bytes) -> Answer:
     """The answer in `data`. Raises ControlPlaneError when it says no."""
     answer = _decode(data)
     if answer.kind is not None:
-        raise ControlPlaneError(answer.error, kind=answer.kind, hint=answer.hint)
+        raise _ERRORS[answer.kind](answer.error, hint=answer.hint)
     return answer
 
 
