@@ -148,7 +148,7 @@ class Step(Said, Generic[I_contra, O_co]):
         """What the step's input must be; None when that is not known."""
         handler = self.handler
         try:
-            if handler is None or not handler.takes_input:
+            if handler is None or not handler.takes_input or handler.unwrap_trigger:  # an envelope fits it as well
                 return None
             return Shape(type_name(handler.input_type), handler.input_codec.schema("reading"))
         except DefinitionError:  # told where the handlers are checked

@@ -13,6 +13,7 @@ from dagnats.handling.codec import Codec, UnsupportedType, codec_for
 from dagnats.handling.loop import without_continue
 from dagnats.handling.signature import Signature
 from dagnats.handling.source import caller_names, source_of
+from dagnats.model.envelope import data_within
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Handler(Generic[P, R_co]):
         is_async: Whether it runs on the event loop; a sync one runs in a thread, or in a process.
         abort_on: Exception types that make the step fail for good, as `Abort` does.
         process: Whether it runs in a process of its own.
+        unwrap_trigger: Whether its input is what a trigger's envelope holds, when it is given one.
         source: `file:line` of the function.
     """
 
@@ -53,12 +55,14 @@ class Handler(Generic[P, R_co]):
         *,
         abort_on: tuple[type[Exception], ...] = (),
         process: bool = False,
+        unwrap_trigger: bool = False,
     ) -> None:
         self.task = task
         self.function = function
         self.source = source_of(function)
         self.abort_on = _exception_types(abort_on)
         self.process = process
+        self.unwrap_trigger = unwrap_trigger
         functools.update_wrapper(self, function)
         self._signature = Signature(function, names or {}, self.source)
         self.is_async = self._signature.is_async
@@ -119,6 +123,10 @@ class Handler(Generic[P, R_co]):
         """Writes what is given to `Continue`. Raises DefinitionError when it cannot be carried as JSON."""
         return self._codec(self.continue_type, "next input")
 
+    def read(self, payload: bytes) -> Any:
+        """The input that a task's payload says. Raises CodecError."""
+        return self.input_codec.decode(data_within(payload) if self.unwrap_trigger else payload)
+
     def problems(self, names: Mapping[str, Any] | None = None) -> list[Problem]:
         """What is still wrong, now that everything ought to be defined. `names` are the asker's own."""
         self._signature.resolve(names)
@@ -172,7 +180,7 @@ class Handler(Generic[P, R_co]):
 
 
 def handler(
-    task: str, *, abort_on: tuple[type[Exception], ...] = (), process: bool = False
+    task: str, *, abort_on: tuple[type[Exception], ...] = (), process: bool = False, unwrap_trigger: bool = False
 ) -> Callable[[Callable[P, R]], Handler[P, R]]:
     """Make a function serve task type `task`.
 
@@ -185,6 +193,8 @@ def handler(
         abort_on: Exception types after which trying again cannot help.
         process: Run it in a process of its own, for work that would block Python. It must be sync, take no
             context, and be importable by its name.
+        unwrap_trigger: Take the `data` out of a trigger's envelope (`{"trigger": …, "data": …}`), so that runs that a
+            trigger started look like those that were started by hand. Any other input stays as it is.
 
     Raises:
         DefinitionError: The task type is not valid, or the function has another shape. An annotation that does
@@ -196,7 +206,7 @@ def handler(
     names = caller_names()
 
     def decorate(function: Callable[P, R]) -> Handler[P, R]:
-        return Handler(task, function, names, abort_on=abort_on, process=process)
+        return Handler(task, function, names, abort_on=abort_on, process=process, unwrap_trigger=unwrap_trigger)
 
     return decorate
 

@@ -187,7 +187,7 @@ def _arguments(
 
 def _decode(handler: Handler[..., Any], task: Task) -> Any:
     try:
-        return handler.input_codec.decode(bytes(task.input))
+        return handler.read(bytes(task.input))
     except CodecError as error:
         expected = type_name(handler.input_type)
         raise AttemptFailed(f"the input does not fit {expected}: {error}", "non_retriable") from None
