@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dagnats.model.identifier import near
 from dagnats.model.instant import second_text
+from dagnats.runtime.core.attempt import SILENT, TOO_SLOW
 from dagnats.runtime.core.gate.view import GateView
 
 if TYPE_CHECKING:
@@ -24,7 +25,18 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _SLOW_S = 2.0  # a queue and an engine that work need milliseconds
+_QUIET_S = 60.0  # of a handler that has told how far it is, and of a log: a snapshot is made within seconds
 _MOST_NAMED = 5
+
+Kind = Literal[
+    "no-engine", "engine-behind", "undecided",
+    "run-paused", "scheduled", "not-admitted", "workflow-paused", "singleton", "max-runs", "ended",
+    "older-definition", "dead-letters", "snapshot-behind",
+    "same-error", "too-slow", "silent", "retry", "in-line", "child", "timer-overdue", "sleep", "approval",
+    "wait-for-event", "queue-paused", "queue-full", "concurrency", "rate", "no-worker", "group-unmatched",
+    "worker-stale", "task-missing", "handed-out", "busy-workers", "queued", "worker-gone", "timeout-overdue", "running",
+]  # fmt: skip
+"""What can be found of a run."""
 
 Grade = Literal["wrong", "waits", "note"]
 """`wrong`: somebody has to do something. `waits`: it goes on by itself. `note`: worth knowing."""
@@ -43,7 +55,7 @@ class Finding(NamedTuple):
         fix: What `--fix` would do: `resume_run`, `resume_workflow` or `resume_queue`; "" for nothing.
     """
 
-    kind: str
+    kind: Kind
     grade: Grade
     seen: str
     why: str
@@ -59,19 +71,31 @@ class EngineState(NamedTuple):
         leads: Whether an engine holds the lease, and renews it.
         behind: How many events it has not decided yet.
         silent_s: How long ago the lease was renewed.
+        seq: The event that it has come to; 0 when it has decided none.
     """
 
     leads: bool = True
     behind: int = 0
     silent_s: float = 0.0
+    seq: int = 0
 
 
 class StepFacts(NamedTuple):
-    """What a step's definition says, as far as it matters here."""
+    """What a step's definition says, as far as it matters here.
+
+    Attributes:
+        group: The worker group that it asks for, or "".
+        timeout_ns: How long an attempt may take; 0 for as long as it takes.
+        max_attempts: How often it is tried; 0 where nothing says so.
+        heartbeat_ns: How long an attempt may be silent; 0 for as long as it takes.
+        asks: Of an approval: the subject on which people are asked.
+    """
 
     group: str = ""
     timeout_ns: int = 0
     max_attempts: int = 0
+    heartbeat_ns: int = 0
+    asks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +114,9 @@ class Facts:
         errors: By step, how often its attempts failed with the same words as the last one.
         children: By step, the status of the run that it waits for; "" when there is none.
         newest_hash: The definition that is registered now; "" when the workflow is not.
+        last: The sequence and the time of the run's newest event, read after everything else; zeros when unknown.
+        snapshot_seq: The event that the run's snapshot was made at; 0 without one, or when it cannot be read.
+        told_ns: By step, when its running attempt said last how far it is.
     """
 
     view: RunView
@@ -103,6 +130,9 @@ class Facts:
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
     children: Mapping[str, str] = field(default_factory=dict[str, str])
     newest_hash: str = ""
+    last: tuple[int, int] = (0, 0)
+    snapshot_seq: int = 0
+    told_ns: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def findings(facts: Facts) -> list[Finding]:
@@ -114,6 +144,7 @@ def findings(facts: Facts) -> list[Finding]:
                 found += _of_step(facts, step)
         if facts.newest_hash and facts.newest_hash != facts.view.def_hash:
             found.append(_older_definition(facts))
+        found += _of_snapshot(facts)
     found += _of_letters(facts)
     order = {"wrong": 0, "waits": 1, "note": 2}
     return sorted(found, key=lambda finding: order[finding.grade])
@@ -139,6 +170,15 @@ def _of_engine(facts: Facts) -> Iterator[Finding]:
             "waits",
             f"the engine is {facts.engine.behind:,} events behind the end of the log",
             "what this run waits for may be among them",
+        )
+    elif facts.last[0] > facts.engine.seq and (old_s := (facts.now_ns - facts.last[1]) / _SECOND) > _SLOW_S:
+        yield Finding(
+            "undecided",
+            "waits",
+            f"its newest event is {_span(old_s)} old, and is event {facts.last[0]} of the log; the engine has come to"
+            f" event {facts.engine.seq}",
+            "what follows from it is decided when the engine comes to it",
+            "dagnats doctor",
         )
 
 
@@ -251,6 +291,21 @@ def _of_letters(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _of_snapshot(facts: Facts) -> Iterator[Finding]:
+    """The engine saves what it has decided within seconds. Nobody has to wait for that: who reads, reads on."""
+    seq, time_ns = facts.last
+    quiet_s = (facts.now_ns - time_ns) / _SECOND
+    decided = facts.engine.leads and not facts.engine.behind
+    if decided and facts.snapshot_seq < seq and quiet_s > _QUIET_S:
+        yield Finding(
+            "snapshot-behind",
+            "note",
+            f"its newest event is {seq}, {_span(quiet_s)} old, and its snapshot "
+            + (f"was made at event {facts.snapshot_seq}" if facts.snapshot_seq else "is not there, or unreadable"),
+            "nothing is held: whoever looks reads the events as well, and its next event is saved with all before",
+        )
+
+
 # -- one step ----------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +322,7 @@ def _of_step(facts: Facts, step: StepView) -> Iterator[Finding]:
             f"dagnats run events {facts.view.run_id} --step {step.id} --type step.failed --full",
             step.id,
         )
+    yield from _over_time(facts, step)
     if step.retry_at_ns:
         wait = _span((step.retry_at_ns - facts.now_ns) / _SECOND)
         yield Finding(
@@ -293,12 +349,45 @@ def _of_step(facts: Facts, step: StepView) -> Iterator[Finding]:
         yield _running(facts, step)
 
 
+def _over_time(facts: Facts, step: StepView) -> Iterator[Finding]:
+    """What the last attempt was ended for by the engine."""
+    said = facts.steps.get(_origin(step), StepFacts())
+    of = f" of {said.max_attempts}" if said.max_attempts else ""
+    cure = f"dagnats run logs {facts.view.run_id}"
+    if step.error.startswith(TOO_SLOW):
+        limit = _span(said.timeout_ns / _SECOND)
+        yield Finding(
+            "too-slow",
+            "note",
+            f"an attempt was ended because it took longer than the {limit} that it may take; this is attempt"
+            f" {step.attempts}{of}",
+            "a handler that is slower than its step's timeout will not end in time the next time either: give it more"
+            " time, or less to do",
+            cure,
+            step.id,
+        )
+    elif step.error.startswith(SILENT):
+        limit = _span(said.heartbeat_ns / _SECOND)
+        yield Finding(
+            "silent",
+            "note",
+            f"an attempt was ended because its worker said nothing for {limit}; this is attempt {step.attempts}{of}",
+            "its worker died, lost its connection, or its handler blocks the event loop",
+            cure,
+            step.id,
+        )
+
+
 _ENGINES = frozenset({"sleep", "wait_for_event", "approval"})
 """Types of steps that the engine itself waits for."""
 
 
 def _child(facts: Facts, step: StepView) -> Finding:
     status = facts.children.get(step.id, "")
+    if not status and (facts.now_ns - step.queued_ns) / _SECOND < _SLOW_S:
+        return Finding(
+            "child", "waits", f"run {step.child_run_id} is being started for it", "it runs then", "", step.id
+        )
     return Finding(
         "child",
         "waits" if status else "wrong",
@@ -323,20 +412,28 @@ def _waiting(facts: Facts, step: StepView) -> Iterator[Finding]:
             step.id,
         )
         return
-    seen, why, cure = {
-        "sleep": (f"it sleeps {left}", "it goes on then", f"dagnats run skip {run_id} {step.id}"),
-        "approval": (
+    if step.type == "sleep":
+        cure = f"dagnats run skip {run_id} {step.id}"
+        yield Finding("sleep", "waits", f"it sleeps {left}", "it goes on then", cure, step.id)
+    elif step.type == "approval":
+        asks = facts.steps.get(_origin(step), StepFacts()).asks
+        yield Finding(
+            "approval",
+            "wrong",
             f"it waits for somebody's approval, {left}",
-            "a person has to answer",
+            f"a person has to answer; who listens on {asks!r} was asked" if asks else "a person has to answer",
             f"dagnats run approve {run_id} {step.id}",
-        ),
-        "wait_for_event": (
+            step.id,
+        )
+    else:
+        yield Finding(
+            "wait-for-event",
+            "wrong",
             f"it waits for event {step.awaits!r}, {left}",
             "whoever publishes that event lets it go on",
             f"dagnats event publish {step.awaits} '{{…}}'",
-        ),
-    }[step.type]
-    yield Finding(step.type.replace("_", "-"), "waits" if step.type == "sleep" else "wrong", seen, why, cure, step.id)
+            step.id,
+        )
 
 
 def _queued(facts: Facts, step: StepView) -> Iterator[Finding]:
@@ -366,18 +463,52 @@ def _queued(facts: Facts, step: StepView) -> Iterator[Finding]:
             step.id,
         )
     elif queue is not None and waited_s > _SLOW_S:
-        state = queue.state
-        yield Finding(
-            "busy-workers",
-            "waits",
-            f"it has been queued for {_span(waited_s)}: {state.waiting} tasks wait, {state.in_flight} are in the hands"
-            f" of {len(fitting)} workers",
-            "all workers are busy",
-            f"dagnats queue show {step.task}",
-            step.id,
-        )
+        yield _not_begun(facts, step, queue, fitting)
     else:
         yield Finding("queued", "waits", f"it was queued {_span(waited_s)} ago", "a worker will take it", "", step.id)
+
+
+def _not_begun(facts: Facts, step: StepView, queue: QueueView, fitting: list[WorkerEntry]) -> Finding:
+    """Somebody serves its queue, and has not begun it."""
+    state, waited = queue.state, _span((facts.now_ns - step.queued_ns) / _SECOND)
+    show = f"dagnats queue show {queue.name}"
+    if not state.waiting and not state.in_flight and not facts.engine.behind and facts.last[0] == facts.view.seq:
+        return Finding(
+            "task-missing",
+            "wrong",
+            f"it was queued {waited} ago, and queue {queue.name} is empty",
+            "there is no task that a worker could take",
+            "dagnats queue repair --fix",
+            step.id,
+        )
+    if state.waiting and not state.in_flight and not state.pulls:
+        return Finding(
+            "worker-stale",
+            "wrong",
+            f"it was queued {waited} ago; {_named([worker.worker_id for worker in fitting])} should serve queue"
+            f" {queue.name}, and nobody takes tasks from it",
+            "a worker that has died, or lost its connection, is listed for another minute",
+            "dagnats worker",
+            step.id,
+        )
+    if not state.waiting and state.in_flight:
+        return Finding(
+            "handed-out",
+            "waits",
+            f"it was queued {waited} ago; its task is in the hands of a worker, which has not said that it began it",
+            f"if that worker has died, another one gets the task {_span(state.ack_wait_s)} after it was handed out",
+            show,
+            step.id,
+        )
+    return Finding(
+        "busy-workers",
+        "waits",
+        f"it has been queued for {waited}: {state.waiting} tasks wait, {state.in_flight} are in the hands"
+        f" of {len(fitting)} workers",
+        "all workers are busy",
+        show,
+        step.id,
+    )
 
 
 def _at_gate(facts: Facts, step: StepView, gate: TaskGateView, place: TaskPlace) -> Finding:
@@ -409,11 +540,12 @@ def _at_gate(facts: Facts, step: StepView, gate: TaskGateView, place: TaskPlace)
             step.id,
         )
     key = f" for {place.key!r}" if place.key else ""
+    refill = f", the next one may in {_span((gate.next_ns - facts.now_ns) / _SECOND)}" if gate.next_ns else ""
     return Finding(
         "rate",
         "waits",
-        f"as many tasks of type {gate.task}{key} have begun as may in this time; it has been number {place.place} in"
-        f" line for {waited}",
+        f"as many tasks of type {gate.task}{key} have begun as may in this time{refill}; it has been number"
+        f" {place.place} in line for {waited}",
         "it goes on when the rate lets another one begin",
         f"dagnats queue show {gate.task}",
         step.id,
@@ -445,11 +577,11 @@ def _running(facts: Facts, step: StepView) -> Finding:
     since_s = (facts.now_ns - step.started_ns) / _SECOND if step.started_ns else 0.0
     limit_s = facts.steps.get(_origin(step), StepFacts()).timeout_ns / _SECOND
     who = f"worker {step.worker_id}" if step.worker_id else "a worker"
-    if step.worker_id and facts.workers and step.worker_id not in {worker.worker_id for worker in facts.workers}:
+    if step.worker_id and step.worker_id not in {worker.worker_id for worker in facts.workers}:
         return Finding(
             "worker-gone",
             "waits",
-            f"{who} began it {_span(since_s)} ago, and is not there any more",
+            f"{who} began it {_span(since_s)} ago, and is in the list of workers no more",
             "its task goes to another worker when the queue's ack wait is over",
             f"dagnats queue show {step.task}",
             step.id,
@@ -463,12 +595,22 @@ def _running(facts: Facts, step: StepView) -> Finding:
             "dagnats queue repair --fix",
             step.id,
         )
+    quiet_s = (facts.now_ns - facts.told_ns.get(step.id, facts.now_ns)) / _SECOND
+    if quiet_s > _QUIET_S:
+        return Finding(
+            "silent",
+            "wrong",
+            f"{who} began it {_span(since_s)} ago, and its handler said last {_span(quiet_s)} ago how far it is",
+            "it may hang: what it asks does not answer, or it waits for something that does not come",
+            f"dagnats run fail {run_id} {step.id}",
+            step.id,
+        )
     may = f", of {_span(limit_s)} that it may take" if limit_s else "; nothing limits how long it may take"
     return Finding(
         "running",
         "waits",
         f"{who} has been at it for {_span(since_s)}{may}",
-        "its handler has not returned",
+        "its handler has not returned: it works, waits for a signal, or hangs",
         f"dagnats run fail {run_id} {step.id}",
         step.id,
     )

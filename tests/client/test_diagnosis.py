@@ -176,7 +176,7 @@ SITUATIONS: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "worker-gone": (
         facts(view(step(status="running", worker_id="w9", started_ns=ago(5))), workers=SERVED),
-        "waits", "worker w9 began it 5 s ago, and is not there", "another worker", "queue show",
+        "waits", "worker w9 began it 5 s ago, and is in the list of workers no more", "another worker", "queue show",
     ),
     "timeout-overdue": (
         facts(

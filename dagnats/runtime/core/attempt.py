@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from dagnats.runtime.core.turn import Turn
 
 _MILLISECOND = 1_000_000
+TOO_SLOW = "no result within the step's timeout"
+SILENT = "no heartbeat within the step's heartbeat timeout"
+"""How the errors begin of attempts that the engine has ended: diagnoses know them by it."""
 
 
 def is_current(state: StepState, event: StepEvent) -> bool:
@@ -211,13 +214,13 @@ def overdue(turn: Turn, step_id: str, state: StepState, due_ns: int) -> None:
     """A limit of the attempt is reached: it fails, and whoever has it need not go on."""
     node = turn.node_of(step_id)
     if due_ns != state.deadline_ns:
-        failure = _over("no heartbeat within the step's heartbeat timeout", node.heartbeat_timeout_ns)
+        failure = _over(SILENT, node.heartbeat_timeout_ns)
         detail = "heartbeat_timeout"
     elif state.status == "queued":
         failure = _over("no worker began it within the step's queue timeout", node.queue_timeout_ns)
         detail = "queue_timeout"
     else:
-        failure = _over("no result within the step's timeout", node.timeout_ns)
+        failure = _over(TOO_SLOW, node.timeout_ns)
         detail = "timeout"
     release(turn, step_id, state)
     turn.fail(step_id, Failure(error=failure, detail=detail))
