@@ -296,12 +296,13 @@ def _nobody_serves(signs: Signs, queue: QueueView) -> Ailment:
     known = sorted({task for worker in signs.workers for task in worker.task_types})
     close = near(queue.task, known)
     what = f"; workers serve {' and '.join(repr(task) for task in close)}" if close else ""
+    group = queue.name.removeprefix(queue.task).removeprefix(".")
     return Ailment(
         "no-worker",
         "wrong",
         f"{queue.state.waiting} tasks wait in queue {queue.name}, and no worker serves it{what}",
         "they wait until one comes",
-        "dagnats worker",
+        f"dagnats worker --group {group}" if group else "dagnats worker",
         queue.name,
     )
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from dagnats.model.event import SILENT, TOO_SLOW
 from dagnats.model.identifier import near
 from dagnats.model.instant import second_text
-from dagnats.runtime.core.attempt import SILENT, TOO_SLOW
 from dagnats.runtime.core.gate.view import GateView
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _SLOW_S = 2.0  # a queue and an engine that work need milliseconds
-_QUIET_S = 60.0  # of a handler that has told how far it is, and of a log: a snapshot is made within seconds
+_QUIET_S = 60.0  # a snapshot is made within seconds
+_SILENT_S = 300.0  # of a handler that tells how far it is: shorter pauses are common
 _MOST_NAMED = 5
 
 Kind = Literal[
@@ -311,7 +312,7 @@ def _of_snapshot(facts: Facts) -> Iterator[Finding]:
 
 def _of_step(facts: Facts, step: StepView) -> Iterator[Finding]:
     repeated = facts.errors.get(step.id, 0)
-    if repeated > 1:
+    if repeated > 1 and not step.error.startswith((TOO_SLOW, SILENT)):
         limit = facts.steps.get(_origin(step), StepFacts()).max_attempts
         of = f" of {limit}" if limit else ""
         yield Finding(
@@ -569,7 +570,9 @@ def _nobody_serves(facts: Facts, step: StepView) -> Finding:
         seen = f"{len(facts.workers)} workers are there, and none serves {step.task!r}"
     else:
         seen = f"no worker is there; the step asks for one that serves {step.task!r}"
-    return Finding("no-worker", "wrong", seen, "the task waits in its queue until one comes", "dagnats worker", step.id)
+    group = facts.steps.get(_origin(step), StepFacts()).group
+    cure = f"dagnats worker --group {group}" if group else "dagnats worker"
+    return Finding("no-worker", "wrong", seen, "the task waits in its queue until one comes", cure, step.id)
 
 
 def _running(facts: Facts, step: StepView) -> Finding:
@@ -596,7 +599,7 @@ def _running(facts: Facts, step: StepView) -> Finding:
             step.id,
         )
     quiet_s = (facts.now_ns - facts.told_ns.get(step.id, facts.now_ns)) / _SECOND
-    if quiet_s > _QUIET_S:
+    if quiet_s > _SILENT_S:
         return Finding(
             "silent",
             "wrong",

@@ -154,6 +154,7 @@ async def _(scene: Scene) -> Told:
     scene.lead()
     await scene.ports.directory.put("w9", encode_worker(WorkerEntry(worker_id="w9", task_types=(TASK,))))
     await scene.handed_out(await scene.start(one_step()))
+    await asyncio.sleep(6)
     return await scene.ailment("worker-stale"), ("w9 should serve it, and nobody takes tasks from it", "dagnats worker")
 
 

@@ -245,9 +245,9 @@ async def _(scene: Scene) -> Told:
     scene.lead()
     await scene.serve([tells])
     run = await scene.start(one_step(task=tells))
-    await asyncio.sleep(300)
+    await asyncio.sleep(600)
     return await scene.finding(run, "silent"), (
-        "worker w1 began it 5 min ago, and its handler said last 5 min ago",
+        "worker w1 began it 10 min ago, and its handler said last 10 min ago",
         "it may hang",
         "dagnats run fail run-0001 work",
     )

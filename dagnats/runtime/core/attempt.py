@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.model.duration import format_duration
-from dagnats.model.event import MAX_PAUSE_MS, NOTHING, Failure
+from dagnats.model.event import MAX_PAUSE_MS, NOTHING, SILENT, TOO_SLOW, Failure
 from dagnats.model.instant import parse_rfc3339
 from dagnats.model.run import IN_FLIGHT
 from dagnats.runtime.core import sticky
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from dagnats.runtime.core.turn import Turn
 
 _MILLISECOND = 1_000_000
-TOO_SLOW = "no result within the step's timeout"
-SILENT = "no heartbeat within the step's heartbeat timeout"
-"""How the errors begin of attempts that the engine has ended: diagnoses know them by it."""
 
 
 def is_current(state: StepState, event: StepEvent) -> bool:
