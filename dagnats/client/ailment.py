@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dagnats.client.diagnosis import EngineState
+from dagnats.client.wording import named
 from dagnats.model.identifier import near
 from dagnats.model.instant import parse_rfc3339
 from dagnats.runtime.core.gate.view import GateView
@@ -30,7 +31,6 @@ _OVERDUE_S = 30.0
 _CLOCKS_S = 5.0  # apart, a lease that is renewed looks as if it had expired
 _LISTED_S = 60.0  # so long the server shows what a worker has said of itself
 _LEFT_LYING_S = 5.0  # a worker that asks for tasks gets one within milliseconds
-_MOST_NAMED = 5
 
 Kind = Literal[
     "unreachable", "jetstream-off", "stream-missing", "stream-misconfigured", "consumer-missing",
@@ -253,7 +253,7 @@ def _of_queue(signs: Signs, queue: QueueView) -> Iterator[Ailment]:
             queue.name,
         )
     if gate.concurrency and gate.waiting and len(gate.out) >= gate.concurrency and queue.task == queue.name:
-        holders = _named([f"{out.run_id}/{out.step_id}" for out in gate.out])
+        holders = named([f"{out.run_id}/{out.step_id}" for out in gate.out])
         yield Ailment(
             "concurrency",
             "waits",
@@ -284,7 +284,7 @@ def _stale(queue: QueueView, listed: list[str]) -> Ailment:
     return Ailment(
         "worker-stale",
         "wrong",
-        f"{queue.state.waiting} tasks wait in queue {queue.name}; {_named(listed)} should serve it, and nobody takes"
+        f"{queue.state.waiting} tasks wait in queue {queue.name}; {named(listed)} should serve it, and nobody takes"
         f" tasks from it{never}",
         "a worker that has died, or lost its connection, is listed for another minute",
         "dagnats worker",
@@ -323,7 +323,7 @@ def _of_workflows(signs: Signs) -> Iterator[Ailment]:
     held = {said.workflow for said in signs.paused}
     for gate in signs.gates.runs:
         if gate.workflow not in held and gate.max_runs and gate.waiting and len(gate.out) >= gate.max_runs:
-            holders = _named([out.run_id for out in gate.out])
+            holders = named([out.run_id for out in gate.out])
             key = f" for {gate.key!r}" if gate.key else ""
             yield Ailment(
                 "max-runs",
@@ -340,7 +340,7 @@ def _of_letters(signs: Signs) -> Iterator[Ailment]:
     total = sum(signs.letters.values())
     if total:
         most = sorted(signs.letters, key=lambda what: -signs.letters[what])
-        what = _named([f"{each}: {signs.letters[each]}" for each in most])
+        what = named([f"{each}: {signs.letters[each]}" for each in most])
         yield Ailment(
             "dead-letters", "note", f"there are {total} dead letters ({what})",
             "they failed for good, and are kept for somebody to look at", "dagnats dlq list",
@@ -357,8 +357,3 @@ def _of_export(said: LogEntry) -> Ailment:
         f"curl -i -X POST -H 'Content-Type: application/json' -d '{{}}' {endpoint}",
         endpoint,
     )
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

@@ -1,4 +1,4 @@
-"""The facts about a run that `client.diagnosis` looks at, from wherever they are."""
+"""The facts about a run that `client.cause` looks at, from wherever they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dagnats.client.diagnosis import EngineState, Facts, Finding, StepFacts, findings
+from dagnats.client.cause import findings
+from dagnats.client.diagnosis import EngineState, Facts, Finding, StepFacts
 from dagnats.errors import DagnatsError
 from dagnats.model.check import load_definition
 from dagnats.model.config import ApprovalConfig

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from dagnats.client.diagnosis import EngineState, Facts, Finding, StepFacts, findings
+from dagnats.client.cause import findings
+from dagnats.client.diagnosis import EngineState, Facts, Finding, StepFacts
 from dagnats.client.letter import DeadLetter
 from dagnats.client.queue import QueueView
 from dagnats.client.view import RunView, StepView

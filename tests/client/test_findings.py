@@ -481,6 +481,32 @@ async def _(scene: Scene) -> Told:
     return await scene.finding(run, "running"), ("worker w1 has been at it for", "nothing limits", "run fail")
 
 
+async def keyed(scene: Scene) -> str:
+    scene.lead()
+    workflow = Workflow("solo")
+    workflow.task("work", TASK).with_keyed_rate_limit("customer", 1, "1h")
+    await scene.handed_out(await scene.start(workflow, value={"customer": "ann"}))
+    second = await scene.client.start("solo", {"customer": "ann"}, run_id="run-0002")
+    return (await scene.finding(second, "rate")).seen
+
+
+async def said_by_somebody(scene: Scene) -> str:
+    scene.lead()
+    await scene.client.register(one_step())
+    await scene.client.limit_queue(TASK, rate=1, period="10m")
+    await scene.handed_out(await scene.client.start("solo", run_id="run-0001"))
+    second = await scene.client.start("solo", run_id="run-0002")
+    return (await scene.finding(second, "rate")).seen
+
+
+def test_of_a_rate_for_each_customer_the_customers_own_one_is_told() -> None:
+    assert "for 'ann' have begun as may in this time, the next one may in 60 min" in played(keyed)
+
+
+def test_of_an_operators_rate_it_is_told_when_it_lets_the_next_one_begin() -> None:
+    assert "may in this time, the next one may in 10 min" in played(said_by_somebody)
+
+
 @pytest.mark.parametrize("kind", SITUATIONS)
 def test_a_situation_that_is_really_so_is_found_and_told(kind: str) -> None:
     found, words = played(SITUATIONS[kind])
