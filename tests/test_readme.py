@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from dagnats import Workflow
 from dagnats.cli.app import tree
+from dagnats.client import ailment, diagnosis
 from tests.support.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-PAGES = ("docs/operating.md", "docs/limits.md", "docs/quickstart.md")
+PAGES = ("docs/operating.md", "docs/limits.md", "docs/quickstart.md", "docs/troubleshooting.md")
 SHOWN = [
     line for page in PAGES for line in re.findall(r"^(?:\$ )?(dagnats .*)$", (ROOT / page).read_text(), re.MULTILINE)
-]
+] + re.findall(r"`(dagnats [^`]+)`", (ROOT / "docs/troubleshooting.md").read_text())
 
 
 def _blocks(language: str) -> list[str]:
@@ -87,7 +88,7 @@ def _parsed(line: str) -> None:
     """Read a line as the shell and the command would, without carrying it out."""
     command: Any = tree()
     words = shlex.split(line, comments=True)[1:]
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and not words[0].startswith("-"):
         command, words = command.commands[words[0]], words[1:]
     command.make_context("command", words)
 
@@ -101,3 +102,9 @@ def test_a_command_with_an_option_that_does_not_exist_would_be_found() -> None:
     assert len(SHOWN) >= 40
     with pytest.raises(Exception, match="--nonsense"):
         _parsed("dagnats run pause abc --nonsense")
+
+
+def test_the_page_for_what_is_stuck_names_everything_that_can_be_found() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    kinds = {*get_args(ailment.Kind), *get_args(diagnosis.Kind)} - {"ended", "queued", "dead-letters"}
+    assert sorted(kind for kind in kinds if f"`{kind}`" not in page) == []

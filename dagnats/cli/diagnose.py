@@ -14,7 +14,7 @@ from dagnats.cli.target import BY, LAST, RUN_ID, find
 
 if TYPE_CHECKING:
     from dagnats.cli.output import Paint
-    from dagnats.client import AnyClient, RunView
+    from dagnats.client import RunView
     from dagnats.client.diagnosis import Finding, Grade
 
 app = typer.Typer()
@@ -69,22 +69,10 @@ def _document(found: Finding, fixed: list[Finding]) -> dict[str, object]:
 
 
 async def _diagnose(run_id: str, last: bool, *, fix: bool, by: str) -> tuple[RunView, list[Finding], list[Finding]]:
+    from dagnats.client.diagnose import mended
+
     async with open_client() as client:
         handle = await find(client, run_id, last)
         view, found = await client.diagnose(handle.run_id)
-        fixed = [each for each in found if fix and await _fixed(client, view, each, by)]
+        fixed = [each for each in found if fix and await mended(client, view, each, by=by)]
         return view, found, fixed
-
-
-async def _fixed(client: AnyClient, view: RunView, found: Finding, by: str) -> bool:
-    """Do what cures it, where a command alone does; False where it takes a person."""
-    match found.fix:
-        case "resume_run":
-            await client.handle(view.run_id).resume("run diagnose --fix", by=by)
-        case "resume_workflow":
-            await client.resume_workflow(view.workflow, by=by)
-        case "resume_queue":
-            await client.resume_queue(next(step.task for step in view.steps if step.id == found.step_id), by=by)
-        case "":
-            return False
-    return True

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dagnats.client.diagnosis import EngineState
+from dagnats.client.wording import named
 from dagnats.model.identifier import near
+from dagnats.model.instant import parse_rfc3339
 from dagnats.runtime.core.gate.view import GateView
 
 if TYPE_CHECKING:
@@ -27,7 +29,16 @@ _BEHIND = 1_000  # events; what an engine at full speed has not decided yet is f
 _NEAR_FULL = 0.8
 _OVERDUE_S = 30.0
 _CLOCKS_S = 5.0  # apart, a lease that is renewed looks as if it had expired
-_MOST_NAMED = 5
+_LISTED_S = 60.0  # so long the server shows what a worker has said of itself
+_LEFT_LYING_S = 5.0  # a worker that asks for tasks gets one within milliseconds
+
+Kind = Literal[
+    "unreachable", "jetstream-off", "stream-missing", "stream-misconfigured", "consumer-missing",
+    "no-engine", "engine-behind", "clock-skew", "timer-overdue", "store-full", "store-near-limit", "sync-weaker",
+    "queue-paused", "queue-full", "no-worker", "worker-stale", "concurrency", "workflow-paused", "max-runs",
+    "dead-letters", "telemetry-export",
+]  # fmt: skip
+"""What can be found of the whole."""
 
 Fix = Literal["", "prepare", "resume_queue", "resume_workflow"]
 
@@ -45,7 +56,7 @@ class Ailment(NamedTuple):
         fix: What `--fix` would do; "" for nothing.
     """
 
-    kind: str
+    kind: Kind
     grade: Grade
     seen: str
     why: str
@@ -64,6 +75,8 @@ class Signs:
         gates: Who has slots, and who waits.
         queues: All of them.
         workers: The workers that there are.
+        now_ns: This machine's time.
+        renewed: Whether workers renew what they have said of themselves.
         paused: Workflows that somebody holds.
         letters: How many dead letters there are, by what they are about.
         overdue: How many wake-ups should have come, and how late the oldest is, in seconds.
@@ -78,6 +91,8 @@ class Signs:
     gates: GateView = field(default_factory=lambda: GateView((), ()))
     queues: tuple[QueueView, ...] = ()
     workers: tuple[WorkerEntry, ...] = ()
+    now_ns: int = 0
+    renewed: bool = False
     paused: tuple[WorkflowLimited, ...] = ()
     letters: Mapping[str, int] = field(default_factory=dict[str, int])
     overdue: tuple[int, float] = (0, 0.0)
@@ -90,8 +105,9 @@ class Signs:
 def ailments(signs: Signs) -> list[Ailment]:
     """What is wrong with the whole, most important first."""
     found = [
-        *map(_defect, signs.defects),
+        *(_defect(defect) for defect in signs.defects if defect.kind != "no-consumer" or signs.engine.leads),
         *_of_engine(signs),
+        *_of_clocks(signs),
         *_of_store(signs),
         *(each for queue in signs.queues for each in _of_queue(signs, queue)),
         *_of_workflows(signs),
@@ -112,6 +128,17 @@ def _defect(defect: Defect) -> Ailment:
         return Ailment(
             "stream-missing", "wrong", f"stream {defect.name} is not there", "what is to be stored there is refused",
             "dagnats doctor --fix", defect.name, "prepare",
+        )  # fmt: skip
+    if defect.kind == "off":
+        return Ailment(
+            "jetstream-off", "wrong", "NATS answers, and its JetStream is off",
+            "nothing can be stored there", "nats-server --jetstream --store_dir DIR", defect.name,
+        )  # fmt: skip
+    if defect.kind == "no-consumer":
+        return Ailment(
+            "consumer-missing", "wrong", f"the engine's consumer {defect.name} of stream {defect.detail} is not there",
+            "no wake-up that comes due is heard: an engine makes it when it begins to lead", "dagnats serve",
+            defect.name,
         )  # fmt: skip
     return Ailment(
         "stream-misconfigured",
@@ -156,6 +183,30 @@ def _of_engine(signs: Signs) -> Iterator[Ailment]:
         )
 
 
+def _of_clocks(signs: Signs) -> Iterator[Ailment]:
+    """Workers whose own clock says something else than this machine's about when they were listed."""
+    for worker in signs.workers if signs.renewed else ():
+        ahead_s = (_instant(worker.last_seen) - signs.now_ns) / 1e9 if _instant(worker.last_seen) else 0.0
+        if ahead_s > _CLOCKS_S or ahead_s < -_LISTED_S - _CLOCKS_S:
+            where = f" on {worker.hostname}" if worker.hostname else ""
+            yield Ailment(
+                "clock-skew",
+                "note",
+                f"by its own clock, worker {worker.worker_id}{where} was seen {abs(ahead_s):.0f} s"
+                + (" from now" if ahead_s > 0 else f" ago; an entry is listed for {_LISTED_S:.0f} s"),
+                "times that it tells, such as when a step began, are wrong; what the engine does goes by the server's"
+                " clock",
+                subject=worker.worker_id,
+            )
+
+
+def _instant(text: str) -> int:
+    try:
+        return parse_rfc3339(text)
+    except (ValueError, OverflowError):
+        return 0
+
+
 def _of_store(signs: Signs) -> Iterator[Ailment]:
     holding = signs.holding
     if holding is not None and holding.limit and holding.used > _NEAR_FULL * holding.limit:
@@ -178,7 +229,7 @@ def _of_store(signs: Signs) -> Iterator[Ailment]:
 
 
 def _of_queue(signs: Signs, queue: QueueView) -> Iterator[Ailment]:
-    state, gate = queue.state, signs.gates.task(queue.task)
+    state, gate, fitting = queue.state, signs.gates.task(queue.task), _fitting(signs, queue)
     waiting = state.waiting + (len(gate.waiting) if queue.task == queue.name else 0)
     if queue.limits.paused and queue.task == queue.name:
         by = f" by {queue.limits.by}" if queue.limits.by else ""
@@ -187,8 +238,10 @@ def _of_queue(signs: Signs, queue: QueueView) -> Iterator[Ailment]:
             f"queue {queue.task} is paused{by}, and {waiting} tasks wait",
             "no task of this type is handed out", f"dagnats queue resume {queue.task}", queue.task, "resume_queue",
         )  # fmt: skip
-    elif state.waiting and not state.pulls and not _served(signs, queue):
+    elif state.waiting and not state.pulls and not fitting:
         yield _nobody_serves(signs, queue)
+    elif state.waiting and not (state.pulls or state.in_flight) and _age_s(signs, state.oldest_ns) > _LEFT_LYING_S:
+        yield _stale(queue, fitting)
     if queue.name in gate.full:
         held, length = sum(place.queue == queue.name for place in gate.waiting), state.waiting + state.in_flight
         yield Ailment(
@@ -200,7 +253,7 @@ def _of_queue(signs: Signs, queue: QueueView) -> Iterator[Ailment]:
             queue.name,
         )
     if gate.concurrency and gate.waiting and len(gate.out) >= gate.concurrency and queue.task == queue.name:
-        holders = _named([f"{out.run_id}/{out.step_id}" for out in gate.out])
+        holders = named([f"{out.run_id}/{out.step_id}" for out in gate.out])
         yield Ailment(
             "concurrency",
             "waits",
@@ -212,11 +265,30 @@ def _of_queue(signs: Signs, queue: QueueView) -> Iterator[Ailment]:
         )
 
 
-def _served(signs: Signs, queue: QueueView) -> bool:
+def _age_s(signs: Signs, time_ns: int) -> float:
+    return (signs.now_ns - time_ns) / 1e9 if time_ns else 0.0
+
+
+def _fitting(signs: Signs, queue: QueueView) -> list[str]:
+    """The workers that are listed for a queue."""
     group = queue.name.removeprefix(queue.task).removeprefix(".")
-    return any(
-        queue.task in worker.task_types and (group in worker.groups if group else not worker.groups)
+    return [
+        worker.worker_id
         for worker in signs.workers
+        if queue.task in worker.task_types and (group in worker.groups if group else not worker.groups)
+    ]
+
+
+def _stale(queue: QueueView, listed: list[str]) -> Ailment:
+    never = "" if queue.state.ack_wait_s else "; it has no consumer"
+    return Ailment(
+        "worker-stale",
+        "wrong",
+        f"{queue.state.waiting} tasks wait in queue {queue.name}; {named(listed)} should serve it, and nobody takes"
+        f" tasks from it{never}",
+        "a worker that has died, or lost its connection, is listed for another minute",
+        "dagnats worker",
+        queue.name,
     )
 
 
@@ -224,12 +296,13 @@ def _nobody_serves(signs: Signs, queue: QueueView) -> Ailment:
     known = sorted({task for worker in signs.workers for task in worker.task_types})
     close = near(queue.task, known)
     what = f"; workers serve {' and '.join(repr(task) for task in close)}" if close else ""
+    group = queue.name.removeprefix(queue.task).removeprefix(".")
     return Ailment(
         "no-worker",
         "wrong",
         f"{queue.state.waiting} tasks wait in queue {queue.name}, and no worker serves it{what}",
         "they wait until one comes",
-        "dagnats worker",
+        f"dagnats worker --group {group}" if group else "dagnats worker",
         queue.name,
     )
 
@@ -250,7 +323,7 @@ def _of_workflows(signs: Signs) -> Iterator[Ailment]:
     held = {said.workflow for said in signs.paused}
     for gate in signs.gates.runs:
         if gate.workflow not in held and gate.max_runs and gate.waiting and len(gate.out) >= gate.max_runs:
-            holders = _named([out.run_id for out in gate.out])
+            holders = named([out.run_id for out in gate.out])
             key = f" for {gate.key!r}" if gate.key else ""
             yield Ailment(
                 "max-runs",
@@ -267,7 +340,7 @@ def _of_letters(signs: Signs) -> Iterator[Ailment]:
     total = sum(signs.letters.values())
     if total:
         most = sorted(signs.letters, key=lambda what: -signs.letters[what])
-        what = _named([f"{each}: {signs.letters[each]}" for each in most])
+        what = named([f"{each}: {signs.letters[each]}" for each in most])
         yield Ailment(
             "dead-letters", "note", f"there are {total} dead letters ({what})",
             "they failed for good, and are kept for somebody to look at", "dagnats dlq list",
@@ -284,8 +357,3 @@ def _of_export(said: LogEntry) -> Ailment:
         f"curl -i -X POST -H 'Content-Type: application/json' -d '{{}}' {endpoint}",
         endpoint,
     )
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more

@@ -14,7 +14,7 @@ from dagnats.runtime.limit import gate_view, workflow_limit
 if TYPE_CHECKING:
     from dagnats.client.client import AsyncClient
     from dagnats.model.ops import WorkflowLimited
-    from dagnats.runtime.ports import Ports, Sync
+    from dagnats.runtime.ports import Defect, Ports, Sync
 
 _SECOND = 1_000_000_000
 _LOST = {"WORKFLOW_HISTORY", "TASK_QUEUES", "ENGINE", "SLEEP_TIMERS", "DEAD_LETTERS"}
@@ -49,7 +49,7 @@ async def signs_of(client: AsyncClient, asked_sync: Sync) -> Signs:
     """All that there is to know."""
     ports = client.connection.ports
     defects = tuple(await ports.server.defects())
-    if any(defect.kind == "missing" and (defect.name in _LOST or "KV_" in defect.name) for defect in defects):
+    if any(_loses_all(defect) for defect in defects):
         return Signs(defects=defects)
     engine, gates, queues, workers, letters = await asyncio.gather(
         engine_state(ports), gate_view(ports), client.queues(), client.workers(), client.dead_letters()
@@ -63,6 +63,8 @@ async def signs_of(client: AsyncClient, asked_sync: Sync) -> Signs:
         gates=gates,
         queues=tuple(queues),
         workers=tuple(workers),
+        now_ns=ports.clock.now_ns(),
+        renewed=ports.directory.renew_s > 0,
         paused=paused,
         letters=Counter(letter.what for letter in letters),
         overdue=overdue,
@@ -71,6 +73,10 @@ async def signs_of(client: AsyncClient, asked_sync: Sync) -> Signs:
         asked_sync=asked_sync,
         exports=exports,
     )
+
+
+def _loses_all(defect: Defect) -> bool:
+    return defect.kind == "off" or (defect.kind == "missing" and (defect.name in _LOST or "KV_" in defect.name))
 
 
 async def mended(client: AsyncClient, found: Ailment, *, by: str = "") -> bool:

@@ -1,4 +1,4 @@
-"""The facts about a run that `client.diagnosis` looks at, from wherever they are."""
+"""The facts about a run that `client.cause` looks at, from wherever they are."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dagnats.client.diagnosis import EngineState, Facts, Finding, StepFacts, findings
+from dagnats.client.cause import findings
+from dagnats.client.diagnosis import EngineState, Facts, Finding, StepFacts
 from dagnats.errors import DagnatsError
 from dagnats.model.check import load_definition
+from dagnats.model.config import ApprovalConfig
 from dagnats.model.duration import duration_nanos
+from dagnats.model.instant import parse_rfc3339
+from dagnats.model.pulse import decode_pulse
 from dagnats.runtime.lease import EXPIRES_S
 from dagnats.runtime.limit import gate_view
 from dagnats.runtime.position import decode_position
+from dagnats.runtime.recall import recall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dagnats.client.client import AsyncClient
     from dagnats.client.run import RunHandle
+    from dagnats.client.surface import AnyClient
     from dagnats.client.view import EventView, RunView
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.step import StepDef
@@ -34,6 +40,20 @@ async def diagnose(client: AsyncClient, handle: RunHandle) -> tuple[RunView, lis
     return view, findings(await facts_of(client, handle, view))
 
 
+async def mended(client: AnyClient, view: RunView, found: Finding, *, by: str = "") -> bool:
+    """Do what cures a finding, where a command alone does; False where it takes a person."""
+    match found.fix:
+        case "resume_run":
+            await client.handle(view.run_id).resume("run diagnose --fix", by=by)
+        case "resume_workflow":
+            await client.resume_workflow(view.workflow, by=by)
+        case "resume_queue":
+            await client.resume_queue(next(step.task for step in view.steps if step.id == found.step_id), by=by)
+        case "":
+            return False
+    return True
+
+
 async def facts_of(client: AsyncClient, handle: RunHandle, view: RunView) -> Facts:
     """All that there is to know. What cannot be had is left out: a diagnosis must not fail for what is broken."""
     ports = client.connection.ports
@@ -44,9 +64,14 @@ async def facts_of(client: AsyncClient, handle: RunHandle, view: RunView) -> Fac
         client.workers(),
         client.dead_letters(view.run_id),
     )
-    definition, errors, children, newest = await asyncio.gather(
-        definition_of(ports, view), _errors(handle, view), _children(client, view), _newest_hash(client, view.workflow)
+    definition, errors, children, newest, told = await asyncio.gather(
+        definition_of(ports, view),
+        _errors(handle, view),
+        _children(client, view),
+        _newest_hash(client, view.workflow),
+        _told(ports, view),
     )
+    recalled = await recall(ports, view.run_id)  # after everything else: has it gone on meanwhile?
     return Facts(
         view=view,
         now_ns=ports.clock.now_ns(),
@@ -59,6 +84,9 @@ async def facts_of(client: AsyncClient, handle: RunHandle, view: RunView) -> Fac
         errors=errors,
         children=children,
         newest_hash=newest,
+        last=(recalled.last, recalled.later[-1].time_ns if recalled.later else 0),
+        snapshot_seq=recalled.run.seq if recalled.run is not None else 0,
+        told_ns=told,
     )
 
 
@@ -66,14 +94,15 @@ async def engine_state(ports: Ports) -> EngineState:
     """Whether an engine leads, and how far it is. Takes as long as a lease lasts when none does."""
     stored, position = await asyncio.gather(ports.lease.read(), ports.position.read())
     at = decode_position(position.data) if position is not None else None
-    behind = max(await ports.log.last() - (at.seq if at is not None else 0), 0)
+    seq = at.seq if at is not None else 0
+    behind = max(await ports.log.last() - seq, 0)
     if stored is None:
-        return EngineState(leads=False, behind=behind)
+        return EngineState(leads=False, behind=behind, seq=seq)
     silent_s = max(ports.clock.now_ns() - stored.time_ns, 0) / _SECOND
     if not stored.data:
-        return EngineState(leads=False, behind=behind, silent_s=silent_s)
+        return EngineState(leads=False, behind=behind, silent_s=silent_s, seq=seq)
     leads = silent_s < EXPIRES_S or await _renewed(ports, stored.revision)  # clocks of two machines may differ
-    return EngineState(leads=leads, behind=behind, silent_s=silent_s)
+    return EngineState(leads=leads, behind=behind, silent_s=silent_s, seq=seq)
 
 
 async def _renewed(ports: Ports, revision: int) -> bool:
@@ -106,7 +135,29 @@ def _facts(step: StepDef) -> StepFacts:
         group=step.worker_group or "",
         timeout_ns=duration_nanos(step.timeout),
         max_attempts=step.retry.max_attempts if step.retry is not None else 0,
+        heartbeat_ns=duration_nanos(step.heartbeat_timeout),
+        asks=step.config.subject if isinstance(step.config, ApprovalConfig) else "",
     )
+
+
+async def _told(ports: Ports, view: RunView) -> dict[str, int]:
+    """By step, when its running attempt said last how far it is, by its worker's clock."""
+    running = {step.id: step.attempts for step in view.steps if step.status == "running"}
+    if not running:
+        return {}
+    pulses = {step_id: decode_pulse(data) for step_id, data in (await ports.pulses.of(view.run_id)).items()}
+    return {
+        step_id: _instant(pulse.at)
+        for step_id, pulse in pulses.items()
+        if pulse is not None and pulse.attempt == running.get(step_id) and _instant(pulse.at)
+    }
+
+
+def _instant(text: str) -> int:
+    try:
+        return parse_rfc3339(text)
+    except (ValueError, OverflowError):
+        return 0
 
 
 async def _errors(handle: RunHandle, view: RunView) -> dict[str, int]:

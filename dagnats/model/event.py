@@ -449,6 +449,9 @@ class StepFailed(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="
     consumed: Consumed = {}
 
 
+TOO_SLOW = "no result within the step's timeout"
+SILENT = "no heartbeat within the step's heartbeat timeout"
+"""How the errors begin of attempts that were ended for it: a diagnosis knows them by that."""
 MAX_PAUSE_MS = 30 * 24 * 3_600_000
 """How long a handler may pause its step at a time: 30 days. Who asks for more gets this much."""
 

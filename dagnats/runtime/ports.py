@@ -957,12 +957,13 @@ class Defect(NamedTuple):
 
     Attributes:
         name: The stream's; a bucket is one as well.
-        kind: Whether it is missing, or there in another shape.
-        detail: What differs.
+        kind: Whether it is missing, or there in another shape. `off`: the server stores nothing at all. `no-consumer`:
+            the name is that of a consumer which the engine makes when it begins to lead.
+        detail: What differs; of a consumer, its stream.
     """
 
     name: str
-    kind: Literal["missing", "differs"]
+    kind: Literal["missing", "differs", "off", "no-consumer"]
     detail: str = ""
 
 
@@ -997,7 +998,7 @@ class Server(Protocol):
     async def overview(self) -> Overview: ...
 
     async def defects(self) -> list[Defect]:
-        """What `prepare` would make, or refuse. Changes nothing."""
+        """What `prepare` would make, or refuse; and what an engine would make that leads. Changes nothing."""
         ...
 
     async def holding(self) -> Holding: ...

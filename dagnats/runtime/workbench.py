@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import DecodeError, RefusedError
 from dagnats.model.duration import format_duration
-from dagnats.model.event import Failure
+from dagnats.model.event import TOO_SLOW, Failure
 from dagnats.model.task import Task
 from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once
 from dagnats.runtime.cancellation import Cancelled
@@ -309,7 +309,7 @@ class Workbench:
 
 def _timed_out(task: Task) -> Failure:
     limit = format_duration(timedelta(milliseconds=task.timeout_ms))
-    return Failure(error=f"no result within the step's timeout of {limit}", detail="timeout")
+    return Failure(error=f"{TOO_SLOW} of {limit}", detail="timeout")
 
 
 def _warn(attempt: Attempt, grace_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.runtime.jetstream.adapter import JetStream
+from dagnats.runtime.ports import Defect
 
 if TYPE_CHECKING:
     from command_line import CommandLine
@@ -49,17 +50,19 @@ async def test_a_stream_that_is_missing_or_otherwise_is_told_and_the_missing_one
     async with await JetStream.connect(nats_server.url, token=nats_server.token) as jetstream:
         server, link = jetstream.ports.server, jetstream.link
         await server.prepare()
-        assert await server.defects() == []
+        unread = Defect("sleep-timer", "no-consumer", "SLEEP_TIMERS")  # no engine was ever here
+        assert await server.defects() == [unread]
         await link.api("STREAM.DELETE.EVENTS")
         await link.api("STREAM.DELETE.SLEEP_TIMERS")
         await link.api("STREAM.CREATE.SLEEP_TIMERS", {"name": "SLEEP_TIMERS", "subjects": ["sleep.>"]})
 
-        missing, differs = sorted(await server.defects())
+        missing, differs, none = sorted(await server.defects())
+        assert none == unread
         assert (missing.name, missing.kind) == ("EVENTS", "missing")
         assert (differs.name, differs.kind) == ("SLEEP_TIMERS", "differs")
         assert "retention is 'limits', not 'workqueue'" in differs.detail
         await link.api("STREAM.DELETE.SLEEP_TIMERS")
         await server.prepare()
-        assert await server.defects() == []
+        assert await server.defects() == [unread]
         await jetstream.ports.log.append("full-0001", b"{}", id="1")
         assert (await server.holding()).used > 0

@@ -159,6 +159,38 @@ def test_a_worker_of_another_group_does_not_serve() -> None:
     assert ailments(Signs(queues=(grouped,), workers=(plain, right))) == []
 
 
+NOW_NS = 1_767_225_600_000_000_000  # 2026-01-01, midnight UTC
+
+
+@pytest.mark.parametrize(
+    ("last_seen", "told"),
+    [
+        ("2026-01-01T00:01:00Z", "worker w1 on east was seen 60 s from now"),
+        ("2025-12-31T23:58:00Z", "worker w1 on east was seen 120 s ago; an entry is listed for 60 s"),
+    ],
+)
+def test_a_worker_whose_clock_is_another_one_is_told(last_seen: str, told: str) -> None:
+    worker = WorkerEntry(worker_id="w1", hostname="east", last_seen=last_seen)
+    found = one(Signs(workers=(worker,), now_ns=NOW_NS, renewed=True))
+    assert (found.kind, found.grade, found.subject) == ("clock-skew", "note", "w1")
+    assert told in found.seen
+    assert ailments(Signs(workers=(worker,), now_ns=NOW_NS)) == []  # where nobody renews, an entry may be old
+
+
+@pytest.mark.parametrize("last_seen", ["2026-01-01T00:00:02Z", "2025-12-31T23:59:10Z", "", "at noon"])
+def test_a_worker_seen_within_a_minute_is_well(last_seen: str) -> None:
+    worker = WorkerEntry(worker_id="w1", last_seen=last_seen)
+    assert ailments(Signs(workers=(worker,), now_ns=NOW_NS, renewed=True)) == []
+
+
+def test_tasks_that_nobody_takes_are_told_when_they_lie_there_for_a_while() -> None:
+    listed = (WorkerEntry(worker_id="w1", task_types=("order.work",)),)
+    lying = Signs(queues=(queue(waiting=1, oldest_ns=NOW_NS - 6_000_000_000),), workers=listed, now_ns=NOW_NS)
+    assert one(lying).kind == "worker-stale"
+    new = Signs(queues=(queue(waiting=1, oldest_ns=NOW_NS - 1_000_000_000),), workers=listed, now_ns=NOW_NS)
+    assert ailments(new) == []
+
+
 def test_what_somebody_has_to_do_comes_first() -> None:
     signs = Signs(letters={"a": 1}, engine=EngineState(behind=5_000), queues=(queue(waiting=1),))
 

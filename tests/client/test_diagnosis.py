@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import pytest
 
-from dagnats.client.diagnosis import EngineState, Facts, Finding, StepFacts, findings
+from dagnats.client.cause import findings
+from dagnats.client.diagnosis import EngineState, Facts, Finding, StepFacts
 from dagnats.client.letter import DeadLetter
 from dagnats.client.queue import QueueView
 from dagnats.client.view import RunView, StepView
@@ -176,7 +177,7 @@ SITUATIONS: dict[str, tuple[Facts, str, str, str, str]] = {
     ),
     "worker-gone": (
         facts(view(step(status="running", worker_id="w9", started_ns=ago(5))), workers=SERVED),
-        "waits", "worker w9 began it 5 s ago, and is not there", "another worker", "queue show",
+        "waits", "worker w9 began it 5 s ago, and is in the list of workers no more", "another worker", "queue show",
     ),
     "timeout-overdue": (
         facts(

@@ -174,7 +174,7 @@ async def test_a_history_is_no_longer_repeated_as_an_earlier_version_had_it(
         found = (await link.api("STREAM.INFO.WORKFLOW_HISTORY"))["config"]
         repeated = {"src": "history.>", "dest": dest}
         await link.api("STREAM.UPDATE.WORKFLOW_HISTORY", {**found, "republish": repeated})
-        assert await jetstream.ports.server.defects() == []
+        assert {each.kind for each in await jetstream.ports.server.defects()} == {"no-consumer"}  # no engine was here
         await jetstream.ports.server.prepare()
         kept = (await link.api("STREAM.INFO.WORKFLOW_HISTORY"))["config"].get("republish")
         assert kept == (repeated if stays else None)

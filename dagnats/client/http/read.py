@@ -26,7 +26,9 @@ from dagnats.runtime.ports import Chunk, QueueState
 if TYPE_CHECKING:
     import httpx
 
+    from dagnats.client.ailment import Kind as AilmentKind
     from dagnats.client.diagnosis import Grade
+    from dagnats.client.diagnosis import Kind as FindingKind
     from dagnats.client.difference import Cure, Kind
     from dagnats.client.document import (
         ChunkDocument,
@@ -171,7 +173,7 @@ def chunk(told: ChunkDocument) -> Chunk:
 def finding(found: FindingDocument) -> Finding:
     """A finding."""
     return Finding(
-        kind=found.kind,
+        kind=cast("FindingKind", found.kind),
         grade=cast("Grade", found.grade),
         seen=found.seen,
         why=found.why,
@@ -281,7 +283,7 @@ def waitpoint(at: WaitpointDocument) -> Waitpoint:
 def ailment(found: AilmentDocument) -> Ailment:
     """Something that is not as it should be."""
     return Ailment(
-        kind=found.kind,
+        kind=cast("AilmentKind", found.kind),
         grade=found.grade,
         seen=found.seen,
         why=found.why,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.model.duration import format_duration
-from dagnats.model.event import MAX_PAUSE_MS, NOTHING, Failure
+from dagnats.model.event import MAX_PAUSE_MS, NOTHING, SILENT, TOO_SLOW, Failure
 from dagnats.model.instant import parse_rfc3339
 from dagnats.model.run import IN_FLIGHT
 from dagnats.runtime.core import sticky
@@ -211,13 +211,13 @@ def overdue(turn: Turn, step_id: str, state: StepState, due_ns: int) -> None:
     """A limit of the attempt is reached: it fails, and whoever has it need not go on."""
     node = turn.node_of(step_id)
     if due_ns != state.deadline_ns:
-        failure = _over("no heartbeat within the step's heartbeat timeout", node.heartbeat_timeout_ns)
+        failure = _over(SILENT, node.heartbeat_timeout_ns)
         detail = "heartbeat_timeout"
     elif state.status == "queued":
         failure = _over("no worker began it within the step's queue timeout", node.queue_timeout_ns)
         detail = "queue_timeout"
     else:
-        failure = _over("no result within the step's timeout", node.timeout_ns)
+        failure = _over(TOO_SLOW, node.timeout_ns)
         detail = "timeout"
     release(turn, step_id, state)
     turn.fail(step_id, Failure(error=failure, detail=detail))

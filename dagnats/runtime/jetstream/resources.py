@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import ConflictError, RefusedError
+from dagnats.runtime.jetstream.link import Nobody
 from dagnats.runtime.ports import MOST_CHUNKS, Defect
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ HISTORY = "WORKFLOW_HISTORY"
 TASKS = "TASK_QUEUES"
 OWN_TASKS = "STICKY_TASKS"
 TIMERS = "SLEEP_TIMERS"
+WAKEUPS = "sleep-timer"  # the consumer of what comes due
 EVENTS = "EVENTS"
 DEAD_LETTERS = "DEAD_LETTERS"
 TELEMETRY = "TELEMETRY"
@@ -265,9 +267,24 @@ def _updated(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, A
 
 
 async def defects(link: Link) -> list[Defect]:
-    """What `prepare` would create, and what it would refuse. Changes nothing."""
-    found = await asyncio.gather(*(_defect(link, config) for config in stream_configs()))
+    """What `prepare` would create, and what it would refuse; and what an engine would. Changes nothing."""
+    try:
+        await link.api("INFO")
+    except Nobody:
+        return [Defect("JetStream", "off")]
+    found = await asyncio.gather(*(_defect(link, config) for config in stream_configs()), _without_consumer(link))
     return [defect for defect in found if defect is not None]
+
+
+async def _without_consumer(link: Link) -> Defect | None:
+    """The one consumer that the engine does not make anew when it is gone."""
+    try:
+        await link.api(f"CONSUMER.INFO.{TIMERS}.{WAKEUPS}")
+    except RefusedError as error:
+        if error.code not in (NOT_FOUND, _NO_CONSUMER):
+            raise
+        return Defect(WAKEUPS, "no-consumer", TIMERS) if error.code == _NO_CONSUMER else None
+    return None
 
 
 async def _defect(link: Link, wanted: Mapping[str, Any]) -> Defect | None:
@@ -284,6 +301,7 @@ async def _defect(link: Link, wanted: Mapping[str, Any]) -> Defect | None:
 
 NAME_IN_USE = 10058
 NOT_FOUND = 10059
+_NO_CONSUMER = 10014
 _SWITCHES = ("allow_atomic", "allow_msg_schedules", "allow_direct")
 # How the history was told to those who listen, before the leader told them of ends: 10 us of the server's an event.
 _REPEATED = {"src": "history.>", "dest": f"{STORED}history.>"}

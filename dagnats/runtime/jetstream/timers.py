@@ -17,7 +17,7 @@ from dagnats.runtime.burial import bury
 from dagnats.runtime.jetstream.publish import MSG_ID
 from dagnats.runtime.jetstream.pull import Pull, place_of
 from dagnats.runtime.jetstream.read import messages_of, subject_of
-from dagnats.runtime.jetstream.resources import TIMERS
+from dagnats.runtime.jetstream.resources import TIMERS, WAKEUPS
 from dagnats.runtime.ports import Outstanding
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dagnats.nats")
 
-_DURABLE = "sleep-timer"
 _BATCH = 256
 
 
@@ -98,8 +97,8 @@ class JetStreamWakeupFeed:
     @classmethod
     async def open(cls, link: Link, letters: DeadLetters) -> JetStreamWakeupFeed:
         config = {
-            "name": _DURABLE,
-            "durable_name": _DURABLE,
+            "name": WAKEUPS,
+            "durable_name": WAKEUPS,
             "description": "Wake-ups that came due, for the engine.",
             "deliver_policy": "all",
             "filter_subject": "due.>",
@@ -107,8 +106,8 @@ class JetStreamWakeupFeed:
             "ack_wait": 5_000_000_000,
             "max_ack_pending": 100_000,
         }
-        await link.api(f"CONSUMER.CREATE.{TIMERS}.{_DURABLE}", {"stream_name": TIMERS, "config": config})
-        pull = Pull(link, TIMERS, _DURABLE, most=_BATCH)
+        await link.api(f"CONSUMER.CREATE.{TIMERS}.{WAKEUPS}", {"stream_name": TIMERS, "config": config})
+        pull = Pull(link, TIMERS, WAKEUPS, most=_BATCH)
         pull.start()
         return cls(link, pull, letters)
 
@@ -139,7 +138,7 @@ class JetStreamWakeupFeed:
         }
         try:
             await bury(
-                self._letters, f"{_DURABLE}.unmarshal-failed.{seq}", message.data, headers, id=f"dlq:timers:{seq}"
+                self._letters, f"{WAKEUPS}.unmarshal-failed.{seq}", message.data, headers, id=f"dlq:timers:{seq}"
             )
             self._link.send(message.reply, b"+TERM")
         finally:

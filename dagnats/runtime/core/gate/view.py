@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from dagnats.runtime.core.gate.bucket import ready_ns
+
 if TYPE_CHECKING:
     from dagnats.model.ops import TaskLimited, WorkflowLimited
     from dagnats.runtime.core.gate.book import Page, RunTicket, TaskTicket
@@ -45,6 +47,7 @@ class TaskGateView:
         out: Attempts that have a slot.
         waiting: Attempts that wait, in order.
         full: Those of its queues that take no more tasks until workers have taken some.
+        next_ns: When a rate lets the first in line begin; 0 when none holds it.
     """
 
     task: str
@@ -53,6 +56,7 @@ class TaskGateView:
     out: tuple[TaskPlace, ...]
     waiting: tuple[TaskPlace, ...]
     full: frozenset[str] = frozenset()
+    next_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +133,11 @@ def _task_views(page: Page) -> list[TaskGateView]:
     for ticket in sorted(tickets, key=lambda ticket: (-ticket.priority, ticket.seq, ticket.at)):
         by_task.setdefault(ticket.task, []).append(ticket)
     full = {queue for queue, room in page.rooms.items() if room == 0}
-    return [_task_view(task, page.task_limits.get(task), by_task[task], full) for task in sorted(by_task)]
+    return [_task_view(page, task, by_task[task], full) for task in sorted(by_task)]
 
 
-def _task_view(task: str, said: TaskLimited | None, tickets: list[TaskTicket], full: set[str]) -> TaskGateView:
+def _task_view(page: Page, task: str, tickets: list[TaskTicket], full: set[str]) -> TaskGateView:
+    said = page.task_limits.get(task)
     waiting = [ticket for ticket in tickets if ticket.state == "waiting"]
     return TaskGateView(
         task=task,
@@ -142,7 +147,19 @@ def _task_view(task: str, said: TaskLimited | None, tickets: list[TaskTicket], f
         out=tuple(_task_place(ticket, 0) for ticket in tickets if ticket.slot),
         waiting=tuple(_task_place(ticket, place) for place, ticket in enumerate(waiting, 1)),
         full=frozenset(full.intersection(ticket.queue for ticket in waiting)),
+        next_ns=_next_ns(page, task, said, waiting[0]) if waiting else 0,
     )
+
+
+def _next_ns(page: Page, task: str, said: TaskLimited | None, first: TaskTicket) -> int:
+    """When the rates let `first` begin, as a time of the log; 0 when they do already."""
+    rate, period_ns = (said.rate, said.period_ns) if said is not None and said.rate else (first.rate, first.period_ns)
+    ready = 0
+    if rate and (full_ns := page.buckets.get(task)):
+        ready = ready_ns(full_ns, rate, period_ns, 1)
+    if first.keyed_rate and (full_ns := page.buckets.get(f"{task}/{first.key}")):
+        ready = max(ready, ready_ns(full_ns, first.keyed_rate, first.keyed_period_ns, first.units))
+    return ready - page.clock_ns + page.last_ns if ready > page.clock_ns else 0
 
 
 def _task_place(ticket: TaskTicket, place: int) -> TaskPlace:
