@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _DAY_NS = 24 * 3600 * 1_000_000_000
 _ASKING = {"step.wait.started": "answer", "approval.requested": "approve"}
 _BROKEN = (b'{"type":"workflow.failed"', b'{"type":"workflow.cancelled"')
-_LONGEST_SETTLING_S = 400
+_LONGEST_SETTLING_S = 1_500  # tasks for a worker that is gone are given up after a minute each, and tried again
 _MOST_STARTS = 26
 _ENOUGH_EVENTS = 180
 """No run is started any more when there are so many: what goes on makes about as many again as are missing to 300."""
