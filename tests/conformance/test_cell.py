@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagnats.errors import ConflictError
+from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
     from tests.conformance.backend import Backend
@@ -59,4 +60,8 @@ async def test_a_cells_value_survives_a_restart_of_the_server(backend: Backend) 
     async with backend.connected() as connection:
         revision = await connection.ports.position.write(b"1", revision=0)
         await backend.restart()
+        # The connection may not know yet that it is lost: a read may be asked again, a write may not.
+        stored = await persist(connection.ports.position.read)
+        assert stored is not None
+        assert (stored.data, stored.revision) == (b"1", revision)
         assert await connection.ports.position.write(b"2", revision=revision) > revision
