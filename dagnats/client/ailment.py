@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from dagnats.client.diagnosis import EngineState
 from dagnats.client.wording import named
 from dagnats.model.identifier import near
-from dagnats.model.instant import parse_rfc3339
+from dagnats.model.instant import written_ns
 from dagnats.runtime.core.gate.view import GateView
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _of_engine(signs: Signs) -> Iterator[Ailment]:
 def _of_clocks(signs: Signs) -> Iterator[Ailment]:
     """Workers whose own clock says something else than this machine's about when they were listed."""
     for worker in signs.workers if signs.renewed else ():
-        ahead_s = (_instant(worker.last_seen) - signs.now_ns) / 1e9 if _instant(worker.last_seen) else 0.0
+        ahead_s = (seen_ns - signs.now_ns) / 1e9 if (seen_ns := written_ns(worker.last_seen)) else 0.0
         if ahead_s > _CLOCKS_S or ahead_s < -_LISTED_S - _CLOCKS_S:
             where = f" on {worker.hostname}" if worker.hostname else ""
             yield Ailment(
@@ -198,13 +198,6 @@ def _of_clocks(signs: Signs) -> Iterator[Ailment]:
                 " clock",
                 subject=worker.worker_id,
             )
-
-
-def _instant(text: str) -> int:
-    try:
-        return parse_rfc3339(text)
-    except (ValueError, OverflowError):
-        return 0
 
 
 def _of_store(signs: Signs) -> Iterator[Ailment]:

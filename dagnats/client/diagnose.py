@@ -12,7 +12,7 @@ from dagnats.errors import DagnatsError
 from dagnats.model.check import load_definition
 from dagnats.model.config import ApprovalConfig
 from dagnats.model.duration import duration_nanos
-from dagnats.model.instant import parse_rfc3339
+from dagnats.model.instant import written_ns
 from dagnats.model.pulse import decode_pulse
 from dagnats.runtime.lease import EXPIRES_S
 from dagnats.runtime.limit import gate_view
@@ -147,17 +147,10 @@ async def _told(ports: Ports, view: RunView) -> dict[str, int]:
         return {}
     pulses = {step_id: decode_pulse(data) for step_id, data in (await ports.pulses.of(view.run_id)).items()}
     return {
-        step_id: _instant(pulse.at)
+        step_id: said_ns
         for step_id, pulse in pulses.items()
-        if pulse is not None and pulse.attempt == running.get(step_id) and _instant(pulse.at)
+        if pulse is not None and pulse.attempt == running.get(step_id) and (said_ns := written_ns(pulse.at))
     }
-
-
-def _instant(text: str) -> int:
-    try:
-        return parse_rfc3339(text)
-    except (ValueError, OverflowError):
-        return 0
 
 
 async def _errors(handle: RunHandle, view: RunView) -> dict[str, int]:

@@ -42,6 +42,14 @@ def parse_rfc3339(text: str) -> int:
     return int(instant.replace(microsecond=0).timestamp()) * _SECOND + int(f"{fraction[:9]:0<9}")
 
 
+def written_ns(text: str) -> int:
+    """The nanoseconds since 1970 that a worker wrote, in whatever language; 0 for what is no instant."""
+    try:
+        return parse_rfc3339(text)
+    except (ValueError, OverflowError):
+        return 0
+
+
 _OURS = len("2026-11-21T10:54:00.000000001Z")
 
 

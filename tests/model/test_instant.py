@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagnats.model.instant import parse_rfc3339, rfc3339, second_text, table_time
+from dagnats.model.instant import parse_rfc3339, rfc3339, second_text, table_time, written_ns
 
 # From the year 1000 to 9999: four digits, so that the text is RFC 3339.
 ODD = "2025-01-15T09:00:00.1x3456789Z"
@@ -57,3 +57,8 @@ def test_no_text_makes_anything_but_an_instant_or_a_value_error(text: str) -> No
     except ValueError:
         return
     assert isinstance(nanos, int)
+
+
+def test_what_somebody_else_wrote_is_an_instant_or_nothing() -> None:
+    assert written_ns("1970-01-01T00:00:01Z") == 1_000_000_000
+    assert written_ns("") == written_ns("yesterday") == written_ns("2026-01-01T00:00:00") == 0
