@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dagnats.cli import completion
-from dagnats.cli.connection import open_client, run
+from dagnats.cli.connection import open_client, place, run
 from dagnats.cli.consent import FORCE, expect_consent
 from dagnats.cli.option import current
-from dagnats.cli.output import emit, paint, room, say, table
+from dagnats.cli.output import emit, paint, paint_err, room, say, table
 from dagnats.cli.payload import json_bytes
 from dagnats.cli.target import BY, LAST, REASON, RUN_ID, find, shifted, short
 
@@ -70,6 +70,7 @@ def show(run_id: str = RUN_ID, step: str = _STEP, last: bool = LAST) -> None:
         ("Age", _age(found.since_ns, time.time_ns())),
         ("Until", _until(found)),
         ("Resumed by", found.resumed_by),
+        ("From outside", f"dagnats waitpoint token {found.run_id} {found.step_id}"),
     )
     for label, value in told:
         if value:
@@ -108,6 +109,24 @@ def cancel(
     _say({**_name(found), "cancelled": True}, f"{paint('Cancelled:', 'yellow')} {found.step_id}")
 
 
+@app.command()
+def token(run_id: str = RUN_ID, step: str = _STEP, last: bool = LAST) -> None:
+    """Make a token that lets anybody bring what a step waits for, once; also before it begins to wait."""
+    from dagnats.model.address import without_secrets
+    from dagnats.runtime.waitpoint import completion_path
+
+    run_id, step = shifted(last, run_id, step)
+    found, made = run(_token(run_id, step, last))
+    where, path = place(), completion_path(made)
+    url = f"{without_secrets(where.url).rstrip('/')}{path}" if where.is_http else None
+    if current().json:
+        emit({**found, "token": made, "path": path, "url": url})
+        return
+    say(made)
+    told = f"curl -X POST {url} -d '{{…}}'" if url else f"POST {path}, at any `dagnats serve`, with the body"
+    say(f"{paint_err('Whoever has it completes', 'green')} {found['step_id']} by: {told}", err=True)
+
+
 async def _all(workflow: str, limit: int) -> list[Waitpoint]:
     async with open_client() as client:
         return await client.waitpoints(workflow=workflow, limit=limit)
@@ -116,6 +135,13 @@ async def _all(workflow: str, limit: int) -> list[Waitpoint]:
 async def _one(run_id: str, step: str, last: bool) -> Waitpoint:
     async with open_client() as client:
         return await client.waitpoint((await find(client, run_id, last)).run_id, step)
+
+
+async def _token(run_id: str, step: str, last: bool) -> tuple[dict[str, str], str]:
+    async with open_client() as client:
+        run_id = (await find(client, run_id, last)).run_id
+        step = step or (await client.waitpoint(run_id)).step_id
+        return {"run_id": run_id, "step_id": step}, await client.handle(run_id).waitpoint_token(step)
 
 
 async def _complete(run_id: str, step: str, body: bytes, last: bool, by: str, reason: str) -> Waitpoint:

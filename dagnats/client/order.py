@@ -108,7 +108,7 @@ def signal(run: Run, name: str, payload: bytes) -> SignalReceived:
 
 def skip(graph: Graph, run: Run, step_id: str, note: Note) -> StepSkipped:
     """Leave a step out: what depends on it goes on."""
-    node, state = _step(graph, run, step_id)
+    node, state = step_of(graph, run, step_id)
     _expect_live(run)
     _expect_begun(run, f"step {step_id!r} cannot be skipped")
     _expect_no_undoing(run, f"skip step {step_id!r}", hint="wait for its end")
@@ -128,7 +128,7 @@ def skip(graph: Graph, run: Run, step_id: str, note: Note) -> StepSkipped:
 
 def fail(graph: Graph, run: Run, step_id: str, *, by: str = "", reason: str = "") -> StepFailed:
     """Fail a step for good: what its definition says about failures follows."""
-    _, state = _step(graph, run, step_id)
+    _, state = step_of(graph, run, step_id)
     _expect_live(run)
     if state.status not in IN_FLIGHT:
         hint = f"`dagnats run skip {run.run_id} {step_id}` leaves it out" if state.status == "pending" else ""
@@ -206,7 +206,7 @@ def _expect_no_undoing(run: Run, what: str, *, hint: str) -> None:
         )
 
 
-def _step(graph: Graph, run: Run, step_id: str) -> tuple[Node, StepState]:
+def step_of(graph: Graph, run: Run, step_id: str) -> tuple[Node, StepState]:
     """A step of the run: of its definition, or one that came up while it ran."""
     known = [*graph.nodes, *(each for each in run.steps if each not in graph.nodes)]
     node = graph.node(step_id, run) if step_id in known else None
@@ -218,7 +218,7 @@ def _step(graph: Graph, run: Run, step_id: str) -> tuple[Node, StepState]:
 
 def _waiting(graph: Graph, run: Run, step_id: str, kind: StepType) -> tuple[Node, StepState]:
     """A step of a kind that waits for an answer."""
-    node, state = _step(graph, run, step_id)
+    node, state = step_of(graph, run, step_id)
     what = _KINDS[kind]
     if node.type != kind:
         raise ConflictError(

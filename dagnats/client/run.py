@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import msgspec
 
 from dagnats.client import order, repeat
+from dagnats.client.answer import TooLate, answered, open_place
 from dagnats.client.payload import accepted
 from dagnats.client.stamp import stamp
 from dagnats.client.start import begin, check_input, new_id
@@ -48,7 +49,6 @@ from dagnats.model.identifier import near
 from dagnats.model.json import compact
 from dagnats.model.pulse import Pulse, decode_pulse
 from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepStatus
-from dagnats.runtime.approval import KEY as APPROVAL_KEY
 from dagnats.runtime.approval import is_approval_token
 from dagnats.runtime.blob import carried, fill, filled, moved, offloaded, resolved, shown
 from dagnats.runtime.core.advance import advance
@@ -58,10 +58,13 @@ from dagnats.runtime.limit import gate_view, is_held
 from dagnats.runtime.recall import recall
 from dagnats.runtime.record import decoded, from_start
 from dagnats.runtime.standing import graph_behind, parked, standing
+from dagnats.runtime.waitpoint import KEY as WAITPOINT_KEY
+from dagnats.runtime.waitpoint import waitpoint_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+    from dagnats.client.answer import Answer
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.event import AnyEvent, ApprovalGranted, ApprovalRejected, Start
     from dagnats.runtime.ports import Chunk, Ports
@@ -298,7 +301,7 @@ class RunHandle:
         return event.step_id
 
     async def _approval_key(self, token: str | None) -> bytes:
-        return await self._ports.secrets.key(APPROVAL_KEY) if token is not None else b""
+        return await self._ports.secrets.key(WAITPOINT_KEY) if token is not None else b""
 
     async def complete_wait(self, step: str, body: Any = None) -> None:
         """Give a step the event that it waits for, by hand. Raises ConflictError when it waits for none."""
@@ -308,6 +311,28 @@ class RunHandle:
         """`complete_wait` with a body that is JSON already."""
         data = accepted(body, what="the event's body")
         await self._tell(lambda graph, run: order.complete_wait(graph, run, step, data))
+
+    async def waitpoint_token(self, step: str) -> str:
+        """A token for somebody who may bring what a step waits for, once; also before the wait begins.
+
+        It is the only thing that whoever has it needs: `POST /v1/waitpoints/{token}/complete`. So keep it secret. Asked
+        for again it is the same; it is of use until the wait is over.
+
+        Raises:
+            NotFoundError: The run has no such step.
+            ConflictError: The step waits for nobody, or not any more.
+        """
+        place = open_place(*await self._fold(), step)
+        return waitpoint_token(await self._ports.secrets.key(WAITPOINT_KEY), place)
+
+    async def answer(self, answer: Answer) -> None:
+        """Bring what somebody says who has shown the token of a wait. Raises like `answered`."""
+        what = "the event's body" if answer.accepts else "the answer"
+        said = answer._replace(body=accepted(answer.body, what=what) if answer.body else b"")
+        try:
+            await self._tell(lambda graph, run: answered(graph, run, said))
+        except NotFoundError:  # the token is ours, so the run was there
+            raise TooLate(f"run {self.run_id} is over, and is not kept any more") from None
 
     async def replay(self, reason: str = "", *, by: str = "") -> None:
         """Let this run, which failed or was cancelled, go on at the steps that failed, by its own definition.

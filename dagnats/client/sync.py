@@ -93,6 +93,7 @@ class Run:
     reject = waits(AnyRun.reject)
     complete_wait = waits(AnyRun.complete_wait)
     complete_wait_json = waits(AnyRun.complete_wait_json)
+    waitpoint_token = waits(AnyRun.waitpoint_token)
     replay = waits(AnyRun.replay)
     retry = _gives_run(AnyRun.retry)
     rerun_json = _gives_run(AnyRun.rerun_json)

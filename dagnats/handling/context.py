@@ -318,6 +318,21 @@ class TaskContext(_Context[R]):
         """
         await self._operations.emit_event(type, written(body), key)
 
+    async def waitpoint_token(self, step: str) -> str:
+        """A token for somebody who may bring what a step of this run waits for, once; also before that step begins.
+
+        It is the only thing that whoever has it needs: `POST /v1/waitpoints/{token}/complete`. So keep it secret. Asked
+        for again it is the same. An event is kept until its wait begins; an approval has to be asked for first.
+
+        Args:
+            step: A `wait_for_event` or an `approval`.
+
+        Raises:
+            NotFoundError: The run has no such step.
+            ConflictError: The step waits for nobody, or not any more.
+        """
+        return await self._operations.waitpoint_token(step)
+
 
 class SyncTaskContext(_Context[R]):
     """The same for a sync handler, which runs in a thread: its methods block.
@@ -412,6 +427,10 @@ class SyncTaskContext(_Context[R]):
     def emit_event(self, type: str, body: Any = None, *, key: str = "") -> None:
         """As `TaskContext.emit_event`."""
         self._wait(self._operations.emit_event(type, written(body), key))
+
+    def waitpoint_token(self, step: str) -> str:
+        """As `TaskContext.waitpoint_token`."""
+        return self._wait(self._operations.waitpoint_token(step))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the worker's loop do it, and wait here."""

@@ -261,7 +261,7 @@ class WaitStarted(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag=
 class WaitMatched(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="step.wait.matched"):
     """The correlator, or somebody by hand: the event that a step waits for. `payload` is its body, raw JSON.
 
-    `event_seq` is its place among the events; 0 by hand.
+    `event_seq` is its place among the events; 0 by hand. One for the step's next attempt is kept until that begins.
     """
 
     payload: msgspec.Raw = NOTHING

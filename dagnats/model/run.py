@@ -159,6 +159,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         paused: Whether somebody holds it.
         plans: What planners planned: their steps as JSON, by planner.
         signals: Signals received, oldest first.
+        early: What was brought for waits that have not begun, raw JSON by step.
         events: How many events its history has.
         max_events: How many it may have.
         max_depth: How many runs may be above one that it starts, counting from the first.
@@ -199,6 +200,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     paused: bool = False
     plans: dict[str, msgspec.Raw] = {}
     signals: list[Signal] = []
+    early: dict[str, msgspec.Raw] = {}
     events: int = 0
     max_events: int = MAX_EVENTS
     max_depth: int = MAX_DEPTH

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.model.instant import rfc3339
+from dagnats.runtime.waitpoint import Place, seal, waitpoint_token
 
 if TYPE_CHECKING:
     from dagnats.runtime.core.action import AskApproval
 
-KEY = "approval"
-"""The name of the key among the server's secrets."""
-
 
 def approval_token(key: bytes, run_id: str, step_id: str, attempt: int) -> str:
     """The token that answers one attempt of an approval step: 64 hexadecimal digits."""
-    return hmac.new(key, f"{run_id}\0{step_id}\0{attempt}".encode(), "sha256").hexdigest()
+    return seal(key, Place(run_id, step_id, attempt))
 
 
 def is_approval_token(key: bytes, run_id: str, step_id: str, attempt: int, token: str) -> bool:
@@ -31,10 +29,11 @@ def is_approval_token(key: bytes, run_id: str, step_id: str, attempt: int, token
 
 
 def approval_notice(action: AskApproval, key: bytes) -> bytes:
-    """What the people who are asked are told, token included."""
-    question = action.question
+    """What the people who are asked are told, both tokens included: for whoever may call the API, and for anybody."""
+    question, place = action.question, Place(action.run_id, action.step_id, action.attempt)
     said = {
-        "token": approval_token(key, action.run_id, action.step_id, action.attempt),
+        "token": seal(key, place),
+        "waitpoint_token": waitpoint_token(key, place),
         "run_id": action.run_id,
         "step_id": action.step_id,
         "subject": question.subject,

@@ -44,6 +44,8 @@ class Reachable(Protocol):
 
     async def signal_json(self, name: str, payload: bytes) -> None: ...
 
+    async def waitpoint_token(self, step: str) -> str: ...
+
 
 class Caller(Protocol):
     """A client, seen from here: what handlers ask of other runs."""
@@ -200,6 +202,9 @@ class Desk:
     async def emit_event(self, type: str, body: bytes, key: str) -> None:
         id = self._call("emit", key)
         await persist(lambda: self._caller.publish_event_json(type, body, id=id))
+
+    async def waitpoint_token(self, step: str) -> str:
+        return await persist(lambda: self._caller.handle(self._task.run_id).waitpoint_token(step))
 
     def _call(self, kind: str, key: str) -> str:
         """A name for the next call, or for the one of a key, the same in every attempt."""

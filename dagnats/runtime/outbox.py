@@ -31,7 +31,7 @@ from dagnats.model.event import (
 from dagnats.model.json import NULL, encode
 from dagnats.model.payload import payload_problems
 from dagnats.model.task import Task, encode_task
-from dagnats.runtime.approval import KEY, approval_notice
+from dagnats.runtime.approval import approval_notice
 from dagnats.runtime.blob import INLINE_BYTES, BlobLost, has_reference, moved, offloaded, resolved
 from dagnats.runtime.burial import bury
 from dagnats.runtime.child import Children
@@ -58,6 +58,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.plane import nonce
 from dagnats.runtime.ports import LogCut, OwnTask
 from dagnats.runtime.response import response_document
+from dagnats.runtime.waitpoint import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Iterable, Sequence

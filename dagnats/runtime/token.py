@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dagnats.errors import DecodeError
 from dagnats.model.token import decode_token
+from dagnats.runtime import waitpoint
 
 if TYPE_CHECKING:
     from dagnats.model.token import AccessToken
@@ -35,8 +36,8 @@ def new_token() -> tuple[str, str]:
 
 
 def hidden(text: str) -> str:
-    """`text` without the secrets of tokens that it has."""
-    return _TOKEN.sub(rf"{PREFIX}\1_…", text)
+    """`text` without the secrets of tokens that it has, those of waitpoints included."""
+    return waitpoint.TOKEN.sub(f"{waitpoint.PREFIX}…", _TOKEN.sub(rf"{PREFIX}\1_…", text))
 
 
 def id_of(text: str) -> str:

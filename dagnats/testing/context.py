@@ -202,6 +202,9 @@ class _Recorder:
     async def emit_event(self, type: str, body: bytes, key: str) -> None:
         self._did.events.append(Emitted(type, _plain.decode(body)))
 
+    async def waitpoint_token(self, step: str) -> str:
+        return f"token-of-{step}"
+
 
 class _Plane:
     """`handling.PlaneOperations` in memory: it says yes to all that can be built."""

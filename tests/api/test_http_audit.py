@@ -38,7 +38,7 @@ async def ci(here: Site, **settings: Any) -> Caller:
 async def test_every_change_leaves_one_record_and_what_only_looks_leaves_none() -> None:
     async with site() as here:
         web = await ci(here)
-        changes = [each for each in OPERATIONS if each.method != "GET"]
+        changes = [each for each in OPERATIONS if each.method != "GET" and each.scope is not None]
         for each in OPERATIONS:
             await web.ask(each.method, each.paths[0].format(**NOWHERE))
         for fixed in FIXED:

@@ -91,6 +91,7 @@ ROUTES = {
     "waitpoint complete": f"POST {_WAITPOINT}/complete",
     "waitpoint list": "GET /waitpoints",
     "waitpoint show": f"GET {_WAITPOINT}",
+    "waitpoint token": f"POST {_WAITPOINT}/token",
     "worker": _HERE,
     "workers list": "GET /workers",
     "workflow delete": f"DELETE {_WORKFLOW}",

@@ -44,7 +44,7 @@ ALLOWED: dict[Scope, set[Scope]] = {
     "admin": {"read", "run", "operate", "admin"},
 }
 ROUTES: list[tuple[str, str, Scope]] = [
-    *((each.method, path, each.scope) for each in OPERATIONS for path in each.paths),
+    *((each.method, path, each.scope) for each in OPERATIONS for path in each.paths if each.scope is not None),
     *((each.method, each.path, each.scope) for each in FIXED),
 ]
 
@@ -240,6 +240,8 @@ async def test_whoever_is_limited_to_workflows_may_do_nothing_that_concerns_anot
     async with limited("asking", "wait*") as (_, own):
         others = {"workflow": "solo", "step": "work", "name": "go"}
         for operation in OPERATIONS:
+            if operation.scope is None:
+                continue  # whoever it is, the token in the path says what it may do
             answer = await own.call(operation, good_call(operation)._replace(before=(), of="run_id", names=others))
             if concerns(operation) == "listed":
                 assert answer.status == 200, (operation.paths, answer)

@@ -33,7 +33,7 @@ class World(NamedTuple):
 
     async def call(self, operation: Operation, call: Good, **names: str) -> Answer:
         """Do it, at its first path."""
-        names = {**self.names, **call.names, **names}
+        names = {**self.names, "token": self.names[call.shows], **call.names, **names}
         for path in call.before:
             method, _, rest = path.partition(" ")
             assert (await self.web.ask(method, rest.format(**names))).status < 300, path
@@ -50,6 +50,7 @@ class Good(NamedTuple):
         of: Which run it is about.
         before: What has to be done first.
         names: What else the braces stand for.
+        shows: Which token its path has.
     """
 
     body: Any = None
@@ -57,6 +58,7 @@ class Good(NamedTuple):
     of: str = "run_id"
     before: tuple[str, ...] = ()
     names: Mapping[str, str] = {}
+    shows: str = "token"
 
 
 PAUSED = ("POST /v1/runs/{run_id}/pause",)
@@ -93,6 +95,9 @@ GOOD: dict[str, Good] = {
     "waitpoint.show": Good(of="waits", names={"step": "paid"}),
     "waitpoint.complete": Good(body={"id": 1}, query="?reason=seen", of="waits", names={"step": "paid"}),
     "waitpoint.cancel": Good(body={"reason": "no"}, of="asks", names={"step": "ask"}),
+    "waitpoint.token": Good(of="waits", names={"step": "paid"}),
+    "waitpoint.bring": Good(body={"id": 1}, shows="token of waits"),
+    "waitpoint.refuse": Good(body={"why": "no"}, shows="token of asks"),
     "queue.repair": Good(body={}),
     "queue.resume": Good(before=("POST /v1/queues/{queue}/pause",)),
     "queue.limit": Good(body={"concurrency": 2, "rate": 10, "period": "1m"}),
@@ -159,6 +164,8 @@ async def world() -> AsyncGenerator[World]:
         made = await create_token(here.ports, "read", name="old")
         fixed = {
             "token": made.token.id,
+            "token of waits": await runs["waits"].waitpoint_token("paid"),
+            "token of asks": await runs["asks"].waitpoint_token("ask"),
             "workflow": "solo",
             "queue": WORK,
             "step": "work",

@@ -49,6 +49,7 @@ _LINES = (
     "waitpoint list",
     "waitpoint show OLD",
     "waitpoint complete OLD",
+    "waitpoint token OLD",
     "waitpoint cancel OLD",
     "token create every-where --scope read --expires 30d",
     "token list",

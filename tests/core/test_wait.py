@@ -7,14 +7,21 @@ from typing import Any
 import pytest
 from history import BEGIN, SECOND, History, graph, step, typed
 
-from dagnats.model.event import WaitStarted, WaitTimeout
+from dagnats.model.event import WaitMatched, WaitStarted, WaitTimeout
+from dagnats.model.json import encode
 from dagnats.runtime.core.action import AddWaiter, DropWaiter
 
 
-def waiting(right: Any = "input.order.id", **config: Any) -> History:
+def wait_step(right: Any = "input.order.id", **config: Any) -> dict[str, Any]:
     match = {"left": "order.id", "op": "eq", "right": right}
-    wait = typed("w", "wait_for_event", "a", config={"event": "paid", "timeout": "1h", "match": match, **config})
-    history = History(graph(step("a"), wait, step("after", "w")))
+    return typed("w", "wait_for_event", "a", config={"event": "paid", "timeout": "1h", "match": match, **config})
+
+
+WAIT = wait_step()
+
+
+def waiting(right: Any = "input.order.id", **config: Any) -> History:
+    history = History(graph(step("a"), wait_step(right, **config), step("after", "w")))
     history.start({"order": {"id": 7}})
     history.completed("a", {"n": [1, {"x": "y"}]})
     return history
@@ -45,6 +52,35 @@ def test_the_event_is_the_steps_output_and_is_not_watched_for_any_more() -> None
     assert (history.enqueued, bytes(history.task.input)) == (["after"], b'{"order":{"id":7}}')
     assert [(drop.step_id, drop.attempt, drop.event) for drop in history.of(DropWaiter)] == [("w", 1, "paid")]
     assert history.matched("w", "late") == []
+
+
+def test_what_is_brought_before_the_wait_begins_is_kept_for_it_and_only_the_first() -> None:
+    history = History(graph(step("a"), WAIT, step("after", "w")))
+    history.start({"order": {"id": 7}})
+    history.say(WaitMatched, "w", attempt=1, payload=encode("first"))
+    history.say(WaitMatched, "w", attempt=1, payload=encode("second"))
+    assert history.status("w") == "pending"
+    history.completed("a")
+    assert (history.enqueued, bytes(history.task.input)) == (["after"], b'"first"')
+    assert (history.of(AddWaiter), history.run.early) == ([], {})
+
+
+@pytest.mark.parametrize(("step_id", "attempt"), [("w", 0), ("w", 2), ("a", 1), ("after", 1), ("w.for.a", 1)])
+def test_what_is_brought_for_another_attempt_or_another_kind_of_step_is_not_kept(step_id: str, attempt: int) -> None:
+    history = History(graph(step("a"), WAIT, step("after", "w")))
+    history.start({"order": {"id": 7}})
+    history.say(WaitMatched, step_id, attempt=attempt, payload=encode("x"))
+    assert history.run.early == {}
+    history.completed("a")
+    assert (history.status("w"), len(history.of(AddWaiter))) == ("running", 1)
+
+
+def test_what_was_brought_for_a_wait_that_is_over_is_not_kept_for_the_next_one() -> None:
+    history = waiting()
+    history.failed_by_hand("w")
+    history.reopened()
+    history.say(WaitMatched, "w", attempt=1, payload=encode("late"))
+    assert (history.status("w"), history.state("w").attempt, history.run.early) == ("running", 2, {})
 
 
 def test_when_nothing_comes_the_step_completes_and_says_so() -> None:

@@ -56,6 +56,7 @@ RUNS = st.builds(
     ended_ns=TIMES,
     input=RAWS,
     steps=st.dictionaries(TEXTS, STATES, max_size=3),
+    early=st.dictionaries(TEXTS, RAWS.filter(bytes), max_size=2),
     remaining=st.integers(0, 9),
     deadline_ns=TIMES,
     deadlines=st.lists(st.tuples(TIMES, TEXTS, st.integers(0, 9)), max_size=3),

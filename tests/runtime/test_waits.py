@@ -23,7 +23,8 @@ from dagnats.model.instant import rfc3339
 from dagnats.model.json import compact, encode
 from dagnats.model.waiter import Waiter, encode_waiter
 from dagnats.runtime import watch
-from dagnats.runtime.approval import KEY, approval_token, is_approval_token
+from dagnats.runtime.approval import approval_token, is_approval_token
+from dagnats.runtime.waitpoint import KEY, Place, opened, waitpoint_token
 from tests.support.processes import until
 from tests.support.system import System, running
 

@@ -47,6 +47,12 @@ class _Answered(msgspec.Struct, frozen=True):
     step: str
 
 
+class _Token(msgspec.Struct, frozen=True):
+    """A token of a wait."""
+
+    token: str
+
+
 class _Output(msgspec.Struct, frozen=True):
     """What a run gave, unread."""
 
@@ -205,6 +211,10 @@ class HttpRun:
         """`complete_wait` with a body that is JSON already."""
         data = accepted(body, what="the event's body")
         await self._wire.ask("POST", self._path("steps", step, "complete"), body=data)
+
+    async def waitpoint_token(self, step: str) -> str:
+        """A token for somebody who may bring what a step waits for. See `RunHandle.waitpoint_token`."""
+        return read(await self._wire.post(path_of("waitpoints", self.run_id, step, "token")), _Token).token
 
     async def replay(self, reason: str = "", *, by: str = "") -> None:
         """Let this run go on at the steps that failed. See `RunHandle.replay`."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dagnats.config.access import Person as PersonSettings
     from dagnats.config.settings import Settings
+    from dagnats.runtime.waitpoint import Place
 
     Network = IPv4Network | IPv6Network
 
@@ -108,11 +109,13 @@ class Grant:
         scope: This, and what is before it.
         actor: Who it is, as it has proved; "" for whoever uses this machine.
         workflows: Patterns of the workflows that it is limited to; none for no limit.
+        held: The wait whose token it has shown, and nothing else.
     """
 
     scope: Scope = SCOPES[-1]
     actor: str = ""
     workflows: tuple[str, ...] = ()
+    held: Place | None = None
 
     def expect(self, scope: Scope) -> None:
         """Raise Fault 403 unless it may do what takes `scope`."""

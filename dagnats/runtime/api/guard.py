@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.audit import Requested
-from dagnats.runtime.api.identity import Caller, identified
+from dagnats.runtime.api.identity import Caller, holder, identified
 from dagnats.runtime.api.problem import Fault, kind_of, on_error
 from dagnats.runtime.token import hidden
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 UNGUARDED = frozenset({"/health", "/ready"})
 """What anybody may ask: those who watch over processes have no tokens."""
+
+HELD = re.compile(r"/v1/waitpoints/([^/]+)/(complete|reject)")
+"""What anybody may post to who has the token that stands there."""
 
 GRANT = "dagnats.grant"
 """Where a request's scope has what its caller may do."""
@@ -73,7 +76,7 @@ class Guard:
             return
         passage = _Passage(scope, send, self)
         try:
-            grant = scope[GRANT] = await self.admitted(passage.caller)
+            grant = scope[GRANT] = await self._granted(scope, passage.caller)
         except DagnatsError as error:
             response = await on_error(Request(scope), error)
             await response(scope, receive, passage.send)
@@ -86,6 +89,11 @@ class Guard:
         except Exception:  # it is told further out, where nothing is written down
             await passage.failed()
             raise
+
+    async def _granted(self, scope: Scope, caller: Caller) -> Grant:
+        """What the caller of a request may do. Raises like `admitted`."""
+        shown = HELD.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+        return await holder(self._ports, shown[1]) if shown is not None else await self.admitted(caller)
 
     async def admitted(self, caller: Caller) -> Grant:
         """What a caller may do. Raises Fault, UnavailableError."""

@@ -8,7 +8,10 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from dagnats.client.answer import BY
+from dagnats.model.access import SCOPES
 from dagnats.model.address import is_loopback
+from dagnats.runtime import waitpoint
 from dagnats.runtime.api.access import Grant
 from dagnats.runtime.api.problem import Fault
 from dagnats.runtime.token import PREFIX, owner_of
@@ -57,6 +60,20 @@ async def identified(access: Access, ports: Ports, caller: Caller) -> Grant:
         _expect_same_origin(caller)
         return _forwarded(access, caller.headers)
     raise _missing(access)
+
+
+async def holder(ports: Ports, token: str) -> Grant:
+    """What whoever has the token of a wait may do: answer that. Nothing else of the caller counts.
+
+    Raises:
+        Fault: 404: we did not make it. Whatever is wrong with it, the answer is the same.
+        UnavailableError: The key cannot be read.
+    """
+    key = await ports.secrets.key(waitpoint.KEY) if waitpoint.TOKEN.fullmatch(token) else b""
+    held = waitpoint.opened(key, token)
+    if held is None:
+        raise Fault(404, "not-found", "no wait has this token")
+    return Grant(SCOPES[0], BY, held=held)
 
 
 # -- by what it has ------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def _operation(operation: Operation, path: str, answers: dict[str, Any]) -> dict
         "operationId": f"{old}{module}_{operation.work.__name__}",
         "summary": operation.summary,
         "tags": [operation.path.split("/")[1]],
-        "x-dagnats-scope": operation.scope,
+        **({"x-dagnats-scope": operation.scope} if operation.scope is not None else {"security": []}),
         "parameters": parameters,
         **({"deprecated": True} if old else {}),
     }
@@ -166,7 +166,7 @@ ROWS
 def page(operations: Sequence[Operation]) -> str:
     """The list for people."""
     rows = (
-        f"<tr><td>{each.method}<td><code>{each.paths[0]}</code><td>{each.scope}<td>{each.summary}</tr>"
+        f"<tr><td>{each.method}<td><code>{each.paths[0]}</code><td>{each.wants}<td>{each.summary}</tr>"
         for each in operations
         if not each.older
     )

@@ -100,10 +100,11 @@ class Operation:
         method: Of HTTP.
         path: Below `/v1`.
         work: What does it: gives a document, a `Reply` or a whole response. Its docstring's first line describes it.
-        scope: What callers have to be allowed.
+        scope: What callers have to be allowed; None where the token in the path is all that counts.
         answer: The document's type.
         query: What may follow the `?`.
         body: What a body has; `Raw` for a payload; None when there is none.
+        most_bytes: How large a body may be.
         status: Of an answer.
         concern: Which workflows it is about, where its path does not say.
         old: Whether it is there without `/v1`, too.
@@ -114,10 +115,11 @@ class Operation:
     method: str
     path: str
     work: Callable[[Asked[Any, Any]], Awaitable[Any]]
-    scope: Scope
+    scope: Scope | None
     answer: Any
     query: type[Body] = Nothing
     body: type[Body] | type[Raw] | None = None
+    most_bytes: int = LARGEST
     status: int = HTTPStatus.OK
     concern: Concern | None = None
     old: bool = False
@@ -130,6 +132,11 @@ class Operation:
         return [prefix + self.path for prefix in _PREFIXES[self.old, self.older]]
 
     @property
+    def wants(self) -> str:
+        """What callers have to have, in a word."""
+        return self.scope or "its token"
+
+    @property
     def summary(self) -> str:
         """What it does, in a line."""
         lines = (self.work.__doc__ or "").strip().splitlines()
@@ -138,9 +145,11 @@ class Operation:
     async def answered(self, request: Request, client: AsyncClient, stopping: asyncio.Event) -> Response:
         """Do it. Raises DagnatsError."""
         grant = grant_of(request)
-        deed = request.scope[DEED] = Deed(f"{self.method} {self.paths[0]}", " ".join(request.path_params.values()))
-        deed.run_id = request.path_params.get("run_id", "")
-        grant.expect(self.scope)
+        names = request.path_params if grant.held is None else grant.held.names
+        deed = request.scope[DEED] = Deed(f"{self.method} {self.paths[0]}", " ".join(names.values()))
+        deed.run_id = names.get("run_id", "")
+        if self.scope is not None:
+            grant.expect(self.scope)
         asked: Asked[Any, Any] = Asked(
             client=client,
             path=request.path_params,
@@ -164,7 +173,7 @@ class Operation:
     async def _body(self, request: Request) -> Any:
         if self.body is None:
             return None
-        data = await read(request, LARGEST)
+        data = await read(request, self.most_bytes)
         if not issubclass(self.body, Body):
             return data
         return checked(self.body, members(data) if data.strip() else {})

@@ -10,6 +10,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from dagnats.client.answer import TooEarly, TooLate
 from dagnats.client.document import Document
 from dagnats.client.fault import error_document
 from dagnats.errors import (
@@ -40,6 +41,8 @@ _MEDIA_TYPE = "application/problem+json"
 # The first kind that fits counts. What is left is somebody's mistake in what was asked.
 _STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
     (NotFoundError, 404, "not-found"),
+    (TooEarly, 409, "too-early"),
+    (TooLate, 410, "gone"),
     (ConflictError, 409, "conflict"),
     (UnavailableError, 503, "unavailable"),
     (ResultTimeout, 408, "timeout"),
@@ -51,6 +54,9 @@ _STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
     (DefinitionError, 422, "unfit"),
     (DagnatsError, 400, "invalid"),
 )
+
+
+_AGAIN_S = {"unavailable": "1", "too-early": "5"}
 
 
 class ProblemDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,7 +136,7 @@ def _fault(error: Exception) -> Fault:
             status, kind = next((status, kind) for known, status, kind in _STATUS if isinstance(error, known))
             problems: tuple[Problem, ...] = getattr(error, "problems", ())
             detail = f"{getattr(error, 'title', error)}{f'; {error.hint}' if error.hint else ''}"
-            headers = {"Retry-After": "1"} if status == 503 else {}
+            headers = {"Retry-After": _AGAIN_S[kind]} if kind in _AGAIN_S else {}
             return Fault(status, kind, detail, problems=problems, headers=headers, error=error)
         case _:
             raise error

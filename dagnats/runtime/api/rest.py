@@ -32,6 +32,7 @@ from dagnats.runtime.api import (
     workflow,
 )
 from dagnats.runtime.api.operation import Operation, Raw
+from dagnats.runtime.blob import INLINE_BYTES
 from dagnats.runtime.telemetry.entry import LogEntry
 
 _RUN = "/runs/{run_id}"
@@ -39,6 +40,7 @@ _STEP = f"{_RUN}/steps/{{step}}"
 _WORKFLOW = "/workflows/{workflow}"
 _QUEUE = "/queues/{queue}"
 _WAITPOINT = "/waitpoints/{run_id}/{step}"
+_HELD = "/waitpoints/{token}"
 
 # A path without names in it comes before those that would take its last part for a name.
 OPERATIONS: tuple[Operation, ...] = (
@@ -182,6 +184,25 @@ OPERATIONS: tuple[Operation, ...] = (
         body=Raw,
     ),
     Operation("POST", f"{_WAITPOINT}/cancel", waitpoint.cancel, "operate", order.StepToldDocument, body=order.Note),
+    Operation("POST", f"{_WAITPOINT}/token", waitpoint.token, "run", waitpoint.WaitpointTokenDocument),
+    Operation(
+        "POST",
+        f"{_HELD}/complete",
+        waitpoint.bring,
+        None,
+        order.StepToldDocument,
+        body=Raw,
+        most_bytes=INLINE_BYTES,
+    ),
+    Operation(
+        "POST",
+        f"{_HELD}/reject",
+        waitpoint.refuse,
+        None,
+        order.StepToldDocument,
+        body=Raw,
+        most_bytes=INLINE_BYTES,
+    ),
     # -- queues
     Operation("GET", "/queues", queue.all_queues, "read", list[QueueDocument]),
     Operation("POST", "/queues/repair", queue.repair, "operate", queue.RepairedDocument, body=queue.Repair),

@@ -338,6 +338,8 @@ def _answered(
     """What one of the engine's own steps waits for has come; or an answer to a question that the step did not ask."""
     state = _current(turn, event)
     if state is None:
+        if isinstance(event, WaitMatched):
+            wait.brought_early(turn, event)
         return
     node = turn.node_of(event.step_id)
     match event:

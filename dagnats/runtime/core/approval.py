@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
 
+REJECTED = "approval rejected"
+"""How the error of a step begins that was answered with no."""
+
 _answer = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _APPROVED = msgspec.Raw(b"true")
 _LONGEST_SAID = 2_000
@@ -73,7 +76,7 @@ def rejected(turn: Turn, event: ApprovalRejected) -> None:
     who = f" by {event.by}" if event.by else ""
     answer = bytes(event.payload)[:_LONGEST_SAID].decode(errors="replace") if event.payload else ""
     said = "; ".join(filter(None, (event.reason, answer)))
-    why = f"approval rejected{who}: {said}" if said else f"approval rejected{who}"
+    why = f"{REJECTED}{who}: {said}" if said else f"{REJECTED}{who}"
     failure = Failure(error=why, failure_type="non_retriable", detail="approval")
     turn.fail(event.step_id, failure)
 

@@ -9,6 +9,7 @@ import msgspec
 from dagnats.model.duration import duration_nanos
 from dagnats.model.event import Due, Failure, WaitStarted, WaitTimeout
 from dagnats.model.json import NULL, encode
+from dagnats.model.run import StepState
 from dagnats.runtime.core.action import AddWaiter
 from dagnats.runtime.core.attempt import number
 from dagnats.runtime.core.inputs import output_of
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     from dagnats.model.condition import Match
     from dagnats.model.config import WaitForEventConfig
     from dagnats.model.event import WaitMatched
-    from dagnats.model.run import StepState
     from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
 
 TIMED_OUT = msgspec.Raw(b'{"timeout":true}')
 """The output of a wait whose event did not come."""
+
+_UNTOUCHED = StepState()
 
 
 def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
@@ -35,6 +37,9 @@ def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     turn.move(step_id, state, "running")
     number(turn, state)
     state.started_ns = run.clock_ns
+    if (early := run.early.pop(step_id, None)) is not None:
+        turn.finish(step_id, early)
+        return
     try:
         right = _right(turn, config.match)
     except Missing as missing:
@@ -82,6 +87,17 @@ def matched(turn: Turn, node: Node, state: StepState, event: WaitMatched) -> Non
     """The event came: its body is the step's output."""
     drop_waiter(turn, event.step_id, state, cast("WaitForEventConfig", node.config).event)
     turn.finish(event.step_id, event.payload or NULL)
+
+
+def brought_early(turn: Turn, event: WaitMatched) -> None:
+    """Keep what somebody brings for the next attempt of a wait: it is there when that begins."""
+    run, step_id = turn.run, event.step_id
+    is_known = step_id in turn.graph.nodes or step_id in run.steps
+    if not is_known or turn.node_of(step_id).type != "wait_for_event":
+        return
+    state = run.steps.get(step_id, _UNTOUCHED)
+    if state.status == "pending" and event.attempt_number == state.attempt + 1:
+        run.early.setdefault(step_id, event.payload or NULL)
 
 
 def over(turn: Turn, step_id: str, state: StepState) -> None:
