@@ -10,6 +10,7 @@ import pytest
 from dagnats import ConflictError, NotFoundError, Workflow
 from dagnats.client.audit import audit
 from dagnats.runtime.api.access import Access
+from dagnats.runtime.token import hidden
 from dagnats.runtime.waitpoint import PREFIX, Place, opened, waitpoint_token
 from tests.api.site import WORK, Answer, Caller, Site, in_virtual_time, site
 from tests.api.test_token import caller
@@ -202,6 +203,9 @@ def test_a_token_says_what_it_is_for_and_only_under_its_key() -> None:
     token = waitpoint_token(b"k" * 32, place)
     assert opened(b"k" * 32, token) == place
     assert opened(b"l" * 32, token) is None
+    assert (
+        hidden(f"POST /v1/waitpoints/{token}/complete failed") == "POST /v1/waitpoints/dagnats_wait_…/complete failed"
+    )
 
 
 # -- who may have one --------------------------------------------------------------------------------------------

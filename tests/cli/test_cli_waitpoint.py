@@ -47,6 +47,18 @@ def test_every_open_wait_is_listed_with_what_would_resume_it(served: CommandLine
     assert (
         served("waitpoint", "show", run_id, "ask", "--json").json()["resumed_by"] == f"dagnats run approve {run_id} ask"
     )
+    made = served("waitpoint", "token", run_id, "paid")
+    token = made.out.strip()
+    assert token.startswith("dagnats_wait_")
+    assert f"POST /v1/waitpoints/{token}/complete" in made.err
+    assert served("waitpoint", "token", run_id, "paid", "--json").json() == {
+        "run_id": run_id,
+        "step_id": "paid",
+        "token": token,
+        "path": f"/v1/waitpoints/{token}/complete",
+        "url": None,
+    }
+    assert f"From outside: dagnats waitpoint token {run_id} paid" in shown
     several = served("waitpoint", "show", run_id)
     assert (several.code, several.err) == (2, f"error: run {run_id} waits at 2 steps: ask, paid\nhint: name one\n")
     assert served("run", "cancel", run_id).code == 0

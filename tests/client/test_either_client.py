@@ -400,6 +400,8 @@ async def test_what_runs_wait_for_is_listed_and_shown(transport: Transport) -> N
         assert listed == await it.client.waitpoint(run.run_id) == await it.client.waitpoint(run.run_id, "ask")
         assert listed == await it.here.client.waitpoint(run.run_id)
         assert await it.client.waitpoints(workflow="solo") == []
+        token = await run.waitpoint_token("ask")
+        assert token == await it.here.client.handle(run.run_id).waitpoint_token("ask")
 
 
 @both

@@ -14,6 +14,7 @@ from dagnats import Abort, Continue, Fixed, NotFoundError, SyncTaskContext, Task
 from dagnats.errors import ConflictError, RefusedError
 from dagnats.handling.role import Checkpointing, Streaming
 from dagnats.model.pulse import decode_pulse
+from dagnats.runtime.waitpoint import KEY, Place, opened
 from dagnats.testing import Harness
 from tests.support.processes import until
 from tests.support.system import running
@@ -209,6 +210,20 @@ async def test_an_event_that_a_handler_publishes_is_published_once_when_it_is_tr
         found = harness.drive(events.page("order.paid", since_ns=0, after=0, upto=100))
     assert view.status == "completed", view.error
     assert [event.data for event in found] == [msgspec.json.encode({"id": view.run_id})]
+
+
+async def test_a_handler_has_the_token_of_a_wait_that_comes_after_it() -> None:
+    workflow = Workflow("paying")
+
+    @workflow.step
+    async def order(ctx: TaskContext) -> str:
+        return await ctx.waitpoint_token("paid")
+
+    workflow.wait_for_event("paid", "order.paid", match=workflow.event["id"] == 1, timeout="1h").after(order)
+    async with Harness([workflow]) as harness:
+        view = await harness.run("paying")
+        key = harness.drive(harness.client.connection.ports.secrets.key(KEY))
+    assert opened(key, view.steps[0].output) == Place(view.run_id, "paid", 1)
 
 
 # -- how far it is -------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from dagnats.model.json import compact, encode
 from dagnats.model.waiter import Waiter, encode_waiter
 from dagnats.runtime import watch
 from dagnats.runtime.approval import approval_token, is_approval_token
-from dagnats.runtime.waitpoint import KEY, Place, opened, waitpoint_token
+from dagnats.runtime.waitpoint import KEY
 from tests.support.processes import until
 from tests.support.system import System, running
 
@@ -291,7 +291,7 @@ async def test_who_is_asked_gets_a_token_that_nothing_else_shows(nats_server: Em
         await system.client.register(asking())
         run = await system.client.start("asking")
         notice = json.loads((await asyncio.wait_for(said.get(), 10)).data)
-        token = notice.pop("token")
+        token, for_anybody = notice.pop("token"), notice.pop("waitpoint_token")
         assert notice.pop("expires_at") == rfc3339((await run.view()).created_ns + 20_000_000_000)
         assert notice == {
             "run_id": run.run_id,
@@ -302,6 +302,7 @@ async def test_who_is_asked_gets_a_token_that_nothing_else_shows(nats_server: Em
         }
         key = await system.jetstream.ports.secrets.key(KEY)
         assert is_approval_token(key, run.run_id, "ok", 1, token)
+        assert for_anybody == await run.waitpoint_token("ok")
         assert not any(token.encode() in entry.data for entry in await system.jetstream.ports.log.read(run.run_id))
         granted = ApprovalGranted(run_id=run.run_id, step_id="ok", attempt_number=1, payload=encode({"note": "yes"}))
         await answer(system, run, granted)

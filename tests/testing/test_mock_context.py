@@ -101,6 +101,7 @@ def test_what_a_handler_does_is_kept_as_others_would_read_it() -> None:
         ctx.progress(0.5, "half")
         assert [ctx.stream("a"), ctx.stream(b"b")] == [0, 1]
         ctx.emit_event("order.paid", ORDER)
+        assert ctx.waitpoint_token("paid") == "token-of-paid"
         assert ctx.start("audit", ORDER) == "started-1"
         ctx.send_signal("r2", "go", ORDER)
         ctx.complete(ORDER)

@@ -106,7 +106,7 @@ def test_its_workflows_run_in_a_harness_as_they_would_on_a_server(project: Proje
 def test_its_handlers_run_with_a_context_of_no_worker(project: Project) -> None:
     code, printed = project.test(file="test_handlers.py", plugins=("dagnats.testing.plugin",))
     assert code == 0, printed
-    assert "8 passed" in printed
+    assert "9 passed" in printed
 
 
 def test_pytest_finds_the_plugin_by_its_entry_point() -> None:

@@ -64,6 +64,25 @@ async def approve(batch: Batch, ctx: TaskContext) -> str:
 # --8<-- [end:signal]
 
 
+@dataclass
+class PaymentService:
+    asked: list[str]
+
+    async def ask(self, answer_at: str) -> None:
+        self.asked.append(answer_at)
+
+
+# --8<-- [start:waitpoint]
+@handler("payment.request")
+async def request_payment(batch: Batch, ctx: TaskContext[PaymentService]) -> int:
+    token = await ctx.waitpoint_token("paid")
+    await ctx.resources.ask(f"https://runs.example.com/v1/waitpoints/{token}/complete")
+    return len(batch.rows)  # not the token: outputs are in the history
+
+
+# --8<-- [end:waitpoint]
+
+
 # --8<-- [start:pause]
 @handler("export.wait")
 async def wait_for_export(export_id: str, ctx: TaskContext) -> str:

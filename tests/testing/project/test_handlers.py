@@ -4,7 +4,19 @@ import pytest
 
 from dagnats import Abort, Workflow
 from dagnats.testing import Given, Harness, MockSyncTaskContext, MockTaskContext, Paused
-from handlers import Approval, Batch, Database, approve, lifespan, load, render, wait_for_export, write
+from handlers import (
+    Approval,
+    Batch,
+    Database,
+    PaymentService,
+    approve,
+    lifespan,
+    load,
+    render,
+    request_payment,
+    wait_for_export,
+    write,
+)
 
 BATCH = Batch(rows=[7, 8, 9])
 
@@ -44,6 +56,12 @@ def test_a_no_fails_for_good_and_silence_is_a_timeout() -> None:
 
 
 # --8<-- [end:signal]
+
+
+def test_the_payment_service_is_told_where_to_answer() -> None:
+    service = PaymentService(asked=[])
+    assert asyncio.run(request_payment(BATCH, MockTaskContext(given=Given(resources=service)))) == 3
+    assert service.asked == ["https://runs.example.com/v1/waitpoints/token-of-paid/complete"]
 
 
 # --8<-- [start:pause]
