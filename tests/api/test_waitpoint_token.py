@@ -190,6 +190,17 @@ async def test_what_is_no_token_of_ours_is_not_found_in_one_text_and_not_recorde
 
 
 @in_virtual_time
+async def test_whoever_has_one_token_does_not_fill_the_audit_with_it() -> None:
+    async with site(asking()) as here:
+        web = await here.api()
+        _, token = await asked(here)
+        assert (await bring(web, token, {"amount": 1})).status == 200
+        for _ in range(30):
+            assert said(await bring(web, token, {"amount": 1})) == (409, "conflict")
+        assert len(await audit(here.ports, limit=100)) == 21
+
+
+@in_virtual_time
 async def test_a_body_that_is_too_large_for_an_answer_is_refused() -> None:
     async with site(paying()) as here:
         web = await here.api()

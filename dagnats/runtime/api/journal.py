@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dagnats.client.answer import BY
 from dagnats.errors import DagnatsError
 from dagnats.model.audit import encode_requested
 from dagnats.model.instant import rfc3339
@@ -58,7 +59,7 @@ class Journal:
 
     async def enter(self, said: Requested) -> None:
         """Write down an order; returns when it is stored, or soon."""
-        if said.status in (401, 403) and not self._allowance.take(asyncio.get_running_loop().time()):
+        if _is_repeatable(said) and not self._allowance.take(asyncio.get_running_loop().time()):
             return
         skipped, self._allowance.skipped = self._allowance.skipped, 0
         now = rfc3339(self._ports.clock.now_ns())
@@ -85,6 +86,11 @@ class Journal:
         for storing in list(self._pending):
             storing.cancel()
         await asyncio.gather(*self._pending, return_exceptions=True)
+
+
+def _is_repeatable(said: Requested) -> bool:
+    """Whether it is a refusal that a stranger can have as often as they like."""
+    return said.status in (401, 403) or (said.by == BY and said.status >= 400)
 
 
 def _lose(said: Requested, why: str) -> None:
