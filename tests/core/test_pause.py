@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from history import SECOND, History, graph, step, typed
 
+from dagnats.runtime.core.action import CancelTasks
+
 
 def limited(most: int, *steps: dict[str, object], **settings: object) -> History:
     history = History(graph(*steps, concurrency={"max_steps": most}, **settings))
@@ -108,6 +110,17 @@ def test_a_step_that_waits_in_the_line_can_be_skipped() -> None:
     history.skipped_by_hand("b")
     history.resumed()
     assert history.enqueued == ["c"]
+
+
+def test_nobody_is_told_to_stop_what_waits_in_the_line_of_a_run_that_ends() -> None:
+    history = History(graph(step("a")))
+    history.start()
+    history.paused()
+    history.rested("a", 0)
+    assert history.state("a").held
+    settled = len(history.settled)
+    history.cancel()
+    assert (history.of(CancelTasks), len(history.settled)) == ([], settled)
 
 
 def test_a_paused_run_that_was_cancelled_and_opened_again_goes_on() -> None:

@@ -63,12 +63,12 @@ def ended(turn: Turn, event: TerminalEvent) -> None:
     run.ending = ""
     run.deadline_ns = run.run_at_ns = 0
     run.deadlines = []
+    turn.forget_wake()
+    cancel_in_flight(turn)  # nobody has in hand what is in the line
     for step_id in run.line:
         run.steps[step_id].held = False
     run.line = []
     run.paused = False
-    turn.forget_wake()
-    cancel_in_flight(turn)
     if turn.graph.cancel_on:
         cancel.unwatch(turn)
     if run.parent is not None and not run.parent.detached:
