@@ -174,8 +174,10 @@ class History:
         outcome = ChildOutcome(child_run_id=self.state(step_id).child_run_id, status=status, error=error)
         return self.say(ChildFailed, step_id, payload=outcome, **settings)
 
-    def failed_by_hand(self, step_id: str, error: str = "enough") -> list[AnyAction]:
-        failure = Failure(error=error, failure_type="non_retriable", detail="by_hand")
+    def failed_by_hand(
+        self, step_id: str, error: str = "enough", *, kind: FailureType = "non_retriable"
+    ) -> list[AnyAction]:
+        failure = Failure(error=error, failure_type=kind, detail="by_hand")
         return self.say(StepFailed, step_id, payload=encode(failure))
 
     def skipped_by_hand(self, step_id: str) -> list[AnyAction]:

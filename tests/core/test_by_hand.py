@@ -104,6 +104,18 @@ def test_a_planner_that_has_planned_can_be_failed() -> None:
     assert (history.run.status, history.given_up, history.dead_letters) == ("failed", [("p.x", 1)], [])
 
 
+@pytest.mark.parametrize("kind", ["planner", "map"])
+def test_what_has_parts_is_not_tried_again_when_somebody_fails_it(kind: str) -> None:
+    config = {"max_steps": 1} if kind == "planner" else {}
+    history = History(graph(step("a"), typed("p", kind, "a", config=config, retry={"max_attempts": 3})))
+    history.start()
+    history.completed("a", [1])
+    if kind == "planner":
+        history.completed("p", {"steps": [{"id": "x", "task": "t"}]})
+    history.failed_by_hand("p", kind="retriable")
+    assert (history.run.status, history.run.deadlines) == ("failed", [])
+
+
 def test_workers_have_no_say_in_what_the_engine_runs() -> None:
     history = History(graph(typed("a", "sleep", config={"duration": "1h"}, timeout=SECOND)))
     history.start()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from dagnats.model.event import Failure
 from dagnats.model.run import Wreck
 from dagnats.runtime.core import ending, mapping, planner, release, saga
@@ -32,8 +34,13 @@ def attempt_failed(turn: Turn, node: Node, step_id: str, state: StepState, failu
 
 
 def imposed(turn: Turn, node: Node, step_id: str, state: StepState, failure: Failure) -> None:
-    """An attempt failed by somebody's word who does not have it in hand: whoever has it need not go on."""
+    """An attempt failed by somebody's word who does not have it in hand: whoever has it need not go on.
+
+    What has parts fails for good, whatever is said of it: its parts were given up with it.
+    """
     release.release(turn, step_id, state)
+    if state.left:
+        failure = replace(failure, failure_type="non_retriable")
     state.retry_at_ns = 0
     state.held = False
     attempt_failed(turn, node, step_id, state, failure)
