@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
@@ -210,7 +209,7 @@ def requests(draw: st.DrawFn) -> tuple[Operation, dict[str, str], list[tuple[str
     return operation, names, query, msgspec.json.encode(body)
 
 
-@settings(max_examples=int(os.environ.get("FUZZ", "5")), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3)  # each is a site of its own, and forty requests; `make fuzz` says far more to one server
 @given(st.lists(requests(), min_size=40, max_size=40))
 def test_whatever_is_said_no_fault_is_ours(said: list[Any]) -> None:
     async def call() -> None:
