@@ -7,6 +7,7 @@ A child is as good as `python -m dagnats …`: it has its own folder, environmen
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -27,6 +28,7 @@ from dagnats.model.schema import json_schema
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _IMPORTED = (
+    "croniter",
     "dagnats",
     "dagnats.cli.build",
     "dagnats.cli.register",
@@ -36,6 +38,7 @@ _IMPORTED = (
     "dagnats.runtime.serve",
     "dagnats.runtime.worker",
     "jsonschema",
+    "rich.markdown",
     "typer._adapters",
 )
 _LARGEST = 1 << 20  # bytes of a wish: arguments, and an environment
@@ -262,6 +265,8 @@ def _main() -> NoReturn:
         importlib.import_module(name)
     app.tree()
     json_schema()
+    gc.collect()
+    gc.freeze()  # a child that looked for garbage among all of that would copy it, page by page
     try:
         _Nursery(socket.socket(fileno=int(sys.argv[1]))).serve()
     except _Born as born:
