@@ -1,7 +1,7 @@
 """`dagnats` in processes of their own, without a second of imports for each: a nursery has imported it, and forks.
 
 A child is as good as `python -m dagnats …`: it has its own folder, environment, arguments and streams, and its
-`__main__` runs anew. What starts the interpreter itself (how long it takes, a terminal) is tested without a nursery.
+`__main__` runs anew. What starts the interpreter itself (how long it takes) is tested without a nursery.
 """
 
 from __future__ import annotations
