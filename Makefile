@@ -77,7 +77,7 @@ bench: $(DEV) ## Measure the index of a million runs, and making it anew (five m
 
 .PHONY: crash
 crash: $(DEV) ## Kill a process at each boundary of every type of step, the first and the last time
-	@CRASH_POINTS=all $(BIN)/python -m pytest --numprocesses 2 tests/simulation/test_crash_points.py $(ARGS)
+	@CRASH_POINTS=all $(BIN)/python -m pytest --numprocesses 2 tests/simulation/test_crash_points.py tests/runtime/test_crash*.py $(ARGS)
 
 .PHONY: simulate
 simulate: $(DEV) ## Run seeds of the simulation: ARGS="--seeds 2000", or ARGS="--seed 7 --trace" for one
