@@ -238,6 +238,19 @@ def test_every_reference_of_the_description_leads_somewhere() -> None:
 
 
 @in_virtual_time
+async def test_the_end_of_each_stream_is_answered_as_it_is_described() -> None:
+    document = openapi.description(OPERATIONS)
+    async with world() as all_there:
+        for operation in (each for each in OPERATIONS if each.streams is not None):
+            path = operation.paths[0]
+            # What has ended, and further on than it goes.
+            asked = path.format(run_id=all_there.names["done"], step="work")
+            answer = await all_there.web.get(asked, accept="text/event-stream", last_event_id="999999")
+            assert (answer.status, answer.body) == (204, b""), path
+            assert "204" in document["paths"][path]["get"]["responses"], path
+
+
+@in_virtual_time
 async def test_the_description_is_there_for_machines_and_for_people() -> None:
     async with world() as all_there:
         found = (await all_there.web.get("/openapi.json")).json
