@@ -87,9 +87,10 @@ def _breaches(module: str, tree: ast.AST) -> set[str]:
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("file", FILES, ids=[_module(file) for file in FILES])
-def test_a_module_imports_only_what_its_layer_may(file: Path) -> None:
-    assert not _breaches(_module(file), ast.parse(file.read_text()))
+def test_a_module_imports_only_what_its_layer_may() -> None:
+    found = {_module(file): _breaches(_module(file), ast.parse(file.read_text())) for file in FILES}
+    assert len(found) > 100
+    assert {module: breaches for module, breaches in found.items() if breaches} == {}
 
 
 @pytest.mark.parametrize(

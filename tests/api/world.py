@@ -144,7 +144,7 @@ async def world() -> AsyncGenerator[World]:
     async with site(*workflows()) as here:
         web, client = await here.api(), here.client
         done, broken = await client.start("solo"), await client.start("solo")
-        for run, action, said in ((done, "complete", {"output": 7}), (broken, "fail", _FAILURE)):
+        for run, action, said in ((done, "complete", {"output": 7}), (broken, "fail", FAILURE)):
             (task,) = await web.poll(WORK)
             assert task["run_id"] == run.run_id
             assert (await web.resolve(task, action, **said)).status == 200
@@ -176,7 +176,7 @@ async def world() -> AsyncGenerator[World]:
         yield World(here, web, {**fixed, **names})
 
 
-_FAILURE = {"error": "no such card", "failure_type": "non_retriable"}
+FAILURE = {"error": "no such card", "failure_type": "non_retriable"}
 
 
 async def _in_flight(run: RunHandle) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import DEADLINE_S
+
+from tests.support import nursery
 
 if TYPE_CHECKING:
     from command_line import CommandLine
@@ -15,17 +17,18 @@ if TYPE_CHECKING:
 def _on_a_terminal(cli: CommandLine, *words: str, **env: str) -> str:
     """What a command prints where stdout and stderr are a terminal."""
     ours, theirs = os.openpty()
-    with subprocess.Popen(
-        cli.argv(*words), cwd=cli.folder, env={**cli.env, "TERM": "xterm", **env}, stdout=theirs, stderr=theirs
-    ):
-        os.close(theirs)
-        printed = b""
-        try:
-            while chunk := os.read(ours, 65536):
-                printed += chunk
-        except OSError:  # how Linux says that the other end is closed
-            pass
+    with os.fdopen(theirs, "wb") as terminal:
+        child = nursery.start(
+            *words, cwd=cli.folder, env={**cli.env, "TERM": "xterm", **env}, stdout=terminal, stderr=terminal
+        )
+    printed = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            printed += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
     os.close(ours)
+    child.wait(DEADLINE_S)
     return printed.decode()
 
 

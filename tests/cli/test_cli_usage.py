@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import statistics
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -116,12 +116,14 @@ def test_every_command_explains_itself(command: str, offline: CommandLine, snaps
 def test_help_comes_at_once(offline: CommandLine) -> None:
     def took() -> float:
         before = os.times()
-        offline.process("--help")
+        subprocess.run(
+            offline.argv("--help"), env=offline.env, cwd=offline.folder, stdout=subprocess.DEVNULL, check=True
+        )
         after = os.times()
         # The processor's seconds: other tests do not count.
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert statistics.median(took() for _ in range(5)) < _HELP_S * _SLACK
+    assert 0 < min(took() for _ in range(3)) < _HELP_S * _SLACK
 
 
 @pytest.mark.parametrize("noun", [[], ["dlq"], ["event"], ["init"], ["queue"], ["run"], ["workflow"]])

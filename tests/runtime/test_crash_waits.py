@@ -166,9 +166,7 @@ async def test_an_engine_killed_at_any_boundary_loses_no_match_and_no_child(
         async with engine(system, clean):
             wanted = await outcome(system, name, "clean", then)
         assert {call.split(":")[0] for call in clean.passed} >= writes
-        passed = {call: count for call, count in clean.passed.items() if call.split(":")[0] in writes | _DECIDING}
-        boundaries = [(call, at) for call, count in passed.items() for at in range(1, count + 1)]
-        for at, boundary in enumerate(boundaries):
+        for at, boundary in enumerate(clean.boundaries(*writes, *_DECIDING)):
             run_id = f"killed-{at}"
             fate = Fate(boundary)
             async with engine(system, fate):

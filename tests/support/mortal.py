@@ -7,6 +7,7 @@ the engine asks for happens; what it had sent before goes on being stored, as wi
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ WRITES = {
     "waiters": {"put", "drop"},
     "correlated": {"write"},
 }
+
+
+EVERY = os.environ.get("CRASH_POINTS") == "all"
+"""Whether a boundary is tried at each of its passages: `make crash`. Otherwise at the first and at the last one."""
 
 
 class Killed(Exception):
@@ -56,6 +61,11 @@ class Fate:
 
     def kill(self) -> None:
         self.died.set()
+
+    def boundaries(self, *writes: str) -> list[tuple[str, int]]:
+        """Where an engine can die that does the same again; only at some of the writes, if any are named."""
+        passed = {name: count for name, count in self.passed.items() if not writes or name.split(":")[0] in writes}
+        return [(name, at) for name, count in passed.items() for at in range(1, count + 1) if EVERY or at in (1, count)]
 
 
 class _Port:

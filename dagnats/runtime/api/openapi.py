@@ -83,7 +83,7 @@ def _operation(operation: Operation, path: str, answers: dict[str, Any]) -> dict
     if operation.body is not None:
         told["requestBody"] = _body(operation)
     told["responses"] = {str(int(operation.status)): _success(operation, answers), "default": _failure()}
-    if operation.streams is not None and operation.answer is not None:
+    if operation.streams is not None:
         told["responses"]["204"] = {"description": "The stream that is asked for again has ended."}
     return told
 
