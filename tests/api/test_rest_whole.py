@@ -77,15 +77,28 @@ async def test_what_is_wrong_is_told_and_put_right_by_whoever_asks_for_that() ->
 async def test_cleaning_is_a_dry_run_unless_somebody_says_otherwise() -> None:
     async with world() as all_there:
         web = all_there.web
-        counts: dict[str, Any] = {"runs": 2, "dead_letters": 1, "workflows": 0, "left": []}
-        assert (await web.post("/v1/clean", {})).json == {**counts, "dry_run": True}
+        counts: dict[str, Any] = {
+            "runs": 2,
+            "running": 0,
+            "dead_letters": 1,
+            "workflows": 0,
+            "telemetry": 0,
+            "left": [],
+        }
+        tried = (await web.post("/v1/clean", {"measured": True})).json
+        counts["before"] = tried["before"]
+        assert tried.pop("entries")[0]["name"] == "WORKFLOW_HISTORY"
+        counts["entries"] = []
+        assert {**tried, "entries": []} == {**counts, "dry_run": True}
         assert len((await web.get("/v1/dlq")).json) == 1
-        assert (await web.post("/v1/clean", {"dry_run": False})).json == {**counts, "dry_run": False}
+        done = await web.post("/v1/clean", {"dry_run": False, "before": tried["before"]})
+        assert done.json == {**counts, "dry_run": False}
         assert (await web.get("/v1/dlq")).json == []
         assert (await web.get(f"/v1/runs/{all_there.names['done']}")).status == 404
         wrong = await web.post("/v1/clean", {"types": ["everything"], "older_than": "soon"})
         assert wrong.status == 400
-        assert (await web.post("/v1/clean", {"older_than": "soon"})).paths == {"$.older_than"}
+        assert (await web.post("/v1/clean", {"older_than": "soon"})).status == 400
+        assert (await web.post("/v1/clean", {"older_than": "1h", "before": "2027-01-01"})).status == 400
 
 
 # -- the servers that keep the log -------------------------------------------------------------------------------
