@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dagnats.http")
 
+TURNED_AWAY = (401, 403, 429)
+"""What those are answered who are not let in."""
+
 _PATIENCE_S = 2.0  # with what is done, its caller need not wait for NATS to come back
 _MOST_PENDING = 1_000
 _BURST = 20
@@ -58,7 +61,7 @@ class Journal:
 
     async def enter(self, said: Requested) -> None:
         """Write down an order; returns when it is stored, or soon."""
-        if said.status in (401, 403) and not self._allowance.take(asyncio.get_running_loop().time()):
+        if said.status in TURNED_AWAY and not self._allowance.take(asyncio.get_running_loop().time()):
             return
         skipped, self._allowance.skipped = self._allowance.skipped, 0
         now = rfc3339(self._ports.clock.now_ns())
