@@ -122,12 +122,19 @@ LED: dict[str, Any] = {
 }
 
 
+SILENT: dict[str, Any] = {"current": True, "active": 6_000_000_000}  # as NATS tells it of one that was killed
+
+
 def test_the_peers_are_those_of_the_log_the_leading_one_first() -> None:
     assert peers_of({"cluster": LED}) == [
         Peer("n1", leads=True, current=True, online=True),
         Peer("n2", leads=False, current=True, online=True),
         Peer("n3", leads=False, current=False, online=False, lag=7),
     ]
+    unheard: list[dict[str, Any]] = [{"name": "n1", "current": True}, {"name": "n2", "current": False}]
+    assert [each.online for each in peers_of({"cluster": {"name": "prod", "replicas": unheard}})] == [True, False]
+    (_, silent) = peers_of({"cluster": {**LED, "replicas": [{"name": "n2", **SILENT}]}})
+    assert (silent.online, silent.current) == (False, False)
     assert peers_of({}) == peers_of({"cluster": {"leader": "alone"}}) == []
 
 
@@ -137,6 +144,8 @@ def test_the_peers_are_those_of_the_log_the_leading_one_first() -> None:
         ({**LED, "replicas": [{"name": "n2", "current": True}, {"name": "n3", "current": True}]}, "ok"),
         ({**LED, "replicas": [{"name": "n2", "current": True}, {"name": "n3", "current": False}]}, "degraded"),
         (LED, "degraded"),
+        ({**LED, "replicas": [{"name": "n2", "current": True}, {"name": "n3", **SILENT}]}, "degraded"),
+        ({**LED, "replicas": [{"name": "n2", **SILENT}, {"name": "n3", **SILENT}]}, "lost"),
         ({**LED, "replicas": [{"name": "n2", "offline": True}, {"name": "n3", "offline": True}]}, "lost"),
         ({**LED, "leader": ""}, "lost"),
         ({"name": "prod", "leader": "n1"}, "ok"),

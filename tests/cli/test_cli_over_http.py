@@ -152,6 +152,8 @@ def test_a_command_without_a_route_says_so_in_one_sentence(served: CommandLine, 
 
 def test_serve_needs_nats_itself(offline: CommandLine) -> None:
     assert offline("serve", "--server=http://host:8080").code == 2
+    refused = offline("serve", "--context=prod")
+    assert (refused.code, "a server is no client" in refused.err) == (2, True)
 
 
 def test_nobody_at_that_address_is_exit_code_3(offline: CommandLine) -> None:

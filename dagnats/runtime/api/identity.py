@@ -76,7 +76,7 @@ def client_of(access: Access, caller: Caller) -> str:
 
 
 class _Guesses(NamedTuple):
-    """The tries of one address. Nothing else may come between a look at them, the try, and its end: many come at once."""
+    """The tries of one address. Nothing is waited for between a look at them and the note of a wrong one."""
 
     tries: Tries
     address: str
