@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,7 @@ from dagnats.client.logs import log_instant, log_query
 from dagnats.client.portable import encode_document
 from dagnats.client.token import Made
 from dagnats.dsl.duration import duration_text
+from dagnats.errors import RefusedError
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.telemetry.entry import LogEntry
 from dagnats.runtime.token import id_of
@@ -124,7 +126,12 @@ class HttpHousekeeper:
 
     async def import_runs(self, document: Document) -> list[Taken]:
         """Take in runs of another installation, to look at. See `Housekeeper.import_runs`."""
-        told = await self._wire.ask("POST", path_of("imports"), body=encode_document(document), again=True)
+        try:
+            told = await self._wire.ask("POST", path_of("imports"), body=encode_document(document), again=True)
+        except RefusedError as error:
+            if error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                error.hint = "what is that large is imported over NATS: name that server, as nats://host:4222"
+            raise
         return [Taken(**msgspec.structs.asdict(each)) for each in read(told, list[TakenDocument])]
 
     async def imported_runs(self) -> list[Guest]:
