@@ -67,6 +67,10 @@ coverage: $(DEV) ## Measure the branches of model, dsl and core; fails below 100
 chaos: $(DEV) ## Kill every process twenty times under load (half an hour)
 	@$(BIN)/python -m tests.e2e.chaos $(ARGS)
 
+.PHONY: cluster
+cluster: $(DEV) ## Lose one of three NATS servers, then another one, and look at what is said (a minute)
+	@$(BIN)/python -m tests.e2e.cluster $(ARGS)
+
 .PHONY: load
 load: $(DEV) ## Run 2,000 orders under two engines, a map of 10,000 items, 1,000 sleeping handlers
 	@LOAD_RUNS=2000 LOAD_SLEEPERS=1000 $(BIN)/python -m pytest -s tests/e2e/test_load.py tests/e2e/test_workers.py --durations=0 $(ARGS)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dagnats.cli.connection import open_nats, run
+from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
 from dagnats.cli.output import emit, room, say, table
 
@@ -44,22 +44,16 @@ def audit(
 
 
 async def _deeds(by: str, action: str, target: str, outcome: str, after: str, before: str, limit: int) -> list[Deed]:
-    from dagnats.client.audit import AuditQuery
-    from dagnats.client.audit import audit as deeds
-    from dagnats.client.moment import instant_of
-
-    async with open_nats() as client:
-        ports = client.connection.ports
-        now_ns = ports.clock.now_ns()
-        query = AuditQuery(
+    async with open_client() as client:
+        return await client.deeds(
             by=by,
             action=action,
             target=target,
             outcome=outcome,
-            after_ns=instant_of(after, now_ns=now_ns) if after else 0,
-            before_ns=instant_of(before, now_ns=now_ns) if before else 0,
+            after=after or None,
+            before=before or None,
+            limit=limit,
         )
-        return await deeds(ports, query, limit=limit)
 
 
 def _row(deed: Deed) -> tuple[str, ...]:

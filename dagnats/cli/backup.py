@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import configuration, run
+from dagnats.cli.connection import place_of_nats, run
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, paint, say, size_text
 from dagnats.cli.progress import progress
@@ -17,6 +17,7 @@ from dagnats.errors import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from dagnats.cli.connection import Place
     from dagnats.client.backup_file import BackupFile
     from dagnats.runtime.jetstream.adapter import JetStream
 
@@ -68,7 +69,7 @@ def _expect_place(file: Path) -> None:
 async def _backup(file: Path) -> BackupFile:
     from dagnats.client.backup import take
 
-    async with _store(new=False) as jetstream:
+    async with _store(place_of_nats(), new=False) as jetstream:
         await jetstream.ports.server.prepare()
         with progress("MiB taken") as told:
             return await take(jetstream, file, told=_in_mib(told))
@@ -78,9 +79,10 @@ async def _restore(file: Path, *, force: bool, dry_run: bool) -> BackupFile:
     from dagnats.client.backup_file import BackupFile
     from dagnats.client.restore import expect_room, restore
 
+    where = place_of_nats()
     with progress("MiB checked") as told:
         found = BackupFile.checked(file, told=_in_mib(told))
-    async with _store(new=True) as jetstream:
+    async with _store(where, new=True) as jetstream:
         await expect_room(jetstream, found, force=force)
         if not dry_run:
             with progress("MiB restored") as told:
@@ -89,14 +91,13 @@ async def _restore(file: Path, *, force: bool, dry_run: bool) -> BackupFile:
 
 
 @asynccontextmanager
-async def _store(*, new: bool) -> AsyncGenerator[JetStream]:
-    """The server that the configuration names, else the local one: started for this, without an engine, if need be."""
+async def _store(where: Place, *, new: bool) -> AsyncGenerator[JetStream]:
+    """The server that is meant, else the local one: started for this, without an engine, if need be."""
     from dagnats.runtime.embedded import EmbeddedServer
     from dagnats.runtime.jetstream.adapter import JetStream
     from dagnats.runtime.local import find_local_server
 
-    found = configuration()
-    url, token, folder = found.settings.url, found.token, Path(found.settings.data_dir)
+    url, token, folder = where.url, where.token, Path(where.data_dir)
     local = None if url else find_local_server(folder)
     if local is not None:
         url, token = local.url, token or local.token

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from dagnats.cli.connection import open_nats, run
+from dagnats.cli.connection import open_client, run
 from dagnats.cli.consent import FORCE, expect_consent
 from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
@@ -15,7 +15,7 @@ from dagnats.cli.progress import progress
 from dagnats.cli.target import BY, short
 
 if TYPE_CHECKING:
-    from dagnats.client.clean import Category, Chosen, Cleaned, Place
+    from dagnats.client.clean import Category, Cleaned, Place
 
 _MOST_NAMED = 10
 
@@ -35,24 +35,28 @@ def clean(
 
     A run leaves with everything of its own. One that goes on stays, and so does what it needs.
     """
-    asked = Asked(_categories(type, all=all), _older_ns(older_than), include_running)
-    chosen, places = run(_look(asked, measured=dry_run))
+    asked = Asked(_categories(type, all=all), _age(older_than), include_running)
     if dry_run:
-        _tell_dry_run(places)
+        _tell_dry_run(run(_look(asked, measured=True)).places)
         return
-    if not force:
-        expect_consent(_question(chosen), force=False)
-    done = run(_clean(chosen, by))
+    done = run(_clean(asked, "" if force else _agreed(asked), by))
     _tell(done)
     if done.left:
         raise typer.Exit(NO)
+
+
+def _agreed(asked: Asked) -> str:
+    """Until when what goes had come, once somebody has said yes to it."""
+    found = run(_look(asked))
+    expect_consent(_question(found), force=False)
+    return found.before
 
 
 class Asked(NamedTuple):
     """What the line asks to clean."""
 
     categories: tuple[Category, ...]
-    older_ns: int
+    older_than: str
     include_running: bool
 
 
@@ -70,41 +74,47 @@ def _categories(type: str, *, all: bool) -> tuple[Category, ...]:
     return tuple(category for category in CATEGORIES if category in words)
 
 
-def _older_ns(older_than: str) -> int:
-    from dagnats.model.duration import duration_nanos, parse_duration
+def _age(older_than: str) -> str:
+    from dagnats.model.duration import parse_duration
 
-    if not older_than:
-        return 0
     try:
-        return duration_nanos(parse_duration(older_than))
+        parse_duration(older_than or "0")
     except ValueError as error:
         raise UsageError(f"--older-than: {error}", hint="write 7d, 24h or 30m") from None
+    return older_than
 
 
-async def _look(asked: Asked, *, measured: bool) -> tuple[Chosen, list[Place]]:
-    from dagnats.client.clean import choose, places
+async def _look(asked: Asked, *, measured: bool = False) -> Cleaned:
+    async with open_client() as client:
+        return await client.clean(
+            asked.categories,
+            older_than=asked.older_than,
+            include_running=asked.include_running,
+            dry_run=True,
+            measured=measured,
+        )
 
-    async with open_nats() as client:
-        now_ns = client.connection.ports.clock.now_ns()
-        before_ns = now_ns - asked.older_ns if asked.older_ns else 0
-        chosen = await choose(client, asked.categories, before_ns=before_ns, include_running=asked.include_running)
-        return chosen, await places(client, chosen) if measured else []
 
-
-async def _clean(chosen: Chosen, by: str) -> Cleaned:
-    from dagnats.client.clean import clean
-
-    async with open_nats() as client:
+async def _clean(asked: Asked, before: str, by: str) -> Cleaned:
+    """Clean what was looked at; what has come since `before` was not."""
+    async with open_client() as client:
         with progress("runs cleaned") as told:
-            return await clean(client, chosen, by=by, told=told)
+            return await client.clean(
+                asked.categories,
+                older_than="" if before else asked.older_than,
+                before=before or None,
+                include_running=asked.include_running,
+                by=by,
+                told=told,
+            )
 
 
-def _question(chosen: Chosen) -> str:
-    live = f", {counted(len(chosen.live), 'run')} that go on" if chosen.live else ""
-    workflows = f", {counted(len(chosen.workflows), 'workflow')}" if chosen.workflows else ""
-    letters = counted(len(chosen.letters), "dead letter")
-    telemetry = f", {counted(chosen.telemetry.messages, 'piece')} of telemetry" if chosen.telemetry.messages else ""
-    return f"Remove {counted(len(chosen.runs), 'ended run')}{live}, {letters}{workflows}{telemetry}?"
+def _question(found: Cleaned) -> str:
+    live = f", {counted(found.live, 'run')} that go on" if found.live else ""
+    workflows = f", {counted(found.workflows, 'workflow')}" if found.workflows else ""
+    letters = counted(found.letters, "dead letter")
+    telemetry = f", {counted(found.telemetry, 'piece')} of telemetry" if found.telemetry else ""
+    return f"Remove {counted(found.runs - found.live, 'ended run')}{live}, {letters}{workflows}{telemetry}?"
 
 
 def _tell_dry_run(places: list[Place]) -> None:

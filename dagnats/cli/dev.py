@@ -46,9 +46,18 @@ def dev(
     """
     if not dir.is_dir():
         raise UsageError(f"--dir {str(dir)!r} is no folder", hint="name the folder of the project")
+    if memory:
+        _expect_no_server()
     _enter(dir)
     work = _in_memory(targets or [], dir, delay) if memory else _on_a_server(targets or [], dir, delay)
     run_long(work)
+
+
+def _expect_no_server() -> None:
+    options = current()
+    for flag, named in (("--context", options.context), ("--server", options.server)):
+        if named:
+            raise UsageError(f"--memory and {flag} say two things", hint="leave one of them out")
 
 
 def _enter(folder: Path) -> None:
@@ -172,19 +181,27 @@ async def _in_memory(targets: Sequence[str], folder: Path, delay: int) -> None:
     os.environ["DAGNATS_DEV_MODE"] = "true"
     sys.dont_write_bytecode = True
     settings, stop = configuration().settings, asyncio.Event()
+    let_in = access(settings)
     with interrupts(stop.set) as taken:
         try:
-            async with sandbox(listener(settings), access(settings), settings.policy.control_plane) as box:
+            async with sandbox(listener(settings), let_in, settings.policy.control_plane) as box:
                 box.engine.add_done_callback(lambda _: stop.set())
                 _tell(f"all of it is in memory{f', HTTP at {box.http}' if box.http else ''}")
                 if box.http:
-                    _tell(f'start runs: curl {box.http}/v1/runs -d \'{{"workflow": "NAME", "input": null}}\'')
+                    shown = await _token(box.client) if let_in is not None and let_in.tokens else ""
+                    _tell(f'start runs: curl {shown}{box.http}/v1/runs -d \'{{"workflow": "NAME", "input": null}}\'')
                 await _develop(box.client, Here(box.client, targets, _tell_lost), folder, delay, stop)
                 if box.engine.done():
                     box.engine.result()
         except asyncio.CancelledError:
             if not taken.at_once:
                 raise
+
+
+async def _token(client: AsyncClient) -> str:
+    """A token as curl takes it. Nobody else can make the first one: only this process reaches what is stored."""
+    made = await client.create_token("admin", name="dev", by="dagnats dev")
+    return f"-H 'Authorization: Bearer {made.text}' "
 
 
 # -- the loop --------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import open_nats, run
+from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import cut, emit, emit_line, one_line, paint, room, say
 from dagnats.cli.target import LAST, RUN_ID, find, short
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from dagnats.client.logs import LogQuery
+    from dagnats.client import AnyClient
     from dagnats.runtime.telemetry.entry import LogEntry
 
 app = typer.Typer(help="Show what workers, engines and servers log.", invoke_without_command=True)
@@ -49,8 +49,8 @@ def logs(
     """
     if context.invoked_subcommand is not None:
         return
-    query = _query(level, service)
-    run(_logs(query, tail, since, follow=follow or not (tail or since), full=full))
+    which = _which(level, service, since=since)
+    run(_logs(which, tail, since, follow=follow or not (tail or since), full=full))
 
 
 @app.command()
@@ -63,7 +63,7 @@ def search(
     full: bool = _FULL,
 ) -> None:
     """Find log lines."""
-    found = run(_found(_query(level, service, text=text), since, limit))
+    found = run(_found(_which(level, service, since=since), text, since, limit))
     _show(found, full=full)
 
 
@@ -76,53 +76,54 @@ def run_logs(
     brief: bool = typer.Option(False, "--brief", help="Do not show where handlers raised."),
 ) -> None:
     """Show what was logged about a run: by its handlers, and by the system."""
-    found = run(_of_run(run_id, last, _query(level, ""), limit))
+    found = run(_of_run(run_id, last, _which(level, ""), limit))
     _show(found, full=not brief)
 
 
 # -- asking ------------------------------------------------------------------------------------------------
 
 
-def _query(level: str, service: str, *, text: str = "") -> LogQuery:
-    from dagnats.client.logs import log_query
+def _which(level: str, service: str, *, since: str = "") -> dict[str, str]:
+    """Which lines are meant, as a client takes it. Raises UsageError."""
+    import time
+
+    from dagnats.client.logs import log_instant, log_query
     from dagnats.errors import DagnatsError
 
     try:
-        return log_query(level=level, service=service, text=text)
+        query = log_query(level=level, service=service)
     except DagnatsError as error:
         raise UsageError(str(error), hint=error.hint) from None
+    try:
+        log_instant(since or "0", time.time_ns())
+    except DagnatsError as error:
+        raise UsageError(f"--since {error}", hint=error.hint) from None
+    return {"level": query.level, "service": query.service}
 
 
-async def _logs(query: LogQuery, tail: int, since: str, *, follow: bool, full: bool) -> None:
-    from dagnats.client.logs import logs_since, newest_logs
-
-    async with open_nats() as client:
-        ports = client.connection.ports
-        before: list[LogEntry] = []
-        if since:
-            before = await logs_since(ports, query, _instant(since, ports.clock.now_ns()), limit=tail or _MOST)
-        elif tail:
-            before = await newest_logs(ports, query, tail)
-        for entry in before:
-            _say(entry, full=full)
+async def _logs(which: dict[str, str], tail: int, since: str, *, follow: bool, full: bool) -> None:
+    async with open_client() as client:
+        if since or tail:
+            for entry in await client.logs(**which, since=since, limit=tail or _MOST):
+                _say(entry, full=full)
         if follow:
-            await _follow(client.connection.ports, query, full=full)
+            await _follow(client, which, full=full)
 
 
-async def _follow(ports: Any, query: LogQuery, *, full: bool) -> None:
+async def _follow(client: AnyClient, which: dict[str, str], *, full: bool) -> None:
     import asyncio
 
     from dagnats.cli.interrupt import interrupts
-    from dagnats.client.logs import follow_logs
+    from dagnats.client.logs import log_query
 
     async def print_them() -> None:
-        async for entry in follow_logs(ports, query):
+        async for entry in client.follow_logs(**which):
             _say(entry, full=full)
 
     printing = asyncio.create_task(print_them())
     with interrupts(lambda: _cancel(printing)):
         if not current().json:
-            say(f"Tailing logs on telemetry.{query.subject} ...")
+            say(f"Tailing logs on telemetry.{log_query(**which).subject} ...")
         await asyncio.wait([printing])
     if not printing.cancelled():
         printing.result()
@@ -132,42 +133,14 @@ def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
-async def _found(query: LogQuery, since: str, limit: int) -> list[LogEntry]:
-    from dagnats.client.logs import logs_since
-
-    async with open_nats() as client:
-        ports = client.connection.ports
-        return await logs_since(ports, query, _instant(since, ports.clock.now_ns()), limit=limit)
+async def _found(which: dict[str, str], text: str, since: str, limit: int) -> list[LogEntry]:
+    async with open_client() as client:
+        return await client.logs(**which, text=text, since=since, limit=limit)
 
 
-async def _of_run(run_id: str, last: bool, query: LogQuery, limit: int) -> list[LogEntry]:
-    from dagnats.client.logs import run_logs
-
-    async with open_nats() as client:
-        handle = await find(client, run_id, last)
-        view = await handle.view()
-        asked = query._replace(run_id=view.run_id)
-        return await run_logs(
-            client.connection.ports, asked, begun_ns=view.created_ns, ended_ns=view.ended_ns, limit=limit
-        )
-
-
-def _instant(since: str, now_ns: int) -> int:
-    """When `30m` ago, or the instant that is said, was. Raises UsageError."""
-    from dagnats.client.moment import instant_of
-    from dagnats.errors import DagnatsError
-    from dagnats.model.duration import duration_nanos, parse_duration
-
-    try:
-        return now_ns - duration_nanos(parse_duration(since))
-    except ValueError:
-        pass
-    try:
-        return instant_of(since, now_ns=now_ns)
-    except DagnatsError:
-        raise UsageError(
-            f"--since {since!r} is no age and no time", hint="write it as 30m, 7d, or 2027-01-15T09:00:00Z"
-        ) from None
+async def _of_run(run_id: str, last: bool, which: dict[str, str], limit: int) -> list[LogEntry]:
+    async with open_client() as client:
+        return await client.run_logs((await find(client, run_id, last)).run_id, **which, limit=limit)
 
 
 # -- printing ----------------------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dagnats.cli.connection import open_nats, run
+from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, paint, pour, room, say, size_text, table
 from dagnats.cli.target import LAST, RUN_ID, find, shifted
 
 if TYPE_CHECKING:
-    from dagnats.client.imported import Taken
+    from dagnats.client.imported import Guest, Taken
     from dagnats.client.portable import Document
 
 app = typer.Typer()
@@ -89,11 +89,8 @@ def imported(
 
 
 async def _exported(run_id: str, last: bool, children: bool) -> Document:
-    from dagnats.client.portable import exported
-
-    async with open_nats() as client:
-        handle = await find(client, run_id, last)
-        return await exported(handle.ports, handle.run_id, children=children)
+    async with open_client() as client:
+        return await client.export_run((await find(client, run_id, last)).run_id, children=children)
 
 
 def _write(file: Path, data: bytes) -> None:
@@ -106,31 +103,18 @@ def _write(file: Path, data: bytes) -> None:
 
 
 async def _taken_in(file: Path) -> list[Taken]:
-    from dagnats.client.imported import take_in
     from dagnats.client.portable import read_document
 
     document = read_document(file.read_bytes(), name=str(file))
-    async with open_nats() as client:
-        return await take_in(client.connection.ports, document)
+    async with open_client() as client:
+        return await client.import_runs(document)
 
 
 async def _removed(run_id: str) -> None:
-    from dagnats.client.imported import remove
-    from dagnats.errors import NotFoundError
-
-    async with open_nats() as client:
-        if not await remove(client.connection.ports, run_id):
-            raise NotFoundError("imported run", run_id, hint="`dagnats run imported` lists those there are")
+    async with open_client() as client:
+        await client.remove_imported(run_id)
 
 
-async def _listed() -> list[tuple[str, str, str]]:
-    from dagnats.client.imported import imported_ids, imported_run
-
-    rows: list[tuple[str, str, str]] = []
-    async with open_nats() as client:
-        for run_id in await imported_ids(client.connection.ports):
-            handle = await imported_run(client.connection.ports, run_id)
-            if handle is not None:
-                view = await handle.view()
-                rows.append((run_id, view.workflow, view.status))
-    return rows
+async def _listed() -> list[Guest]:
+    async with open_client() as client:
+        return await client.imported_runs()

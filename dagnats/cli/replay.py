@@ -1,12 +1,12 @@
-"""`run replay`: a run's history folded once more, here."""
+"""`run replay`: a run's history folded once more."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
-from dagnats.cli.connection import open_nats, run
+from dagnats.cli.connection import open_client, run
 from dagnats.cli.failure import NO
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, one_line, paint, say
@@ -27,14 +27,18 @@ def replay(
         "", "--with", metavar="TARGET", help="By this definition: a module, file or folder as for `build`, or JSON."
     ),
 ) -> None:
-    """Fold a run's history once more, here, and compare.
+    """Fold a run's history once more, and compare.
 
     With --with, find the first event at which another definition would have decided otherwise. Nothing is carried out,
     and nothing is stored; `run retry --mode replay` lets a run go on. Exits with 1 on a difference.
     """
     found = run(_rehearsed(run_id, last, _definitions(by) if by else []))
     if current().json:
-        emit(_document(found))
+        from msgspec import to_builtins
+
+        from dagnats.client.rehearsal import rehearsal_document
+
+        emit(to_builtins(rehearsal_document(found)))
     else:
         _tell(found)
     if not found.is_same:
@@ -48,12 +52,10 @@ def _definitions(target: str) -> list[WorkflowDef]:
 
 
 async def _rehearsed(run_id: str, last: bool, definitions: list[WorkflowDef]) -> Rehearsal:
-    from dagnats.client.rehearsal import rehearse
-
-    async with open_nats() as client:
+    async with open_client() as client:
         handle = await find(client, run_id, last)
         definition = _fitting(definitions, (await handle.view()).workflow) if definitions else None
-        return await rehearse(handle.ports, handle.run_id, definition)
+        return await client.rehearse(handle.run_id, definition)
 
 
 def _fitting(definitions: list[WorkflowDef], workflow: str) -> WorkflowDef:
@@ -79,18 +81,3 @@ def _tell(found: Rehearsal) -> None:
         for word, lines in (("did", turn.did), ("would", turn.would)):
             for line in lines or ("nothing else",):
                 say(f"  {paint(f'{word}:'.ljust(6), 'yellow')} {one_line(line)}")
-
-
-def _document(found: Rehearsal) -> dict[str, Any]:
-    turn = found.turn._asdict() if found.turn is not None else None
-    return {
-        "run_id": found.run_id,
-        "workflow_id": found.workflow,
-        "def_hash": found.def_hash,
-        "by_hash": found.by_hash,
-        "events": found.events,
-        "status": found.status,
-        "same": found.is_same,
-        "problems": list(found.problems),
-        "difference": turn,
-    }

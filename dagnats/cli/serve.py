@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dagnats.cli.connection import configuration, needs_nats, run_long, said
-from dagnats.cli.option import current
+from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, paint, say
 from dagnats.model.address import is_http
 
@@ -69,10 +69,19 @@ def serve(
     """
     import logging
 
+    _expect_no_context(current().context)
     if not current().debug:
         logging.getLogger("dagnats").setLevel(logging.INFO)
     flags = {"nats_port": port, "sync": _checked(sync), "retention": _age(retention), "http_addr": _address(http)}
     run_long(_serve(watched(**flags), insecure=insecure))
+
+
+def _expect_no_context(name: str) -> None:
+    if name:
+        raise UsageError(
+            f"--context {name}: a server is no client, and takes no context",
+            hint="name the NATS server that it uses with --server, DAGNATS_URL or url; without one it starts its own",
+        )
 
 
 def _checked(sync: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,7 +11,7 @@ from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import say
 
 if TYPE_CHECKING:
-    from dagnats.client import AnyClient, AnyRun, AsyncClient, RunHandle
+    from dagnats.client import AnyClient, AnyRun
 
 RUN_ID = typer.Argument(
     "",
@@ -31,10 +31,6 @@ _SHORT = 8
 _OURS = 32
 
 
-@overload
-async def find(client: AsyncClient, run_id: str, last: bool) -> RunHandle: ...
-@overload
-async def find(client: AnyClient, run_id: str, last: bool) -> AnyRun: ...
 async def find(client: AnyClient, run_id: str, last: bool) -> AnyRun:
     """The run that is meant: an id or a prefix of it, or the newest one."""
     if last and run_id:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import open_nats, run
+from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
 from dagnats.cli.output import emit, paint, paint_err, room, say, table
 from dagnats.cli.target import BY
@@ -96,32 +96,18 @@ def _moment(expires: str) -> str | None:
 
 
 async def _create(name: str, scope: ScopeName, workflows: list[str], expires: str | None, by: str) -> Made:
-    from dagnats.client.audit import record
-    from dagnats.client.token import create_token
-
-    async with open_nats() as client:
-        ports = client.connection.ports
-        made = await create_token(ports, scope.value, name=name, workflows=workflows, expires=expires, by=by)
-        await record(ports, "token create", made.token.label, by=by or _user())
-        return made
+    async with open_client() as client:
+        return await client.create_token(scope.value, name=name, workflows=workflows, expires=expires, by=by or _user())
 
 
 async def _all() -> list[AccessToken]:
-    from dagnats.client.token import all_tokens
-
-    async with open_nats() as client:
-        return await all_tokens(client.connection.ports)
+    async with open_client() as client:
+        return await client.tokens()
 
 
 async def _revoke(which: str, by: str) -> AccessToken:
-    from dagnats.client.audit import record
-    from dagnats.client.token import revoke_token
-
-    async with open_nats() as client:
-        ports = client.connection.ports
-        done = await revoke_token(ports, which)
-        await record(ports, "token revoke", done.label, by=by or _user())
-        return done
+    async with open_client() as client:
+        return await client.revoke_token(which, by=by or _user())
 
 
 def _user() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagnats.cli.connection import open_nats, run
+from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
 from dagnats.cli.output import Paint, cut, emit, one_line, paint, plain, room, say
 from dagnats.cli.target import LAST, RUN_ID, find
@@ -33,11 +33,8 @@ def trace(run_id: str = RUN_ID, last: bool = LAST) -> None:
 
 
 async def _spans(run_id: str, last: bool) -> list[Span]:
-    from dagnats.client.trace import trace
-
-    async with open_nats() as client:
-        handle = await find(client, run_id, last)
-        return await trace(client.connection.ports, handle.run_id)
+    async with open_client() as client:
+        return await client.trace((await find(client, run_id, last)).run_id)
 
 
 def trace_lines(spans: Sequence[Span], *, width: int | None = None, paint: Paint = plain) -> list[str]:

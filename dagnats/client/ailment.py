@@ -14,12 +14,14 @@ from dagnats.client.wording import named
 from dagnats.model.identifier import near
 from dagnats.model.instant import written_ns
 from dagnats.runtime.core.gate.view import GateView
+from dagnats.runtime.ports import JetStreamOff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dagnats.client.diagnosis import Grade
     from dagnats.client.queue import QueueView
+    from dagnats.errors import UnavailableError
     from dagnats.model.ops import WorkflowLimited
     from dagnats.model.worker import WorkerEntry
     from dagnats.runtime.ports import Defect, Holding, Sync
@@ -118,9 +120,15 @@ def ailments(signs: Signs) -> list[Ailment]:
     return sorted(found, key=lambda ailment: order[ailment.grade])
 
 
-def unreachable(why: str) -> Ailment:
-    """The one thing to say when the server does not answer."""
-    return Ailment("unreachable", "wrong", why, "nothing else can be looked at", "dagnats serve")
+def unreachable(error: UnavailableError) -> Ailment:
+    """The one thing to say when the server does not answer, or stores nothing."""
+    if isinstance(error, JetStreamOff):
+        return _off(str(error), error.hint)
+    return Ailment("unreachable", "wrong", str(error), "nothing else can be looked at", "dagnats serve")
+
+
+def _off(seen: str, cure: str) -> Ailment:
+    return Ailment("jetstream-off", "wrong", seen, "nothing can be stored there", cure, "JetStream")
 
 
 def _defect(defect: Defect) -> Ailment:
@@ -130,10 +138,7 @@ def _defect(defect: Defect) -> Ailment:
             "dagnats doctor --fix", defect.name, "prepare",
         )  # fmt: skip
     if defect.kind == "off":
-        return Ailment(
-            "jetstream-off", "wrong", "NATS answers, and its JetStream is off",
-            "nothing can be stored there", "nats-server --jetstream --store_dir DIR", defect.name,
-        )  # fmt: skip
+        return _off("NATS answers, and its JetStream is off", defect.detail)
     if defect.kind == "no-consumer":
         return Ailment(
             "consumer-missing", "wrong", f"the engine's consumer {defect.name} of stream {defect.detail} is not there",

@@ -11,15 +11,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
-from dagnats.errors import ConflictError, NotFoundError
+from dagnats.client.moment import instant_of
+from dagnats.errors import ConflictError, DagnatsError, NotFoundError
+from dagnats.model.duration import duration_nanos, parse_duration
+from dagnats.model.instant import rfc3339
 from dagnats.runtime.ports import Held
 from dagnats.runtime.retention import KEEP, Retention
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
+    from datetime import timedelta
 
     from dagnats.client.client import AsyncClient
     from dagnats.client.letter import DeadLetter
+    from dagnats.client.moment import Moment
     from dagnats.model.run import RunStatus
 
 T = TypeVar("T")
@@ -82,11 +87,14 @@ class Chosen:
 
 @dataclass(slots=True)
 class Cleaned:
-    """What has left.
+    """What has left, or would.
 
     Attributes:
         runs, letters, workflows, telemetry: How many.
         left: Runs that were to leave and are still there: they have not ended, or no engine has stored that.
+        live: How many of the runs went on, before they were cancelled.
+        before: What came before this instant was meant, as RFC 3339: the same again, with it, means nothing else.
+        places: Where all that lies, where somebody has asked how much it is.
     """
 
     runs: int = 0
@@ -94,6 +102,9 @@ class Cleaned:
     workflows: int = 0
     telemetry: int = 0
     left: list[str] = field(default_factory=list[str])
+    live: int = 0
+    before: str = ""
+    places: list[Place] = field(default_factory=list[Place])
 
     @property
     def streams(self) -> int:
@@ -104,6 +115,50 @@ class Cleaned:
     def buckets(self) -> int:
         """From how many buckets something has left."""
         return (len(_RUN_BUCKETS) if self.runs else 0) + (1 if self.workflows else 0)
+
+
+async def tidy(
+    client: AsyncClient,
+    categories: Collection[Category] = DEFAULT,
+    *,
+    older_than: timedelta | str = "",
+    before: Moment | None = None,
+    include_running: bool = False,
+    dry_run: bool = False,
+    measured: bool = False,
+    by: str = "",
+    told: Callable[[int, int], None] | None = None,
+) -> Cleaned:
+    """Choose, and remove what was chosen unless it is a dry run. See `AsyncClient.clean`."""
+    now_ns = client.connection.ports.clock.now_ns()
+    before_ns = _before_ns(older_than, before, now_ns)
+    chosen = await choose(client, categories, before_ns=before_ns, include_running=include_running)
+    found = await places(client, chosen) if measured else []
+    done = _all_of(chosen) if dry_run else await clean(client, chosen, by=by, told=told)
+    done.live, done.places = len(chosen.live), found
+    done.before = rfc3339(before_ns or now_ns + 1)  # what comes from now on was not looked at
+    return done
+
+
+def _before_ns(older_than: timedelta | str, before: Moment | None, now_ns: int) -> int:
+    """Before when what is meant came; 0 for whenever. Raises DagnatsError."""
+    if older_than and before is not None:
+        raise DagnatsError(f"older_than {older_than!r} and before {before!r} say two things", hint="leave one out")
+    try:
+        older_ns = duration_nanos(parse_duration(older_than)) if older_than else 0
+    except ValueError as error:
+        raise DagnatsError(str(error)) from None
+    since_ns = instant_of(before, now_ns=now_ns) if before is not None else now_ns - older_ns if older_ns else None
+    return max(since_ns, 1) if since_ns is not None else 0
+
+
+def _all_of(chosen: Chosen) -> Cleaned:
+    return Cleaned(
+        runs=len(chosen.runs) + len(chosen.live),
+        letters=len(chosen.letters),
+        workflows=len(chosen.workflows),
+        telemetry=chosen.telemetry.messages,
+    )
 
 
 async def choose(

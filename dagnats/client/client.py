@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dagnats.client import listing, waitpoint
 from dagnats.client.checkup import Checked, checkup, mended
+from dagnats.client.clean import DEFAULT, tidy
 from dagnats.client.deletion import delete_workflow
 from dagnats.client.diagnose import diagnose
 from dagnats.client.health import Health, health
+from dagnats.client.housekeeper import Housekeeper
 from dagnats.client.imported import imported_ids, imported_run
+from dagnats.client.logs import log_query, run_logs
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.operator import Operator
 from dagnats.client.payload import accepted
+from dagnats.client.portable import exported
+from dagnats.client.rehearsal import rehearse
 from dagnats.client.run import RunHandle, json_bytes
 from dagnats.client.start import begin, begin_new, check_input, key_of, new_id
+from dagnats.client.trace import trace
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError, Problem, UnavailableError
 from dagnats.model.check import advice, load_definition
@@ -33,15 +39,21 @@ from dagnats.runtime.loaded import ask_loaded
 from dagnats.runtime.position import decode_position
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import timedelta
     from types import TracebackType
 
+    from dagnats.client.clean import Category, Cleaned
     from dagnats.client.diagnosis import Finding
+    from dagnats.client.portable import Document
+    from dagnats.client.rehearsal import Rehearsal
     from dagnats.client.view import RunView
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.event import Parent
     from dagnats.runtime.loaded import Loaded
     from dagnats.runtime.ports import Connection, Overview, Stored, Sync
+    from dagnats.runtime.telemetry.entry import LogEntry
+    from dagnats.runtime.telemetry.span import Span
 
 SHORTEST_PREFIX = 8
 _MOST_NAMED = 10
@@ -99,7 +111,7 @@ class ServerStatus:
     configuration: Loaded | None = None
 
 
-class AsyncClient(Operator):
+class AsyncClient(Operator, Housekeeper):
     """An open client. Get one from `dagnats.connect()`; it is closed by `async with`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -423,6 +435,52 @@ class AsyncClient(Operator):
         """A run, and what holds it. Raises NotFoundError."""
         return await diagnose(self, self.handle(run_id))
 
+    async def reach(self, run_id: str) -> RunHandle:
+        """A handle on a run by its full id, one that was imported included. Raises NotFoundError, as it is used."""
+        handle = self.handle(run_id)
+        if await self._ports.log.first(run_id):
+            return handle
+        return await imported_run(self._ports, run_id) or handle
+
+    async def run_logs(
+        self, run_id: str, *, level: str = "", service: str = "", text: str = "", limit: int = 1_000
+    ) -> list[LogEntry]:
+        """The last lines about a run, by its handlers and by the system, oldest first. Takes what `logs` does.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        view = await (await self.reach(run_id)).view()
+        query = log_query(level=level, service=service, run_id=view.run_id, text=text)
+        return await run_logs(self._ports, query, begun_ns=view.created_ns, ended_ns=view.ended_ns, limit=limit)
+
+    async def trace(self, run_id: str) -> list[Span]:
+        """The spans of a run and of those below it, by their starts. Raises NotFoundError."""
+        return await trace((await self.reach(run_id)).ports, run_id)
+
+    async def rehearse(self, run_id: str, definition: WorkflowDef | None = None) -> Rehearsal:
+        """Fold a run's history once more, and compare. Nothing is done, and nothing is stored.
+
+        Args:
+            definition: By this one instead of the run's own, to find where it would have decided otherwise.
+
+        Raises:
+            NotFoundError: There is no such run.
+            BlobLost: A payload that a decision looks into is not stored any more.
+        """
+        return await rehearse((await self.reach(run_id)).ports, run_id, definition)
+
+    async def export_run(self, run_id: str, *, children: bool = False) -> Document:
+        """A run's whole history as a document that `import_runs` takes in elsewhere.
+
+        Args:
+            children: With the runs that it has started, and those that these have started.
+
+        Raises:
+            NotFoundError: There is no such run.
+        """
+        return await exported((await self.reach(run_id)).ports, run_id, children=children)
+
     async def waitpoints(self, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]:
         """The waitpoints of the newest `limit` runs that go on, the oldest waitpoint first."""
         return await waitpoint.waitpoints(self, workflow=workflow, limit=limit)
@@ -442,6 +500,42 @@ class AsyncClient(Operator):
         found = await checkup(self, asked_sync=asked_sync)
         wrong = [each for each in found if fix and each.grade == "wrong"]
         return Checked(found, [each for each in wrong if await mended(self, each, by=by)])
+
+    async def clean(
+        self,
+        categories: Collection[Category] = DEFAULT,
+        *,
+        older_than: timedelta | str = "",
+        before: Moment | None = None,
+        include_running: bool = False,
+        dry_run: bool = False,
+        measured: bool = False,
+        by: str = "",
+        told: Callable[[int, int], None] | None = None,
+    ) -> Cleaned:
+        """Remove what is over: each run with everything of its own. The same again removes what is left.
+
+        Args:
+            categories: Of what: `runs`, `dlq`, `otel`, `defs`.
+            older_than: Only what is older than that.
+            before: Only what came before then, in place of `older_than`.
+            include_running: Also runs that go on: they are cancelled first.
+            dry_run: Remove nothing; only say how much it would be.
+            measured: Say where it lies and how large it is, too, which takes reading every history.
+            by: Who does it.
+            told: Called now and then with how many runs are done, and of how many.
+        """
+        return await tidy(
+            self,
+            categories,
+            older_than=older_than,
+            before=before,
+            include_running=include_running,
+            dry_run=dry_run,
+            measured=measured,
+            by=by,
+            told=told,
+        )
 
     async def health(self) -> Health:
         """How the whole does. Takes as long as a lease lasts when no engine leads."""

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, cast
 
 from dagnats.client.portable import decode_run, encode_run
 from dagnats.client.run import RunHandle
-from dagnats.errors import ConflictError, DecodeError, RefusedError
+from dagnats.errors import ConflictError, DecodeError, NotFoundError, RefusedError
 from dagnats.model.json import NULL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from dagnats.client.portable import Document, PortableRun
+    from dagnats.model.run import RunStatus
     from dagnats.runtime.ports import Blobs, Definitions, Entry, Log, Ports, Snapshots
+
+IMPORTED = "dagnats-imported"
+"""The header of an answer over HTTP about such a run."""
 
 _POINTER = "newest"
 _DIGITS = 15
@@ -40,6 +44,20 @@ class Taken(NamedTuple):
     workflow: str
     events: int
     action: Literal["imported", "unchanged"]
+
+
+class Guest(NamedTuple):
+    """A run that was imported, at a glance.
+
+    Attributes:
+        run_id: Which.
+        workflow: Its workflow.
+        status: Its status when it was exported.
+    """
+
+    run_id: str
+    workflow: str
+    status: RunStatus
 
 
 async def take_in(ports: Ports, document: Document) -> list[Taken]:
@@ -71,18 +89,28 @@ async def imported_ids(ports: Ports) -> list[str]:
     return await ports.imports.run_ids()
 
 
+async def guests(ports: Ports) -> list[Guest]:
+    """The same, each at a glance. Raises DecodeError when one is damaged."""
+    found: list[Guest] = []
+    for run_id in await imported_ids(ports):
+        handle = await imported_run(ports, run_id)
+        if handle is not None:  # somebody has just removed it
+            view = await handle.view()
+            found.append(Guest(run_id, view.workflow, view.status))
+    return found
+
+
 async def imported_run(ports: Ports, run_id: str) -> ImportedRun | None:
     """A handle on an imported run; None when there is none. Raises DecodeError when it is damaged."""
     data = await _stored(ports, run_id)
     return ImportedRun(ports, decode_run(data)) if data is not None else None
 
 
-async def remove(ports: Ports, run_id: str) -> bool:
-    """Forget an imported run; False when there is none."""
+async def remove(ports: Ports, run_id: str) -> None:
+    """Forget an imported run. Raises NotFoundError."""
     if run_id not in await ports.imports.run_ids():  # a wildcard would stand for all of them
-        return False
+        raise NotFoundError("imported run", run_id, hint="`dagnats run imported` lists those there are")
     await ports.imports.remove(run_id)
-    return True
 
 
 async def _store(ports: Ports, run: PortableRun) -> None:

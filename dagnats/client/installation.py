@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dagnats.client.diagnosis import Grade
 from dagnats.client.document import Document, instant
 from dagnats.model.access import Scope
 from dagnats.model.instant import rfc3339
+from dagnats.model.run import RunStatus
 
 if TYPE_CHECKING:
     from dagnats.client.ailment import Ailment
     from dagnats.client.audit import Deed
+    from dagnats.client.clean import Cleaned
     from dagnats.client.health import Health
+    from dagnats.client.imported import Guest
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.token import AccessToken
     from dagnats.runtime.ports import QueueState
@@ -144,6 +147,70 @@ def waitpoint_document(at: Waitpoint) -> WaitpointDocument:
     )
 
 
+# -- what is over, and what comes from elsewhere ------------------------------------------------------------------
+
+
+class CleanablePlaceDocument(Document, frozen=True, kw_only=True):
+    """What would leave a stream or a bucket."""
+
+    name: str
+    kind: Literal["stream", "kv"]
+    messages: int
+    bytes: int
+
+
+class CleanedDocument(Document, frozen=True, kw_only=True):
+    """How much was removed, or would be: `running` of the `runs` went on. What is `left` goes when the same is asked
+    again; with `before`, nothing else does. `entries` says where it all lies, when that was asked for."""
+
+    runs: int
+    running: int
+    dead_letters: int
+    workflows: int
+    telemetry: int
+    left: tuple[str, ...]
+    before: str
+    entries: tuple[CleanablePlaceDocument, ...]
+    dry_run: bool
+
+
+def cleaned_document(done: Cleaned, *, dry_run: bool) -> CleanedDocument:
+    """How much was removed, or would be."""
+    return CleanedDocument(
+        runs=done.runs,
+        running=done.live,
+        dead_letters=done.letters,
+        workflows=done.workflows,
+        telemetry=done.telemetry,
+        left=tuple(done.left),
+        before=done.before,
+        entries=tuple(CleanablePlaceDocument(**each._asdict()) for each in done.places),
+        dry_run=dry_run,
+    )
+
+
+class GuestDocument(Document, frozen=True, kw_only=True):
+    """A run that was imported."""
+
+    run_id: str
+    workflow_id: str
+    status: RunStatus
+
+
+def guest_document(guest: Guest) -> GuestDocument:
+    """A run that was imported."""
+    return GuestDocument(run_id=guest.run_id, workflow_id=guest.workflow, status=guest.status)
+
+
+class TakenDocument(Document, frozen=True, kw_only=True):
+    """A run of a document, and what became of it: `unchanged` when it was imported already."""
+
+    run_id: str
+    workflow: str
+    events: int
+    action: Literal["imported", "unchanged"]
+
+
 # -- who may, and who did ----------------------------------------------------------------------------------------
 
 
@@ -172,6 +239,18 @@ def token_document(token: AccessToken, now_ns: int) -> TokenDocument:
         expired=token.expired(now_ns),
         by=token.by,
     )
+
+
+class MadeDocument(TokenDocument, frozen=True, kw_only=True):
+    """A new token, and the token itself. Nobody is told it again."""
+
+    token: str
+
+
+class RevokedDocument(TokenDocument, frozen=True, kw_only=True):
+    """A token that lets nobody in any more."""
+
+    revoked: bool
 
 
 class DeedDocument(Document, frozen=True, kw_only=True):

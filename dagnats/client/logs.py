@@ -7,7 +7,9 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from dagnats.client.moment import instant_of
 from dagnats.errors import DagnatsError, DecodeError
+from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.identifier import near
 from dagnats.runtime.telemetry.address import EXPORT
 from dagnats.runtime.telemetry.entry import LEVELS, Level, LogEntry, decode_log
@@ -77,6 +79,27 @@ def _level(word: str) -> Level | Literal[""]:
         if level == _ALIKE.get(word, word):
             return level
     return ""
+
+
+def log_instant(since: str, now_ns: int) -> int:
+    """When `30m` ago, or the instant that is said, was. Raises DagnatsError."""
+    try:
+        return now_ns - duration_nanos(parse_duration(since))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return instant_of(since, now_ns=now_ns)
+    except DagnatsError:
+        raise DagnatsError(
+            f"{since!r} is no age and no time", hint="write it as 30m, 7d, or 2027-01-15T09:00:00Z"
+        ) from None
+
+
+async def logs(ports: Ports, query: LogQuery, *, since: str, limit: int) -> list[LogEntry]:
+    """The last lines that fit, oldest first: of those that came since, where that is not ""."""
+    if not since:
+        return await newest_logs(ports, query, limit)
+    return await logs_since(ports, query, log_instant(since, ports.clock.now_ns()), limit=limit)
 
 
 async def newest_logs(ports: Ports, query: LogQuery, count: int) -> list[LogEntry]:

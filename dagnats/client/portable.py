@@ -24,6 +24,8 @@ from dagnats.runtime.ports import Entry
 from dagnats.runtime.record import decoded
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable
+
     from dagnats.runtime.ports import Ports
 
 FORMAT = "dagnats.run/1"
@@ -143,19 +145,40 @@ async def exported(ports: Ports, run_id: str, *, children: bool = False) -> Docu
         NotFoundError: There is no such run.
         DecodeError: Its history does not begin with a start.
     """
+    runs = [run async for run in exported_runs(ports, run_id, children=children)]
+    return msgspec.structs.replace(_empty(ports), runs=tuple(runs))
+
+
+async def exported_runs(ports: Ports, run_id: str, *, children: bool = False) -> AsyncGenerator[PortableRun]:
+    """The runs of such a document, one by one. Takes what `exported` does, and raises like it."""
     first = await _exported(ports, run_id)
     if first is None:
         raise NotFoundError("run", run_id)
-    runs, waiting = {run_id: first}, _children(first) if children else []
+    yield first
+    there, waiting = {run_id}, _children(first) if children else []
     for child_id in waiting:  # grows while it is read
-        if child_id in runs or len(runs) >= _MOST_RUNS:
+        if child_id in there or len(there) >= _MOST_RUNS:
             continue
         child = await _exported(ports, child_id)
         if child is not None:
-            runs[child_id] = child
+            there.add(child_id)
+            yield child
             waiting += _children(child)
-    at = rfc3339(ports.clock.now_ns())
-    return Document(format=FORMAT, exported_at=at, dagnats=dagnats.__version__, runs=tuple(runs.values()))
+
+
+async def document_parts(ports: Ports, runs: AsyncIterable[PortableRun]) -> AsyncGenerator[bytes]:
+    """A file as `encode_document` writes it, run by run: no more than one is in memory."""
+    head, between = msgspec.json.encode(_empty(ports)).removesuffix(b"]}"), b""
+    yield head
+    async for run in runs:
+        yield between + encode_run(run)
+        between = b","
+    yield b"]}\n"
+
+
+def _empty(ports: Ports) -> Document:
+    """A document of now, without a run."""
+    return Document(format=FORMAT, exported_at=rfc3339(ports.clock.now_ns()), dagnats=dagnats.__version__, runs=())
 
 
 async def _exported(ports: Ports, run_id: str) -> PortableRun | None:

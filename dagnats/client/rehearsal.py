@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from dagnats.client.document import Document
 from dagnats.client.fold import Fold
 from dagnats.client.start import check_input
 from dagnats.client.verify import compared, readable
 from dagnats.errors import InputError, NotFoundError
 from dagnats.model.event import Record, WorkflowStarted, event_type
 from dagnats.model.instant import rfc3339
+from dagnats.model.run import RunStatus
 from dagnats.runtime.blob import filled, resolved
 from dagnats.runtime.core.action import (
     AddWaiter,
@@ -42,7 +44,7 @@ from dagnats.runtime.standing import graph_behind
 
 if TYPE_CHECKING:
     from dagnats.model.definition import WorkflowDef
-    from dagnats.model.run import Run, RunStatus
+    from dagnats.model.run import Run
     from dagnats.runtime.ports import Ports
 
 
@@ -91,6 +93,60 @@ class Rehearsal(NamedTuple):
     def is_same(self) -> bool:
         """Whether all came out as it was."""
         return not self.problems and self.turn is None
+
+
+class TurnDocument(Document, frozen=True, kw_only=True):
+    """The first event at which two definitions part. What its members mean: see `Turn`."""
+
+    seq: int
+    type: str
+    step_id: str
+    did: tuple[str, ...]
+    would: tuple[str, ...]
+
+
+class RehearsalDocument(Document, frozen=True, kw_only=True):
+    """What came of folding a history once more: `same` when all came out as it was."""
+
+    run_id: str
+    workflow_id: str
+    def_hash: str
+    by_hash: str
+    events: int
+    status: RunStatus
+    same: bool
+    problems: tuple[str, ...]
+    difference: TurnDocument | None
+
+
+def rehearsal_document(found: Rehearsal) -> RehearsalDocument:
+    """What came of it, as JSON."""
+    return RehearsalDocument(
+        run_id=found.run_id,
+        workflow_id=found.workflow,
+        def_hash=found.def_hash,
+        by_hash=found.by_hash,
+        events=found.events,
+        status=found.status,
+        same=found.is_same,
+        problems=found.problems,
+        difference=TurnDocument(**found.turn._asdict()) if found.turn is not None else None,
+    )
+
+
+def rehearsal_of(told: RehearsalDocument) -> Rehearsal:
+    """What came of it, from its JSON."""
+    turn = told.difference
+    return Rehearsal(
+        run_id=told.run_id,
+        workflow=told.workflow_id,
+        def_hash=told.def_hash,
+        by_hash=told.by_hash,
+        events=told.events,
+        status=told.status,
+        problems=told.problems,
+        turn=Turn(turn.seq, turn.type, turn.step_id, turn.did, turn.would) if turn is not None else None,
+    )
 
 
 async def rehearse(ports: Ports, run_id: str, definition: WorkflowDef | None = None) -> Rehearsal:

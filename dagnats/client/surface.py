@@ -8,30 +8,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
     from datetime import timedelta
     from types import TracebackType
     from typing import Self
 
+    from dagnats.client.audit import Deed
     from dagnats.client.bulk import Done, Live, Mode
     from dagnats.client.checkup import Checked
+    from dagnats.client.clean import Category, Cleaned
     from dagnats.client.client import Registration, ServerStatus, Version
     from dagnats.client.diagnosis import Finding
     from dagnats.client.difference import Difference
     from dagnats.client.health import Health
+    from dagnats.client.imported import Guest, Taken
     from dagnats.client.letter import DeadLetter
     from dagnats.client.moment import Moment
+    from dagnats.client.portable import Document
     from dagnats.client.queue import QueueView
+    from dagnats.client.rehearsal import Rehearsal
+    from dagnats.client.token import Made
     from dagnats.client.verify import Verified
     from dagnats.client.view import EventView, RunView
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.dsl.workflow import Workflow
+    from dagnats.model.access import Scope
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
     from dagnats.model.run import RunStatus
     from dagnats.model.summary import RunPage, RunSummary, Tally
+    from dagnats.model.token import AccessToken
     from dagnats.model.worker import WorkerEntry
     from dagnats.runtime.ports import Chunk, Sync
+    from dagnats.runtime.telemetry.entry import LogEntry
+    from dagnats.runtime.telemetry.span import Span
 
 T = TypeVar("T")
 
@@ -130,6 +140,12 @@ class AnyClient(Protocol):
     async def find(self, prefix: str) -> AnyRun: ...
     async def newest(self) -> AnyRun: ...
     async def diagnose(self, run_id: str) -> tuple[RunView, list[Finding]]: ...
+    async def run_logs(
+        self, run_id: str, *, level: str = "", service: str = "", text: str = "", limit: int = 1_000
+    ) -> list[LogEntry]: ...
+    async def trace(self, run_id: str) -> list[Span]: ...
+    async def rehearse(self, run_id: str, definition: WorkflowDef | None = None) -> Rehearsal: ...
+    async def export_run(self, run_id: str, *, children: bool = False) -> Document: ...
     async def waitpoints(self, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]: ...
     async def waitpoint(self, run_id: str, step: str = "") -> Waitpoint: ...
     async def checkup(self, *, fix: bool = False, by: str = "", asked_sync: Sync = "interval") -> Checked: ...
@@ -257,3 +273,47 @@ class AnyClient(Protocol):
     async def publish_event_json(self, type: str, body: bytes, *, id: str = "") -> int: ...
     async def verify(self, *, told: Callable[[int, int], None] | None = None) -> Verified: ...
     async def repair(self, differences: Sequence[Difference]) -> list[Difference]: ...
+
+    # -- the installation
+
+    async def create_token(
+        self,
+        scope: Scope,
+        *,
+        name: str = "",
+        workflows: Sequence[str] = (),
+        expires: Moment | None = None,
+        by: str = "",
+    ) -> Made: ...
+    async def tokens(self) -> list[AccessToken]: ...
+    async def revoke_token(self, which: str, *, by: str = "") -> AccessToken: ...
+    async def deeds(
+        self,
+        *,
+        by: str = "",
+        action: str = "",
+        target: str = "",
+        outcome: str = "",
+        after: Moment | None = None,
+        before: Moment | None = None,
+        limit: int = 50,
+    ) -> list[Deed]: ...
+    async def logs(
+        self, *, level: str = "", service: str = "", text: str = "", since: str = "", limit: int = 100
+    ) -> list[LogEntry]: ...
+    def follow_logs(self, *, level: str = "", service: str = "", text: str = "") -> AsyncGenerator[LogEntry]: ...
+    async def import_runs(self, document: Document) -> list[Taken]: ...
+    async def imported_runs(self) -> list[Guest]: ...
+    async def remove_imported(self, run_id: str) -> None: ...
+    async def clean(
+        self,
+        categories: Collection[Category] = ...,
+        *,
+        older_than: timedelta | str = "",
+        before: Moment | None = None,
+        include_running: bool = False,
+        dry_run: bool = False,
+        measured: bool = False,
+        by: str = "",
+        told: Callable[[int, int], None] | None = None,
+    ) -> Cleaned: ...

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dagnats.client.view import EventView
     from dagnats.runtime.ports import Chunk
+    from dagnats.runtime.telemetry.entry import LogEntry
 
 T = TypeVar("T")
 ParamsT = ParamSpec("ParamsT")
@@ -155,6 +156,10 @@ class Client:
     find = _gives_run(AnyClient.find)
     newest = _gives_run(AnyClient.newest)
     diagnose = waits(AnyClient.diagnose)
+    run_logs = waits(AnyClient.run_logs)
+    trace = waits(AnyClient.trace)
+    rehearse = waits(AnyClient.rehearse)
+    export_run = waits(AnyClient.export_run)
     waitpoints = waits(AnyClient.waitpoints)
     waitpoint = waits(AnyClient.waitpoint)
     checkup = waits(AnyClient.checkup)
@@ -202,6 +207,22 @@ class Client:
     publish_event_json = waits(AnyClient.publish_event_json)
     verify = waits(AnyClient.verify)
     repair = waits(AnyClient.repair)
+
+    # -- the installation ------------------------------------------------------------------------------------
+
+    create_token = waits(AnyClient.create_token)
+    tokens = waits(AnyClient.tokens)
+    revoke_token = waits(AnyClient.revoke_token)
+    deeds = waits(AnyClient.deeds)
+    logs = waits(AnyClient.logs)
+    import_runs = waits(AnyClient.import_runs)
+    imported_runs = waits(AnyClient.imported_runs)
+    remove_imported = waits(AnyClient.remove_imported)
+    clean = waits(AnyClient.clean)
+
+    def follow_logs(self, *, level: str = "", service: str = "", text: str = "") -> Iterator[LogEntry]:
+        """Lines as they come. Some are passed over where they come faster than they are taken."""
+        return self.loop.each(self.inner.follow_logs(level=level, service=service, text=text))
 
 
 async def _opened(url: str, token: str, name: str, data_dir: Path | str) -> AnyClient:

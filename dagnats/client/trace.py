@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dagnats.client.document import Document
 from dagnats.errors import NotFoundError
 from dagnats.model.event import ChildSpawned
-from dagnats.model.instant import rfc3339
+from dagnats.model.instant import parse_rfc3339, rfc3339
 from dagnats.runtime.record import decoded
 from dagnats.runtime.telemetry.otlp import decode_spans
 from dagnats.runtime.telemetry.span import Span, SpanStatus, Value, spans_of
@@ -45,6 +45,22 @@ def span_document(span: Span) -> SpanDocument:
         status=span.status,
         error=span.error,
         attributes=span.attributes,
+    )
+
+
+def span_of(told: SpanDocument) -> Span:
+    """A span from its JSON, which does not have the moments within it."""
+    start_ns = parse_rfc3339(told.start_time)
+    return Span(
+        trace_id=told.trace_id,
+        span_id=told.span_id,
+        name=told.name,
+        start_ns=start_ns,
+        above=told.parent_span_id,
+        end_ns=start_ns + round(told.duration_ms * 1e6) if told.duration_ms is not None else 0,
+        status=told.status,
+        error=told.error,
+        attributes=told.attributes,
     )
 
 

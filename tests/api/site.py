@@ -78,6 +78,10 @@ class Caller:
         self._address = address
         self._headers = {"host": "127.0.0.1:8080", **headers}
 
+    def at(self, address: str) -> Caller:
+        """Somebody else, who calls the same server."""
+        return Caller(self._app, address)
+
     async def get(self, path: str, **headers: str) -> Answer:
         return await self._call("GET", path, b"", headers)
 

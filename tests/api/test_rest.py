@@ -45,6 +45,7 @@ NOWHERE = {
     "queue": "nobody.here",
     "seq": "999",
     "token": "nobody",
+    "imported": "nobody-0001",
 }
 NAMED = [operation for operation in OPERATIONS if set(re.findall(r"\{(\w+)\}", operation.path)) & {*NOWHERE}]
 CHECKED = [operation for operation in OPERATIONS if operation.body is not None and issubclass(operation.body, Body)]

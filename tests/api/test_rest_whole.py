@@ -77,15 +77,28 @@ async def test_what_is_wrong_is_told_and_put_right_by_whoever_asks_for_that() ->
 async def test_cleaning_is_a_dry_run_unless_somebody_says_otherwise() -> None:
     async with world() as all_there:
         web = all_there.web
-        counts: dict[str, Any] = {"runs": 2, "dead_letters": 1, "workflows": 0, "left": []}
-        assert (await web.post("/v1/clean", {})).json == {**counts, "dry_run": True}
+        counts: dict[str, Any] = {
+            "runs": 2,
+            "running": 0,
+            "dead_letters": 1,
+            "workflows": 0,
+            "telemetry": 0,
+            "left": [],
+        }
+        tried = (await web.post("/v1/clean", {"measured": True})).json
+        counts["before"] = tried["before"]
+        assert tried.pop("entries")[0]["name"] == "WORKFLOW_HISTORY"
+        counts["entries"] = []
+        assert {**tried, "entries": []} == {**counts, "dry_run": True}
         assert len((await web.get("/v1/dlq")).json) == 1
-        assert (await web.post("/v1/clean", {"dry_run": False})).json == {**counts, "dry_run": False}
+        done = await web.post("/v1/clean", {"dry_run": False, "before": tried["before"]})
+        assert done.json == {**counts, "dry_run": False}
         assert (await web.get("/v1/dlq")).json == []
         assert (await web.get(f"/v1/runs/{all_there.names['done']}")).status == 404
         wrong = await web.post("/v1/clean", {"types": ["everything"], "older_than": "soon"})
         assert wrong.status == 400
-        assert (await web.post("/v1/clean", {"older_than": "soon"})).paths == {"$.older_than"}
+        assert (await web.post("/v1/clean", {"older_than": "soon"})).status == 400
+        assert (await web.post("/v1/clean", {"older_than": "1h", "before": "2027-01-01"})).status == 400
 
 
 # -- the servers that keep the log -------------------------------------------------------------------------------
@@ -109,12 +122,19 @@ LED: dict[str, Any] = {
 }
 
 
+SILENT: dict[str, Any] = {"current": True, "active": 6_000_000_000}  # as NATS tells it of one that was killed
+
+
 def test_the_peers_are_those_of_the_log_the_leading_one_first() -> None:
     assert peers_of({"cluster": LED}) == [
         Peer("n1", leads=True, current=True, online=True),
         Peer("n2", leads=False, current=True, online=True),
         Peer("n3", leads=False, current=False, online=False, lag=7),
     ]
+    unheard: list[dict[str, Any]] = [{"name": "n1", "current": True}, {"name": "n2", "current": False}]
+    assert [each.online for each in peers_of({"cluster": {"name": "prod", "replicas": unheard}})] == [True, False]
+    (_, silent) = peers_of({"cluster": {**LED, "replicas": [{"name": "n2", **SILENT}]}})
+    assert (silent.online, silent.current) == (False, False)
     assert peers_of({}) == peers_of({"cluster": {"leader": "alone"}}) == []
 
 
@@ -124,6 +144,8 @@ def test_the_peers_are_those_of_the_log_the_leading_one_first() -> None:
         ({**LED, "replicas": [{"name": "n2", "current": True}, {"name": "n3", "current": True}]}, "ok"),
         ({**LED, "replicas": [{"name": "n2", "current": True}, {"name": "n3", "current": False}]}, "degraded"),
         (LED, "degraded"),
+        ({**LED, "replicas": [{"name": "n2", "current": True}, {"name": "n3", **SILENT}]}, "degraded"),
+        ({**LED, "replicas": [{"name": "n2", **SILENT}, {"name": "n3", **SILENT}]}, "lost"),
         ({**LED, "replicas": [{"name": "n2", "offline": True}, {"name": "n3", "offline": True}]}, "lost"),
         ({**LED, "leader": ""}, "lost"),
         ({"name": "prod", "leader": "n1"}, "ok"),

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagnats import Workflow
+from dagnats.client.portable import encode_document, read_document
 from dagnats.client.token import create_token
 from dagnats.model.json import compact
 from tests.api.site import WORK, Answer, Caller, Site, one_step, site
@@ -101,6 +102,9 @@ GOOD: dict[str, Good] = {
     "queue.repair": Good(body={}),
     "queue.resume": Good(before=("POST /v1/queues/{queue}/pause",)),
     "queue.limit": Good(body={"concurrency": 2, "rate": 10, "period": "1m"}),
+    "portable.export": Good(query="?children=true", of="done"),
+    "portable.rehearsal": Good(body={"definition": one_step("solo").build().content()}, of="done"),
+    "portable.take": Good(body="{portable}", before=("DELETE /v1/imports/{imported}",)),
     "letter.all_letters": Good(query="?run_id={broken}"),
     "letter.replay_all": Good(body={"run_id": "{broken}"}),
     "server.status": Good(query="?detail=true"),
@@ -126,7 +130,8 @@ def good_call(operation: Operation) -> Good:
 def _body(document: Any, names: dict[str, str]) -> bytes:
     if document is None:
         return b""
-    return compact(document).decode().replace("{broken}", names["broken"]).encode()
+    text = compact(document).decode().replace('"{portable}"', names["portable"])
+    return text.replace("{broken}", names["broken"]).encode()
 
 
 def workflows() -> list[Workflow[Any, Any]]:
@@ -162,6 +167,8 @@ async def world() -> AsyncGenerator[World]:
         (letter,) = await client.dead_letters()
         names = {name: run.run_id for name, run in runs.items()}
         made = await create_token(here.ports, "read", name="old")
+        guest = encode_document(await client.export_run(done.run_id)).replace(done.run_id.encode(), b"imported-0001")
+        await client.import_runs(read_document(guest, name="a run from elsewhere"))
         fixed = {
             "token": made.token.id,
             "token of waits": await runs["waits"].waitpoint_token("paid"),
@@ -172,6 +179,8 @@ async def world() -> AsyncGenerator[World]:
             "seq": str(letter.seq),
             "name": "go",
             "type": "a.b",
+            "imported": "imported-0001",
+            "portable": guest.decode(),
         }
         yield World(here, web, {**fixed, **names})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import urllib.request
@@ -178,16 +179,18 @@ async def test_a_process_ends_with_the_one_that_has_started_it(tmp_path: Path, m
 
 
 def test_all_of_it_can_be_in_memory(folder: Path) -> None:
-    line = CommandLine(folder, folder / "data")
+    line = CommandLine(folder, folder / "data", DAGNATS_HTTP_TOKENS="true")
 
     def said(url: str) -> Any:
         body = json.dumps({"workflow": "dev-say", "input": "Ann"}).encode()
-        with urllib.request.urlopen(f"{url}/v1/runs?wait=30s", data=body, timeout=60) as answer:
+        asked = urllib.request.Request(f"{url}/v1/runs?wait=30s", body, {"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return json.load(answer)["output"]
 
     with line.start("dev", "flows/say.py", "--memory", "--delay=100", "--json") as dev:
         begun = [json.loads(each) for each in dev.reads('"started"')]
         url = begun[0]["dev"].rpartition(" ")[2]
+        (token,) = re.findall("Bearer (dagnats_[0-9a-f_]+)'", begun[1]["dev"])  # nobody else could make one
         assert said(url) == ["Hello, Ann!", "true"]
         assert [json.loads(each)["type"] for each in dev.reads("workflow.completed")] == [
             "workflow.started", "step.completed", "workflow.completed"
@@ -209,3 +212,5 @@ def test_a_folder_that_is_none_is_refused(offline: CommandLine) -> None:
     assert (refused.code, refused.err.splitlines()[0]) == (2, "error: --dir 'nowhere' is no folder")
     assert offline("dev", "--delay=50").code == 2
     assert offline("dev", "--server", "nats://127.0.0.1:1").code == 3
+    two = offline("dev", "--memory", "--server", "nats://127.0.0.1:1")
+    assert (two.code, two.err.splitlines()[0]) == (2, "error: --memory and --server say two things")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import secrets
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dagnats import connect_http
+from tests.support.processes import until
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from command_line import CommandLine, Result
 
 _ASKED = (
@@ -35,6 +43,24 @@ _ASKED = (
     "run bulk --workflow order 1 2 --dry-run",
     "queue show nobody.serves.ths",
     "workers list --json",
+    "trace over-http-1 --json",
+    "run logs over-http-1",
+    "run replay over-http-1 --json",
+    "run replay over-http-9",
+    "run export over-http-9",
+    "run imported",
+    "run imported --remove nobody",
+    "run import nothing.json",
+    "logs search nothing-has-this",
+    "logs --tail 5 --service nobody",
+    "logs --since yesterday",
+    "logs search x --level loud",
+    "audit --action no-such-thing",
+    "audit --after yesterday",
+    "token revoke nobody",
+    "token create a/b --scope read",
+    "clean --older-than 30d --dry-run",
+    "clean --older-than 30d --force --json",
 )
 
 
@@ -64,7 +90,55 @@ def test_every_answer_is_the_same_to_its_last_letter(served: CommandLine) -> Non
         assert plain(served(*words, **over_http(served))) == plain(served(*words)), line
 
 
-@pytest.mark.parametrize("line", ["clean", "audit", "token list", "worker"])
+def test_a_run_goes_from_one_installation_to_another_and_is_looked_at_there(
+    served: CommandLine, run: str, tmp_path: Path
+) -> None:
+    file, http = tmp_path / "run.json", over_http(served)
+    assert served("run", "export", run, str(file), **http).code == 0
+    over_nats = served("run", "export", run).json()
+    assert {**json.loads(file.read_text()), "exported_at": ""} == {**over_nats, "exported_at": ""}
+    file.write_text(file.read_text().replace(run, "over-http-guest"))
+    assert served("run", "import", str(file), **http).lines[0].startswith("Imported: over-http-guest (hello-pipeline, ")
+    try:
+        listed = served("run", "imported", "--json", **http).json()
+        assert [each["run_id"] for each in listed] == ["over-http-guest"]
+        for line in ("status", "events", "inspect", "tree", "watch", "replay", "diagnose", "logs", "cancel", "retry"):
+            words = ("run", line, "over-http-gu")
+            assert plain(served(*words, **http)) == plain(served(*words)), line
+            assert "was imported" in served(*words, **http).err, line
+        assert served("run", "retry", "over-http-guest", **http).code == 2
+    finally:
+        assert served("run", "imported", "--remove", "over-http-guest", **http).code == 0
+    assert served("run", "status", "over-http-guest", **http).code == 2
+
+
+def test_a_token_is_made_listed_and_revoked(served: CommandLine) -> None:
+    http = over_http(served)
+    made = served("token", "create", "web", "--scope=run", "--workflow=order-*", "--expires=30d", "--json", **http)
+    assert made.json()["token"].startswith("dagnats_")
+    assert plain(served("token", "list", "--json", **http)) == plain(served("token", "list", "--json"))
+    assert served("token", "revoke", made.json()["token"], **http).lines == [f"Revoked: web ({made.json()['id']})"]
+    did = served("audit", "--target=web", "--json", **http)
+    assert plain(did) == plain(served("audit", "--target=web", "--json"))
+    assert [each["by"] for each in did.json()] == ["local"]  # whom the server knows, whatever somebody says
+
+
+async def test_log_lines_are_followed_as_they_come(served: CommandLine, run: str) -> None:
+    async with (
+        connect_http(served.http) as client,
+        aclosing(client.follow_logs(service="api", text=run.removesuffix("-1"))) as lines,
+    ):
+        line = asyncio.create_task(anext(lines))
+
+        async def is_heard() -> bool:  # what came before anybody listened is not
+            await client.start("hello-pipeline", "Ann", run_id=f"over-http-{secrets.token_hex(4)}")
+            return line.done()
+
+        await until(is_heard)
+        assert line.result().body == "started run"
+
+
+@pytest.mark.parametrize("line", ["bench", "backup at.tar", "restore at.tar", "worker"])
 def test_a_command_without_a_route_says_so_in_one_sentence(served: CommandLine, line: str) -> None:
     refused = served(*line.split(), "--json", f"--server={served.http}")
     assert refused.code == 2
@@ -78,6 +152,8 @@ def test_a_command_without_a_route_says_so_in_one_sentence(served: CommandLine, 
 
 def test_serve_needs_nats_itself(offline: CommandLine) -> None:
     assert offline("serve", "--server=http://host:8080").code == 2
+    refused = offline("serve", "--context=prod")
+    assert (refused.code, "a server is no client" in refused.err) == (2, True)
 
 
 def test_nobody_at_that_address_is_exit_code_3(offline: CommandLine) -> None:
@@ -100,17 +176,18 @@ def test_a_context_is_kept_for_its_owner_alone_and_used_unless_something_else_is
         assert shown.json() == {"name": "web", "url": served.http, "token": "***", "token_file": None, "current": True}
         assert served("context", "list").lines[2].startswith(f"*  web    {served.http}")
         # It asks over HTTP now: what needs NATS itself is refused, unless a flag, or --context, names another server.
-        assert served("clean", "--dry-run").code == 2
-        assert served("clean", "--dry-run", "--context", "local").code == 0
+        assert served("bench", "--runs=1").code == 2
+        assert served("bench", "--runs=1", "--warm-up=0", "--context", "local").code == 0
         url = json.loads((served.data / "server.json").read_text())
-        assert served("clean", "--dry-run", DAGNATS_URL=url["url"], DAGNATS_TOKEN=url["token"]).code == 0
+        local = {"DAGNATS_URL": url["url"], "DAGNATS_TOKEN": url["token"]}
+        assert served("bench", "--runs=1", "--warm-up=0", **local).code == 0
         assert served("run", "status", run).code == 0
         two = served("status", "--context=web", "--server", served.http)
         assert two.err.startswith("error: --context web and --server say two things")
     finally:
         assert served("context", "remove", "web", "--force").code == 0
     assert served("context", "show", "--json").json()["name"] == "local"
-    assert served("clean", "--dry-run").code == 0
+    assert served("bench", "--runs=1", "--warm-up=0").code == 0
 
 
 def test_a_context_may_leave_its_token_in_a_file(project: CommandLine) -> None:

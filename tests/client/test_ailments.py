@@ -17,12 +17,14 @@ from dagnats.client import AsyncClient, connect
 from dagnats.client.ailment import Ailment, Kind, unreachable
 from dagnats.errors import UnavailableError
 from dagnats.model.worker import WorkerEntry, encode_worker
+from dagnats.runtime.api.app import Api
 from dagnats.runtime.embedded import find_binary
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.memory.adapter import MemoryServerPort
 from dagnats.runtime.memory.clock import MemoryClock
-from dagnats.runtime.ports import Holding
+from dagnats.runtime.ports import Holding, JetStreamOff
 from dagnats.runtime.telemetry.entry import LogEntry, encode_log
+from tests.api.site import Caller
 from tests.client.scene import TASK, Scene, Situations, one_step, played
 from tests.support.processes import until
 from tests.support.system import running
@@ -248,7 +250,7 @@ async def test_what_a_server_lacks_is_told_and_made(nats_server: EmbeddedServer)
 async def test_a_server_that_is_not_there_is_told() -> None:
     with pytest.raises(UnavailableError) as caught:
         await connect("nats://127.0.0.1:9")
-    found = unreachable(str(caught.value))
+    found = unreachable(caught.value)
     assert (found.kind, found.cure) == ("unreachable", "dagnats serve")
 
 
@@ -267,7 +269,14 @@ async def test_a_server_that_stores_nothing_is_told(tmp_path: Path) -> None:
         url = json.loads(file.read_text())["nats"][0]
         async with await JetStream.connect(url) as jetstream:
             (found,) = (await AsyncClient(jetstream).checkup()).found
+            answer = await Caller(Api(jetstream).app()).get("/health")
         assert (found.kind, found.grade) == ("jetstream-off", "wrong")
+        with pytest.raises(JetStreamOff) as caught:
+            await connect(url)
+        assert (str(caught.value), caught.value.hint) == (found.seen, found.cure)
+        assert "nats-server --jetstream" in found.cure
+        assert unreachable(caught.value) == found
+        assert (answer.status, answer.json["detail"]) == (503, f"{found.seen}; {found.cure}")
     finally:
         server.terminate()
         await server.wait()

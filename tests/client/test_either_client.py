@@ -26,8 +26,13 @@ from dagnats import (
     connect_http,
 )
 from dagnats.client.document import listed_document, queue_document, run_document
-from dagnats.errors import Problem
+from dagnats.client.portable import encode_document, read_document
+from dagnats.errors import Problem, RefusedError
+from dagnats.model.instant import rfc3339
 from dagnats.runtime.api.app import Api
+from dagnats.runtime.telemetry.exporter import telemetry
+from dagnats.runtime.telemetry.note import note
+from dagnats.runtime.token import owner_of
 from tests.api.site import WORK, Caller, Site, in_virtual_time, one_step, site
 from tests.support.processes import until
 
@@ -268,6 +273,21 @@ def mistakes(client: AnyClient, run_id: str) -> list[Callable[[], Awaitable[Any]
         lambda: run.signal_json("go", b"{"),
         lambda: run.fork("wrok"),
         lambda: run.resume(),
+        lambda: client.run_logs("0" * 32),
+        lambda: client.run_logs(run_id, level="loud"),
+        lambda: client.trace("0" * 32),
+        lambda: client.rehearse("0" * 32),
+        lambda: client.export_run("0" * 32),
+        lambda: client.remove_imported("0" * 32),
+        lambda: client.logs(level="loud"),
+        lambda: client.logs(since="yesterday"),
+        lambda: client.create_token("read", name="a/b"),
+        lambda: client.create_token("read", workflows=["a b"]),
+        lambda: client.create_token("read", expires="+0s"),
+        lambda: client.revoke_token("nobody"),
+        lambda: client.deeds(after="yesterday"),
+        lambda: client.clean(older_than="soon"),
+        lambda: client.clean(older_than="1h", before="2027-01-01"),
     ]
 
 
@@ -429,3 +449,100 @@ async def test_a_workflow_is_deleted(transport: Transport) -> None:
     async with there(transport) as it:
         assert (await it.client.delete_workflow("solo")).name == "solo"
         assert "solo" not in [each.name for each in await it.client.workflows()]
+
+
+# -- the installation --------------------------------------------------------------------------------------------
+
+
+@both
+async def test_tokens_are_made_listed_and_revoked_and_the_audit_has_it(transport: Transport) -> None:
+    async with there(transport) as it:
+        made = await it.client.create_token("run", name="ci", workflows=["so*"], expires="+1h", by="ann")
+        assert (await owner_of(it.here.ports, made.text)) is not None
+        assert await it.client.tokens() == [made.token]
+        assert (made.token.scope, made.token.workflows, made.token.by) == ("run", ("so*",), "ann")
+        assert await it.client.revoke_token(made.text, by="ann") == made.token
+        assert await it.client.tokens() == []
+        deeds = await it.client.deeds(action="token")
+        assert len(deeds) == 2
+        assert await it.client.deeds(action="token", limit=1) == deeds[:1]
+        assert await it.client.deeds(action="token", before=rfc3339(deeds[1].time_ns)) == []
+        assert {secret for secret in (made.text, made.text.rpartition("_")[2]) if secret in repr(deeds)} == set()
+
+
+@both
+async def test_what_is_over_is_looked_at_and_then_cleaned_as_of_that_look(transport: Transport) -> None:
+    async with there(transport) as it:
+        await it.failed()
+        await asyncio.sleep(1)
+        live = await it.started(value={"n": 2})
+        look = await it.client.clean(include_running=True, dry_run=True, measured=True)
+        assert (look.runs, look.live, look.letters, look.places[0].name) == (2, 1, 1, "WORKFLOW_HISTORY")
+        await asyncio.sleep(1)
+        younger = await it.client.start("solo", {"n": 3})
+        heard: list[tuple[int, int]] = []
+        done = await it.client.clean(
+            include_running=True, before=look.before, told=lambda runs, of: heard.append((runs, of))
+        )
+        assert (done.runs, done.live, done.letters, done.left, heard[-1]) == (2, 1, 1, [], (2, 2))
+        assert [run.run_id for run in await it.client.runs()] == [younger.run_id]
+        with pytest.raises(NotFoundError):
+            await live.view()
+
+
+@both
+async def test_what_was_logged_and_how_long_it_took_is_told(transport: Transport) -> None:
+    async with there(transport) as it, telemetry(it.here.ports):
+        run = await it.started()
+        note("worker", "WARN", "slow", run_id=run.run_id)
+        note("worker", "INFO", "up")
+        await asyncio.sleep(1)
+        await it.serve(output=1)
+        await run.wait()
+
+        async def is_stored() -> bool:
+            return len(await it.client.logs(service="worker")) == 2
+
+        await until(is_stored)
+        assert [line.body for line in await it.client.logs(service="worker", text="SLOW")] == ["slow"]
+        assert [line.body for line in await it.client.logs(service="worker", since="1h", limit=1)] == ["up"]
+        assert [line.body for line in await it.client.run_logs(run.run_id, service="worker")] == ["slow"]
+        whole, step = await it.client.trace(run.run_id)
+        assert (whole.name, step.name, step.above) == ("run solo", "step work", whole.span_id)
+        assert whole.end_ns - whole.start_ns >= 1_000_000_000
+
+
+@both
+async def test_a_history_is_folded_once_more_and_by_another_definition(transport: Transport) -> None:
+    async with there(transport) as it:
+        run = await it.started()
+        same = await it.client.rehearse(run.run_id)
+        assert (same.is_same, same.events, same.status) == (True, len(await run.history()), "running")
+        other = await it.client.rehearse(run.run_id, one_step("solo", "another.task").build())
+        assert (other.is_same, other.turn is not None) == (False, True)
+        assert other == await it.here.client.rehearse(run.run_id, one_step("solo", "another.task").build())
+
+
+@both
+async def test_a_run_of_another_installation_is_looked_at_and_forgotten(transport: Transport) -> None:
+    async with there(transport) as it:
+        run = await it.started()
+        data = encode_document(await it.client.export_run(run.run_id, children=True))
+        document = read_document(data.replace(run.run_id.encode(), b"guest-0001"), name="it")
+        (taken,) = await it.client.import_runs(document)
+        assert (taken.run_id, taken.action) == ("guest-0001", "imported")
+        assert [each.action for each in await it.client.import_runs(document)] == ["unchanged"]
+        assert [each.run_id for each in await it.client.imported_runs()] == ["guest-0001"]
+        for prefix in ("guest-0001", "guest-00"):
+            guest = await it.client.find(prefix)
+            assert (guest.imported, (await guest.view()).status) == (True, "running")
+        assert (await guest.history())[0].type == "workflow.started"
+        assert [event.seq async for event in guest.events()] == [event.seq for event in await guest.history()]
+        with pytest.raises(RefusedError, match="was imported"):
+            await guest.cancel()
+        assert (await it.client.rehearse("guest-0001")).is_same
+        with pytest.raises(NotFoundError):
+            await it.client.diagnose("guest-0001")
+        await it.client.remove_imported("guest-0001")
+        with pytest.raises(NotFoundError):
+            await it.client.find("guest-0001")

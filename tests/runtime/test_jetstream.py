@@ -16,7 +16,7 @@ from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.publish import StreamFull, error_of
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.jetstream.resources import prepare
-from dagnats.runtime.ports import Entry
+from dagnats.runtime.ports import Entry, JetStreamOff
 from tests.support.nats import prepared, restarted
 from tests.support.processes import until
 from tests.support.system import running
@@ -258,7 +258,7 @@ def test_task_types_that_look_alike_as_consumer_names_get_different_ones() -> No
         (10164, 400, ConflictError),
         (10077, 503, StreamFull),
         (10008, 503, UnavailableError),
-        (10039, 503, UnavailableError),
+        (10039, 503, JetStreamOff),
         (10054, 400, RefusedError),
         (10100, 400, RefusedError),
     ],

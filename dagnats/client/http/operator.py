@@ -17,9 +17,16 @@ from dagnats.client.document import (
     QueueDocument,
     WorkflowLimitsDocument,
 )
-from dagnats.client.http.read import dead_letter, difference, queue_view, read, summary, workflow_limits
+from dagnats.client.http.read import (
+    dead_letter,
+    difference,
+    moment_text,
+    queue_view,
+    read,
+    summary,
+    workflow_limits,
+)
 from dagnats.client.http.wire import LONG_S, path_of
-from dagnats.client.moment import instant_of
 from dagnats.client.operator import expect_event, expect_meant
 from dagnats.client.payload import accepted
 from dagnats.client.queue import positive
@@ -27,11 +34,9 @@ from dagnats.client.run import json_bytes
 from dagnats.client.start import new_id
 from dagnats.client.verify import Verified
 from dagnats.dsl.duration import duration_text
-from dagnats.model.instant import rfc3339
 from dagnats.model.run import RunStatus
 from dagnats.model.summary import MOST, RunPage, RunSummary, Tally
 from dagnats.model.worker import WorkerEntry
-from dagnats.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -399,11 +404,7 @@ def _filter(
 
 
 def _times(after: Moment | None, before: Moment | None) -> dict[str, str]:
-    return {name: _text(moment) for name, moment in (("after", after), ("before", before)) if moment is not None}
-
-
-def _text(moment: Moment) -> str:
-    return moment if isinstance(moment, str) else rfc3339(instant_of(moment, now_ns=SystemClock().now_ns()))
+    return {name: moment_text(moment) for name, moment in (("after", after), ("before", before)) if moment is not None}
 
 
 def _told(done: list[Done], told: Callable[[int], None] | None) -> list[Done]:

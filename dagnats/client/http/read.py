@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import msgspec
 
 from dagnats.client.ailment import Ailment
+from dagnats.client.audit import Deed
 from dagnats.client.diagnosis import EngineState, Finding
 from dagnats.client.difference import Difference
 from dagnats.client.health import Health, Letters
 from dagnats.client.letter import DeadLetter
+from dagnats.client.moment import instant_of
 from dagnats.client.queue import QueueView
 from dagnats.client.view import EventView, RunView, StepView
 from dagnats.client.waitpoint import Waitpoint
 from dagnats.errors import DecodeError
 from dagnats.model.duration import duration_nanos, parse_duration
-from dagnats.model.instant import parse_rfc3339
+from dagnats.model.instant import parse_rfc3339, rfc3339
 from dagnats.model.ops import TaskLimited, WorkflowLimited
 from dagnats.model.summary import RunSummary
+from dagnats.model.token import AccessToken
+from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.core.gate.view import TaskGateView, TaskPlace
 from dagnats.runtime.ports import Chunk, QueueState
 
@@ -43,7 +47,14 @@ if TYPE_CHECKING:
         StepDocument,
         WorkflowLimitsDocument,
     )
-    from dagnats.client.installation import AilmentDocument, HealthDocument, WaitpointDocument
+    from dagnats.client.installation import (
+        AilmentDocument,
+        DeedDocument,
+        HealthDocument,
+        TokenDocument,
+        WaitpointDocument,
+    )
+    from dagnats.client.moment import Moment
     from dagnats.model.scalar import StepType
 
 T = TypeVar("T")
@@ -292,6 +303,35 @@ def ailment(found: AilmentDocument) -> Ailment:
     )
 
 
+def access_token(told: TokenDocument) -> AccessToken:
+    """A token."""
+    return AccessToken(
+        id=told.id,
+        digest="",
+        scope=told.scope,
+        name=told.name,
+        workflows=told.workflows,
+        created_ns=_nanos(told.created_at),
+        expires_ns=_nanos(told.expires_at),
+        by=told.by,
+    )
+
+
+def deed(told: DeedDocument) -> Deed:
+    """Something that somebody did."""
+    return Deed(
+        time_ns=_nanos(told.time),
+        by=told.by,
+        action=told.action,
+        target=told.target,
+        outcome=told.outcome,
+        run_id=told.run_id,
+        request_id=told.request_id,
+        address=told.address,
+        skipped=told.skipped,
+    )
+
+
 def health(told: HealthDocument) -> Health:
     """How the whole does."""
     queues = [
@@ -314,3 +354,8 @@ def health(told: HealthDocument) -> Health:
 def _nanos(instant: str | None) -> int:
     """Nanoseconds since 1970; 0 for none."""
     return parse_rfc3339(instant) if instant else 0
+
+
+def moment_text(moment: Moment) -> str:
+    """A moment as the API takes it: a text is for the server, by its clock."""
+    return moment if isinstance(moment, str) else rfc3339(instant_of(moment, now_ns=SystemClock().now_ns()))

@@ -62,10 +62,9 @@ class _Output(msgspec.Struct, frozen=True):
 class HttpRun:
     """One run. Making a handle asks nothing; every call asks the server. The calls are those of `RunHandle`."""
 
-    imported = False  # the API shows what runs here
-
-    def __init__(self, wire: Wire, run_id: str, *, is_new: bool = False) -> None:
+    def __init__(self, wire: Wire, run_id: str, *, is_new: bool = False, imported: bool = False) -> None:
         self.run_id = run_id
+        self.imported = imported
         self._wire = wire
         self._is_new = is_new
 

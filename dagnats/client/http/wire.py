@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -150,22 +151,35 @@ class Wire:
             raise self._lost(error) from error
         return self._fine(response)
 
+    async def follow(self, path: str, query: Query) -> AsyncGenerator[Sent]:
+        """The events of a stream that has neither places nor an end: what comes while nobody listens is not heard."""
+        async with aclosing(self._streamed(path, query, None, _never)) as sent:
+            async for event in sent:
+                yield event
+
     async def listen(self, path: str, *, after: int, is_over: Callable[[], Awaitable[bool]]) -> AsyncGenerator[Sent]:
         """The events of a stream behind the one with the id `after`, until there are no more of them.
 
         A stream that breaks, or that a server ends because it stops, is gone on with where it was. A 204 is the end,
         and so is a stream that brings nothing though it was known before that it `is_over`.
         """
+        async with aclosing(self._streamed(path, {}, after, is_over)) as sent:
+            async for event in sent:
+                yield event
+
+    async def _streamed(
+        self, path: str, query: Query, after: int | None, is_over: Callable[[], Awaitable[bool]]
+    ) -> AsyncGenerator[Sent]:
         loop = asyncio.get_running_loop()
         until, pause_s, over = loop.time() + self._patience_s, _FIRST_PAUSE_S, False
         while True:
             first = after
             try:
-                async for event in self._heard(path, after):
+                async for event in self._heard(path, query if after is None else {**query, "after": after}):
                     if event is None:
                         return
                     yield event
-                    after = event.id
+                    after = event.id if after is not None else None
                     until, pause_s = loop.time() + self._patience_s, _FIRST_PAUSE_S
             except UnavailableError as error:
                 rest_s = error.after_s if isinstance(error, _LaterError) else pause_s
@@ -178,10 +192,10 @@ class Wire:
                     return
                 over = after == first and await is_over()
 
-    async def _heard(self, path: str, after: int) -> AsyncGenerator[Sent | None]:
+    async def _heard(self, path: str, query: Query) -> AsyncGenerator[Sent | None]:
         """What one connection brings; None says that there is no more."""
         headers = {"accept": "text/event-stream"}
-        asked = self._http.stream("GET", path, params={"after": after}, headers=headers, timeout=_timeout(0.0))
+        asked = self._http.stream("GET", path, params=query, headers=headers, timeout=_timeout(0.0))
         try:
             async with asked as response:
                 if response.status_code >= HTTPStatus.BAD_REQUEST:
@@ -260,6 +274,10 @@ class _LaterError(UnavailableError):
 
 _WHERE = "an address of DagNats over HTTP is http://host:8080, as `dagnats serve` prints it"
 _TOKEN = "give the right one with --token or DAGNATS_TOKEN"
+
+
+async def _never() -> bool:
+    return False
 
 
 def _timeout(wait_s: float) -> httpx.Timeout:

@@ -14,7 +14,9 @@ from starlette.requests import Request
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.audit import Requested
 from dagnats.runtime.api.identity import Caller, holder, identified
+from dagnats.runtime.api.journal import TURNED_AWAY
 from dagnats.runtime.api.problem import Fault, kind_of, on_error
+from dagnats.runtime.api.tries import Tries
 from dagnats.runtime.token import hidden
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ GRANT = "dagnats.grant"
 DEED = "dagnats.deed"
 """Where it has what is asked for: see `Deed`."""
 
+_OFTEN = 429
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _READS = ("GET", "HEAD", "OPTIONS")
 _LOOK_S = 1.0  # so long a stream goes on after its token was revoked
@@ -69,6 +72,7 @@ class Guard:
         self._access = access
         self._ports = ports
         self._journal = journal
+        self._tries = Tries()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in UNGUARDED:
@@ -97,7 +101,7 @@ class Guard:
 
     async def admitted(self, caller: Caller) -> Grant:
         """What a caller may do. Raises Fault, UnavailableError."""
-        return await identified(self._access, self._ports, caller)
+        return await identified(self._access, self._ports, caller, self._tries)
 
     async def write_down(self, said: Requested) -> None:
         """Have it in the audit."""
@@ -147,7 +151,7 @@ class _Passage:
     async def _write_down(self, status: int) -> None:
         self._told = True
         deed: Deed = self.scope.get(DEED) or Deed()
-        refused = status in (401, 403)
+        refused = status in TURNED_AWAY
         if not refused and (self.caller.reads or not deed.action):
             return
         actor = (self.grant.actor or "local") if self.grant is not None else "nobody"
@@ -173,5 +177,5 @@ class _Passage:
             return await self.guard.admitted(self.caller) == self.grant
         except UnavailableError:  # then nobody can be asked, and nothing comes that could be sent
             return True
-        except Fault:
-            return False
+        except Fault as fault:  # that others have tried too often, says nothing about this one
+            return fault.status == _OFTEN

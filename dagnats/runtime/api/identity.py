@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from base64 import b64decode
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 from dagnats.client.answer import BY
 from dagnats.model.access import SCOPES
-from dagnats.model.address import is_loopback
+from dagnats.model.address import is_address, is_loopback
 from dagnats.runtime import waitpoint
 from dagnats.runtime.api.access import Grant
 from dagnats.runtime.api.problem import Fault
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
     from dagnats.runtime.api.access import Access
+    from dagnats.runtime.api.tries import Tries
     from dagnats.runtime.ports import Ports
 
 _NOBODY = "an unknown user has no password"
@@ -40,11 +42,14 @@ class Caller(NamedTuple):
     reads: bool
 
 
-async def identified(access: Access, ports: Ports, caller: Caller) -> Grant:
+async def identified(access: Access, ports: Ports, caller: Caller, tries: Tries) -> Grant:
     """What a caller may do.
 
+    Args:
+        tries: How often whoever calls from there was wrong about a password.
+
     Raises:
-        Fault: 401 when it proves nothing; 403 when a web page has sent it.
+        Fault: 401 when it proves nothing; 403 when a web page has sent it; 429 when it has tried too often.
         UnavailableError: Tokens cannot be looked up.
     """
     scheme, _, said = caller.headers.get("authorization", "").partition(" ")
@@ -52,10 +57,10 @@ async def identified(access: Access, ports: Ports, caller: Caller) -> Grant:
     if access.is_open:
         return await _local(access, ports, caller, said if scheme == "bearer" else "")
     if scheme == "bearer" and (access.token or access.tokens):
-        return await _bearer(access, ports, said)
+        return await _bearer(access, ports, said, _Guesses(tries, client_of(access, caller)))
     if scheme == "basic" and access.basic:
         _expect_same_origin(caller)
-        return _basic(access, said)
+        return _basic(access, said, _Guesses(tries, client_of(access, caller)))
     if access.forward is not None and access.forward.trusts(caller.address):
         _expect_same_origin(caller)
         return _forwarded(access, caller.headers)
@@ -76,20 +81,54 @@ async def holder(ports: Ports, token: str) -> Grant:
     return Grant(SCOPES[0], BY, held=held)
 
 
+def client_of(access: Access, caller: Caller) -> str:
+    """The address that a request comes from: behind proxies whose word counts, what the last of them says."""
+    address, named = caller.address, ",".join(caller.headers.getlist("x-forwarded-for")).split(",")
+    while access.forward is not None and access.forward.trusts(address) and named:
+        said = named.pop().strip()
+        if not is_address(said):
+            break
+        address = said
+    return address
+
+
+class _Guesses(NamedTuple):
+    """The tries of one address. Nothing is waited for between a look at them and the note of a wrong one."""
+
+    tries: Tries
+    address: str
+
+    def expect_left(self) -> None:
+        """Raise Fault 429 when there are none."""
+        self.tries.expect_room(self.address, _now_s())
+
+    def wrong(self) -> None:
+        """One is used."""
+        self.tries.note(self.address, _now_s())
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
 # -- by what it has ------------------------------------------------------------------------------------------------
 
 
-async def _bearer(access: Access, ports: Ports, text: str) -> Grant:
-    if access.token and _same(access.token, text):
-        return Grant(actor="bridge token")
+async def _bearer(access: Access, ports: Ports, text: str, guesses: _Guesses) -> Grant:
     owner = await owner_of(ports, text) if access.tokens else None
-    if owner is None:
-        why = "the token is not known here, was revoked, or has expired"
-        raise _unauthorized(access, why, error=', error="invalid_token"')
-    return Grant(owner.scope, f"token {owner.label}", owner.workflows)
+    if owner is not None:
+        return Grant(owner.scope, f"token {owner.label}", owner.workflows)
+    if access.token:  # somebody has chosen it; of the others nobody guesses one
+        guesses.expect_left()
+        if _same(access.token, text):
+            return Grant(actor="bridge token")
+        guesses.wrong()
+    why = "the token is not known here, was revoked, or has expired"
+    raise _unauthorized(access, why, error=', error="invalid_token"')
 
 
-def _basic(access: Access, text: str) -> Grant:
+def _basic(access: Access, text: str, guesses: _Guesses) -> Grant:
+    guesses.expect_left()
     try:
         name, _, password = b64decode(text, validate=True).decode().partition(":")
     except ValueError:
@@ -98,6 +137,7 @@ def _basic(access: Access, text: str) -> Grant:
     # It takes as long for a name that nobody has as for any other.
     right = _same(person.password if person is not None else _NOBODY, password)
     if person is None or not right:
+        guesses.wrong()
         raise _unauthorized(access, "there is no user of that name with that password")
     return Grant(person.scope, f"user {name}", person.workflows)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("dagnats.http")
 
+TURNED_AWAY = (401, 403, 429)
+"""What those are answered who are not let in."""
+
 _PATIENCE_S = 2.0  # with what is done, its caller need not wait for NATS to come back
 _MOST_PENDING = 1_000
 _BURST = 20
@@ -90,7 +93,7 @@ class Journal:
 
 def _is_repeatable(said: Requested) -> bool:
     """Whether it is a refusal that a stranger can have as often as they like."""
-    return said.status in (401, 403) or (said.by == BY and said.status >= 400)
+    return said.status in TURNED_AWAY or (said.by == BY and said.status >= 400)
 
 
 def _lose(said: Requested, why: str) -> None:

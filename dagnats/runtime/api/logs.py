@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from dagnats.client.logs import MOST, log_query, logs_since, run_logs
-from dagnats.client.moment import instant_of
+from dagnats.client.logs import MOST, follow_logs, log_instant, log_query, logs_since, newest_logs, run_logs
 from dagnats.client.trace import SpanDocument, span_document, trace
 from dagnats.errors import DagnatsError, Problem
-from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import Asked, Nothing
 from dagnats.runtime.api.problem import invalid
+from dagnats.runtime.api.sse import Sent, sent, wants_events
 from dagnats.runtime.telemetry.entry import LogEntry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from starlette.responses import Response
 
 _LIMIT = 100
 
@@ -29,17 +34,28 @@ class OfRun(Order):
 
 
 class Lines(OfRun):
-    """The same, and since when: an age such as `30m`, or an instant."""
+    """The same, and since when: an age such as `30m`, or an instant; nothing at all for whenever."""
 
     since: str = "30m"
 
 
-async def lines(asked: Asked[Lines, None]) -> list[LogEntry]:
-    """List what workers, engines and servers have logged, oldest first."""
+async def lines(asked: Asked[Lines, None]) -> Response | list[LogEntry]:
+    """List what was logged by workers, engines and servers, oldest first; as an event stream, what is from now on."""
     said, ports = asked.query, asked.client.connection.ports
-    since_ns = _instant(said.since, ports.clock.now_ns())
     query = log_query(level=said.level, service=said.service, text=said.text)
-    return await logs_since(ports, query, since_ns, limit=said.limit)
+    if wants_events(asked.headers):
+        return sent(_events(follow_logs(ports, query)), asked.stopping)
+    if not said.since:
+        return await newest_logs(ports, query, said.limit)
+    return await logs_since(ports, query, _instant(said.since, ports.clock.now_ns()), limit=said.limit)
+
+
+async def _events(entries: AsyncGenerator[LogEntry]) -> AsyncGenerator[Sent]:
+    async with aclosing(entries):
+        at = 0  # a line has no place that a reader could go on behind
+        async for entry in entries:
+            at += 1
+            yield Sent("log", str(at), entry)
 
 
 async def of_run(asked: Asked[OfRun, None]) -> list[LogEntry]:
@@ -59,10 +75,6 @@ async def spans(asked: Asked[Nothing, None]) -> list[SpanDocument]:
 def _instant(since: str, now_ns: int) -> int:
     """When so long ago, or the instant that is said, was. Raises Fault 400."""
     try:
-        return now_ns - duration_nanos(parse_duration(since))
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return instant_of(since, now_ns=now_ns)
+        return log_instant(since, now_ns)
     except DagnatsError as error:
-        raise invalid(Problem("?since", "instant", str(error)), what="the query") from None
+        raise invalid(Problem("?since", "instant", str(error), error.hint), what="the query") from None

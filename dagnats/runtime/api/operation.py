@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from starlette.responses import Response
 
+from dagnats.client.imported import IMPORTED
+from dagnats.errors import NotFoundError
 from dagnats.runtime.api.access import Grant
 from dagnats.runtime.api.body import SMALL, Body, Order, checked, members, parameters, read
 from dagnats.runtime.api.concern import Concern, concern_of, expect_own
@@ -57,6 +59,7 @@ class Asked(Generic[QueryT, BodyT]):
         grant: What the caller may do, and who it is.
         url: Where it was asked, with the query.
         stopping: Set when the server stops: whoever waits answers then.
+        imported: The run that the path names, where it is one of another installation.
     """
 
     client: AsyncClient
@@ -67,11 +70,12 @@ class Asked(Generic[QueryT, BodyT]):
     grant: Grant
     url: str
     stopping: asyncio.Event
+    imported: RunHandle | None = None
 
     @property
     def run(self) -> RunHandle:
         """The run that the path names. Raises NotFoundError."""
-        return self.client.handle(self.path["run_id"])
+        return self.imported or self.client.handle(self.path["run_id"])
 
     async def while_serving(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What comes of something that takes long; None when the server stops first."""
@@ -162,13 +166,28 @@ class Operation:
         )
         deed.target = deed.target or _about(asked.body)
         await expect_own(asked, self.concern or concern_of(self.path))
-        given = await self.work(asked)
+        asked, given = await self._done(asked)
+        of_others = {IMPORTED: "true"} if asked.imported is not None else {}
         if isinstance(given, Response):
+            given.headers.update(of_others)
             return given
         reply = given if isinstance(given, Reply) else Reply(given)
         deed.target = deed.target or _about(reply.document)
         deed.run_id = deed.run_id or getattr(reply.document, "run_id", "")
-        return Response(msgspec.json.encode(reply.document), self.status, reply.headers, JSON)
+        return Response(msgspec.json.encode(reply.document), self.status, {**reply.headers, **of_others}, JSON)
+
+    async def _done(self, asked: Asked[Any, Any]) -> tuple[Asked[Any, Any], Any]:
+        """What comes of it; of a run that is none of ours, what comes of the one that was imported."""
+        try:
+            return asked, await self.work(asked)
+        except NotFoundError as error:
+            if "run_id" not in asked.path or error.kind != "run":
+                raise
+            imported = await asked.client.reach(asked.path["run_id"])
+            if not imported.imported:
+                raise
+        asked = replace(asked, imported=imported)
+        return asked, await self.work(asked)
 
     async def _body(self, request: Request) -> Any:
         if self.body is None:

@@ -14,7 +14,17 @@ from dagnats.client.document import (
     VersionDocument,
     WorkflowLimitsDocument,
 )
-from dagnats.client.installation import DeedDocument, TokenDocument, WaitpointDocument
+from dagnats.client.installation import (
+    CleanedDocument,
+    DeedDocument,
+    GuestDocument,
+    MadeDocument,
+    RevokedDocument,
+    TakenDocument,
+    TokenDocument,
+    WaitpointDocument,
+)
+from dagnats.client.rehearsal import RehearsalDocument
 from dagnats.client.trace import SpanDocument
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api import (
@@ -23,6 +33,7 @@ from dagnats.runtime.api import (
     logs,
     many,
     order,
+    portable,
     queue,
     run,
     server,
@@ -137,6 +148,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", f"{_RUN}/events", run.events, "read", list[EventDocument], query=run.Since, streams=EventDocument),
     Operation("GET", f"{_RUN}/logs", logs.of_run, "read", list[LogEntry], query=logs.OfRun),
     Operation("GET", f"{_RUN}/trace", logs.spans, "read", list[SpanDocument]),
+    Operation("GET", f"{_RUN}/export", portable.export, "read", dict[str, Any], query=portable.Kin),
+    Operation("POST", f"{_RUN}/rehearse", portable.rehearsal, "operate", RehearsalDocument, body=portable.Rehearse),
     Operation("GET", f"{_RUN}/diagnose", run.diagnose, "read", run.DiagnosisDocument),
     Operation("GET", f"{_RUN}/scheduled", run.scheduled, "read", run.ScheduledRunDocument, old=True),
     Operation("DELETE", f"{_RUN}/scheduled", order.cancel_scheduled, "operate", order.ToldDocument, old=True),
@@ -158,6 +171,9 @@ OPERATIONS: tuple[Operation, ...] = (
         body=order.Comment,
         old=True,
     ),
+    Operation("GET", "/imports", portable.imports, "read", list[GuestDocument]),
+    Operation("POST", "/imports", portable.take, "admin", list[TakenDocument], body=Raw, status=201),
+    Operation("DELETE", "/imports/{imported}", portable.forget, "admin", portable.RemovedDocument),
     # -- steps
     Operation("POST", f"{_STEP}/skip", order.skip, "operate", order.StepToldDocument, body=order.Note),
     Operation("POST", f"{_STEP}/fail", order.fail, "operate", order.StepToldDocument, body=order.Note),
@@ -234,12 +250,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/health/cluster", server.cluster, "read", server.ClusterDocument, old=True),
     Operation("GET", "/doctor", server.doctor, "read", server.CheckedDocument),
     Operation("POST", "/doctor", server.mend, "operate", server.CheckedDocument, body=server.Mend),
-    Operation("POST", "/clean", server.clean, "admin", server.CleanedDocument, body=server.Clean),
-    Operation("GET", "/logs", logs.lines, "read", list[LogEntry], query=logs.Lines),
+    Operation("POST", "/clean", server.clean, "admin", CleanedDocument, body=server.Clean),
+    Operation("GET", "/logs", logs.lines, "read", list[LogEntry], query=logs.Lines, streams=LogEntry),
     Operation("GET", "/verify", queue.verify, "operate", queue.VerifiedDocument),
     # -- who may, and who did
     Operation("GET", "/tokens", token.listing, "admin", list[TokenDocument]),
-    Operation("POST", "/tokens", token.create, "admin", token.MadeDocument, body=token.New, status=201),
-    Operation("DELETE", "/tokens/{token}", token.revoke, "admin", token.RevokedDocument),
+    Operation("POST", "/tokens", token.create, "admin", MadeDocument, body=token.New, status=201),
+    Operation("DELETE", "/tokens/{token}", token.revoke, "admin", RevokedDocument),
     Operation("GET", "/audit", audit.deeds, "admin", list[DeedDocument], query=audit.Deeds),
 )

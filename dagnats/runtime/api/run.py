@@ -183,7 +183,7 @@ async def events(asked: Asked[Since, None]) -> Response | list[EventDocument]:
     after = _resumed(asked.headers, asked.query.after)
     if wants_events(asked.headers):
         view = await asked.run.view()
-        if view.ended and after >= view.seq:
+        if (view.ended or asked.run.imported) and after >= view.seq:
             return Response(status_code=204)  # who reconnects for ever stops at this
         return sent(_events(asked.run, asked.query, after), asked.stopping)
     return [event_document(event) for event in await asked.run.history() if _fits(event, asked.query, after)]
@@ -217,7 +217,8 @@ async def _chunks(run: RunHandle, step: str, after: int) -> AsyncGenerator[Sent]
 
 async def diagnose(asked: Asked[Nothing, None]) -> DiagnosisDocument:
     """Say what holds a run, and what to do."""
-    view, found = await diagnosed(asked.client, asked.run)
+    run = asked.client.handle(asked.path["run_id"])  # none that was imported: nothing here holds it
+    view, found = await diagnosed(asked.client, run)
     return DiagnosisDocument(run_id=view.run_id, status=view.status, findings=tuple(map(finding_document, found)))
 
 

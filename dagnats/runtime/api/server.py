@@ -9,24 +9,22 @@ from pydantic import Field
 from starlette.responses import Response
 
 from dagnats.client.checkup import checkup, mended
-from dagnats.client.clean import DEFAULT, Category, choose
-from dagnats.client.clean import clean as cleaned
+from dagnats.client.clean import DEFAULT, Category
 from dagnats.client.document import Document
 from dagnats.client.health import health
 from dagnats.client.installation import (
     AilmentDocument,
+    CleanedDocument,
     EngineDocument,
     LettersDocument,
     QueueHealthDocument,
     ailment_document,
+    cleaned_document,
     health_document,
 )
-from dagnats.errors import Problem
-from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import JSON, Asked, Nothing
-from dagnats.runtime.api.problem import invalid
 from dagnats.runtime.loaded import Loaded
 
 if TYPE_CHECKING:
@@ -100,23 +98,18 @@ class CheckedDocument(Document, frozen=True, kw_only=True):
 
 
 class Clean(Order):
-    """What is removed: ended runs and dead letters, unless `types` says something else; without `dry_run`."""
+    """What is removed: ended runs and dead letters, unless `types` says something else; without `dry_run`.
+
+    Only what came before `older_than`, an age, or `before`, an instant. `measured` asks how much it is, too.
+    """
 
     types: list[Category] = Field(default=[*DEFAULT])
     older_than: str = ""
+    before: str | None = None
+    measured: bool = False
     include_running: bool = False
     dry_run: bool = True
     by: str = ""
-
-
-class CleanedDocument(Document, frozen=True, kw_only=True):
-    """How much was removed, or would be. What is `left` goes when the same is asked again."""
-
-    runs: int
-    dead_letters: int
-    workflows: int
-    left: tuple[str, ...]
-    dry_run: bool
 
 
 async def publish(asked: Asked[EventId, bytes]) -> PublishedDocument:
@@ -186,25 +179,14 @@ def _checked(found: list[Ailment], fixed: list[Ailment]) -> CheckedDocument:
 
 async def clean(asked: Asked[Nothing, Clean]) -> CleanedDocument:
     """Remove what is over, unless it is a dry run, as it is by default."""
-    said, now_ns = asked.body, asked.client.connection.ports.clock.now_ns()
-    older_ns = _older_ns(said.older_than)
-    chosen = await choose(
-        asked.client,
+    said = asked.body
+    done = await asked.client.clean(
         said.types,
-        before_ns=now_ns - older_ns if older_ns else 0,
+        older_than=said.older_than,
+        before=said.before,
         include_running=said.include_running,
+        dry_run=said.dry_run,
+        measured=said.measured,
+        by=said.by,
     )
-    if said.dry_run:
-        runs, letters, workflows = len(chosen.runs) + len(chosen.live), len(chosen.letters), len(chosen.workflows)
-        return CleanedDocument(runs=runs, dead_letters=letters, workflows=workflows, left=(), dry_run=True)
-    done = await cleaned(asked.client, chosen, by=said.by)
-    return CleanedDocument(
-        runs=done.runs, dead_letters=done.letters, workflows=done.workflows, left=tuple(done.left), dry_run=False
-    )
-
-
-def _older_ns(text: str) -> int:
-    try:
-        return duration_nanos(parse_duration(text)) if text else 0
-    except (ValueError, OverflowError) as error:
-        raise invalid(Problem("$.older_than", "duration", str(error))) from None
+    return cleaned_document(done, dry_run=said.dry_run)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 from pydantic import Field
 
-from dagnats.client.document import Document
-from dagnats.client.installation import TokenDocument, token_document
+from dagnats.client.installation import MadeDocument, RevokedDocument, TokenDocument, token_document
 from dagnats.client.token import all_tokens, create_token, revoke_token
 from dagnats.model.access import Scope
 from dagnats.runtime.api.body import Order
@@ -22,22 +22,6 @@ class New(Order):
     by: str = ""
 
 
-class MadeDocument(Document, frozen=True, kw_only=True):
-    """A new token. Nobody is told it again."""
-
-    id: str
-    name: str
-    token: str
-
-
-class RevokedDocument(Document, frozen=True, kw_only=True):
-    """A token that lets nobody in any more."""
-
-    id: str
-    name: str
-    revoked: bool
-
-
 async def listing(asked: Asked[Nothing, None]) -> list[TokenDocument]:
     """List the tokens, the newest first; of none what it is."""
     ports = asked.client.connection.ports
@@ -51,11 +35,13 @@ async def create(asked: Asked[Nothing, New]) -> Reply:
     made = await create_token(
         ports, said.scope, name=said.name, workflows=said.workflows, expires=said.expires, by=said.by
     )
-    document = MadeDocument(id=made.token.id, name=made.token.name, token=made.text)
-    return Reply(document, {"Cache-Control": "no-store"})
+    told = msgspec.structs.asdict(token_document(made.token, ports.clock.now_ns()))
+    return Reply(MadeDocument(**told, token=made.text), {"Cache-Control": "no-store"})
 
 
 async def revoke(asked: Asked[Nothing, None]) -> RevokedDocument:
     """Let a token, by its id or its name, let nobody in any more."""
-    token = await revoke_token(asked.client.connection.ports, asked.path["token"])
-    return RevokedDocument(id=token.id, name=token.name, revoked=True)
+    ports = asked.client.connection.ports
+    token = await revoke_token(ports, asked.path["token"])
+    told = msgspec.structs.asdict(token_document(token, ports.clock.now_ns()))
+    return RevokedDocument(**told, revoked=True)

@@ -20,6 +20,7 @@ from dagnats.model.address import without_secrets
 from dagnats.runtime.jetstream.channel import reason
 from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, error_of, header_block, receipt_of
 from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
+from dagnats.runtime.ports import JetStreamOff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,11 +38,17 @@ _RETIRE_S = 1.0
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _TOKEN_HINT = "the server asks for another token: give it with --token or DAGNATS_TOKEN"
 
+_API = "$JS.API."
+_ON = "start it as `nats-server --jetstream --store_dir DIR`, or let `dagnats serve` start one: leave its url out there"
 _MARGIN = 512  # for what a connection adds to our headers
 
 
 class Nobody(UnavailableError):
     """Nobody listens to this subject."""
+
+
+class _Off(Nobody, JetStreamOff):
+    """Nobody listens to what JetStream is asked."""
 
 
 class Link:
@@ -107,7 +114,7 @@ class Link:
         with suppress(DagnatsError, TimeoutError):  # they are lost with the connection
             async with asyncio.timeout(_RETIRE_S):
                 # The server does one thing after the other: what it answers now is behind what it had sent.
-                await self.request("$JS.API.INFO")
+                await self.request(f"{_API}INFO")
 
     def unsubscribe(self, sid: int) -> None:
         self._channel.unsubscribe(sid)
@@ -179,7 +186,9 @@ class Link:
         def told(result: Message | DagnatsError) -> None:
             if answer.done():
                 return
-            if isinstance(result, Nobody):  # the stream or bucket in the subject may have been removed
+            if isinstance(result, Nobody) and subject.startswith(_API):
+                result = _Off("NATS answers, and its JetStream is off", hint=_ON)
+            elif isinstance(result, Nobody):  # the stream or bucket in the subject may have been removed
                 result = Nobody(f"NATS: nobody serves {subject}; is JetStream on, and is what it names there?")
             if isinstance(result, DagnatsError):
                 answer.set_exception(result)
@@ -262,7 +271,7 @@ class Link:
     async def api(self, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A call of the JetStream API, below `$JS.API.`; raises like `publish`."""
         data = msgspec.json.encode(body) if body is not None else b""
-        message = await self.request(f"$JS.API.{subject}", data)
+        message = await self.request(f"{_API}{subject}", data)
         answer: dict[str, Any] = msgspec.json.decode(message.data)
         error = answer.get("error")
         if error is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.errors import ConflictError, DagnatsError, RefusedError, UnavailableError
-from dagnats.runtime.ports import Receipt
+from dagnats.runtime.ports import JetStreamOff, Receipt
 
 if TYPE_CHECKING:
     import asyncio
@@ -64,7 +64,11 @@ _decoder = msgspec.json.Decoder(_Answer)
 _CONFLICTS = {10071, 10164}
 # Codes that say the server cannot do it now, though it may later: no cluster leader, no room, JetStream restarting.
 _TRANSIENT = {10008, 10023, 10028, 10047, 10076}
+_OFF = 10039  # of the account
 _FULL = 10077  # of a stream with `discard: new`
+
+
+_ACCOUNT = "write `jetstream: enabled` into that account in the server's configuration, or sign in to another account"
 
 
 class StreamFull(UnavailableError):
@@ -75,6 +79,8 @@ def error_of(code: int, status: int, description: str) -> DagnatsError:
     """The one table from JetStream's errors to ours."""
     if code in _CONFLICTS:
         return ConflictError(f"NATS: {description}")
+    if code == _OFF:
+        return JetStreamOff("NATS answers, and its JetStream is off for the account that we sign in to", hint=_ACCOUNT)
     if code == _FULL:
         return StreamFull(f"NATS: {description}")
     if code in _TRANSIENT or status in (408, 503):

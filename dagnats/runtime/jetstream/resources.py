@@ -9,8 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import ConflictError, RefusedError
-from dagnats.runtime.jetstream.link import Nobody
-from dagnats.runtime.ports import MOST_CHUNKS, Defect
+from dagnats.runtime.ports import MOST_CHUNKS, Defect, JetStreamOff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -270,8 +269,8 @@ async def defects(link: Link) -> list[Defect]:
     """What `prepare` would create, and what it would refuse; and what an engine would. Changes nothing."""
     try:
         await link.api("INFO")
-    except Nobody:
-        return [Defect("JetStream", "off")]
+    except JetStreamOff as off:
+        return [Defect("JetStream", "off", off.hint)]
     found = await asyncio.gather(*(_defect(link, config) for config in stream_configs()), _without_consumer(link))
     return [defect for defect in found if defect is not None]
 

@@ -26,7 +26,7 @@ from dagnats.runtime.ports.event import EventFeed, Events, Happening, Signals, W
 from dagnats.runtime.ports.letter import DeadLetters, Letter
 from dagnats.runtime.ports.log import Entry, Log, LogCut, LogFeed, Receipt
 from dagnats.runtime.ports.people import Audit, Board, Directory, Inquiries, Notices, Shown, Tokens
-from dagnats.runtime.ports.server import Defect, Holding, Overview, Peer, Server, Sync
+from dagnats.runtime.ports.server import Defect, Holding, JetStreamOff, Overview, Peer, Server, Sync
 from dagnats.runtime.ports.store import Blobs, Cell, Claims, Definitions, Dial, Secrets, Snapshots, Stored
 from dagnats.runtime.ports.task import (
     LOOK_S,
@@ -77,6 +77,7 @@ __all__ = [
     "HeldTask",
     "Holding",
     "Inquiries",
+    "JetStreamOff",
     "Letter",
     "Log",
     "LogCut",

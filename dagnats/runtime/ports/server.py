@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Protocol
 
+from dagnats.errors import UnavailableError
+
 
 class Overview(NamedTuple):
     """The server as `dagnats status` shows it."""
@@ -19,6 +21,10 @@ Sync = Literal["interval", "always"]
 `always`, writes that wait together are stored together."""
 
 
+class JetStreamOff(UnavailableError):
+    """NATS answers, and stores nothing. Its hint says what to do: until somebody has, trying again is of no use."""
+
+
 class Defect(NamedTuple):
     """What is not as `Server.prepare` makes it.
 
@@ -26,7 +32,7 @@ class Defect(NamedTuple):
         name: The stream's; a bucket is one as well.
         kind: Whether it is missing, or there in another shape. `off`: the server stores nothing at all. `no-consumer`:
             the name is that of a consumer which the engine makes when it begins to lead.
-        detail: What differs; of a consumer, its stream.
+        detail: What differs; of a consumer, its stream; of a server that stores nothing, what to do.
     """
 
     name: str
