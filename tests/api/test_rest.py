@@ -247,8 +247,9 @@ def test_every_reference_of_the_description_leads_somewhere() -> None:
 async def test_the_end_of_each_stream_is_answered_as_it_is_described() -> None:
     document = openapi.description(OPERATIONS)
     async with world() as all_there:
-        for operation in (each for each in OPERATIONS if each.streams is not None):
-            path = operation.paths[0]
+        for path in (each.paths[0] for each in OPERATIONS if each.streams is not None):
+            if "{run_id}" not in path:
+                continue  # logs go on for as long as somebody listens
             # What has ended, and further on than it goes.
             asked = path.format(run_id=all_there.names["done"], step="work")
             answer = await all_there.web.get(asked, accept="text/event-stream", last_event_id="999999")
