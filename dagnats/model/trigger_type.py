@@ -1,0 +1,149 @@
+"""Trigger types that workers provide, and the triggers that are registered for them, as both are stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from dagnats.errors import ConflictError, DecodeError, Problem
+from dagnats.model.payload import payload_problems
+from dagnats.model.payload_schema import schema_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from dagnats.model.definition import WorkflowDef
+
+T = TypeVar("T")
+
+BY_DEFINITION = "definition"
+"""The `source` of triggers that stand in a definition."""
+_MOST_NAMED = 10
+
+
+class TriggerTypeEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a trigger type. Field names are the wire's; workers in other languages make the same entries.
+
+    Attributes:
+        name: The `kind` of triggers.
+        owner_worker_id: Who provides it, or did last.
+        version: Its own.
+        config_schema: The JSON Schema of its triggers' configuration; `{}` takes any.
+        registered_at: When the owner began to provide it; RFC 3339.
+        leased: Whether its owner holds a lease, which ends soon after it is gone. Another one is gone with its entry in
+            the directory.
+        failing: What is wrong with each trigger that does not run: why, by its id.
+    """
+
+    name: str = ""
+    owner_worker_id: str = ""
+    version: str = ""
+    config_schema: Any = msgspec.field(default_factory=dict[str, Any])
+    registered_at: str = ""
+    leased: bool = False
+    failing: dict[str, str] = {}
+
+
+class External(msgspec.Struct, frozen=True, kw_only=True):
+    """A trigger of a type that a worker provides: see `ExternalTrigger`."""
+
+    kind: str
+    config: dict[str, Any] = {}
+
+
+class TriggerEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered trigger. Field names are the wire's.
+
+    Attributes:
+        id: Unique among all triggers.
+        workflow_id: The workflow that it starts.
+        source: Where it was registered: `definition`.
+        enabled: Whether it starts runs.
+        external: Which type, and what it is told; None for triggers of other kinds.
+    """
+
+    id: str
+    workflow_id: str = ""
+    source: str = ""
+    enabled: bool = True
+    external: External | None = None
+
+
+class TriggerRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner of a trigger type is asked on `_TRIGGER.<kind>.activate` and `.deactivate`."""
+
+    trigger_id: str
+    workflow_id: str = ""
+    config: Any = None
+
+
+class TypeAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says on `_REGISTRY.trigger_types.ack` once its entry is stored."""
+
+    name: str
+    owner_worker_id: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An answer to either: why not; nothing when all is well."""
+
+    error: str = ""
+
+
+encode = msgspec.json.Encoder().encode
+
+
+def decode(data: bytes, type: type[T]) -> T:
+    """What is stored or was said. Raises DecodeError."""
+    try:
+        return msgspec.json.decode(data, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"this is no {type.__name__}: {error}", data=data) from None
+
+
+def external_triggers(definition: WorkflowDef) -> dict[str, TriggerEntry]:
+    """The triggers in a definition that workers provide, by id, as they are stored."""
+    found: dict[str, TriggerEntry] = {}
+    for trigger in definition.triggers:
+        if trigger.external is not None:
+            found[trigger.id] = TriggerEntry(
+                id=trigger.id,
+                workflow_id=definition.name,
+                source=BY_DEFINITION,
+                enabled=trigger.enabled,
+                external=External(kind=trigger.external.kind, config=dict(trigger.external.config)),
+            )
+    return found
+
+
+def config_problems(definition: WorkflowDef, types: Mapping[str, TriggerTypeEntry]) -> Iterator[Problem]:
+    """Everything in which the triggers of a definition do not fit those of their types that are known."""
+    for at, trigger in enumerate(definition.triggers):
+        known = types.get(trigger.external.kind) if trigger.external is not None else None
+        if trigger.external is None or known is None or schema_problems(known.config_schema):
+            continue
+        for problem in payload_problems(known.config_schema, encode(trigger.external.config)):
+            place = f"triggers[{at}].external.config{problem.path.removeprefix('$')}"
+            message = f"trigger type {known.name!r} does not take this: {problem.message}"
+            yield Problem(place, "trigger-config", message, problem.hint)
+
+
+def triggers_of(kind: str, entries: Iterable[TriggerEntry]) -> list[TriggerEntry]:
+    """Those that a trigger type has to run, by id."""
+    there = [each for each in entries if each.enabled and each.external is not None and each.external.kind == kind]
+    return sorted(there, key=lambda each: each.id)
+
+
+def expect_version(known: TriggerTypeEntry, version: str, entries: Iterable[TriggerEntry]) -> None:
+    """Raise ConflictError when another version comes in the place of one that triggers run with."""
+    running = triggers_of(known.name, entries)
+    if known.version in ("", version) or not running:
+        return
+    named = ", ".join(f"{each.id!r} of workflow {each.workflow_id!r}" for each in running[:_MOST_NAMED])
+    more = f", and {len(running) - _MOST_NAMED} more" if len(running) > _MOST_NAMED else ""
+    raise ConflictError(
+        f"trigger type {known.name!r} is version {known.version!r} here, and cannot become {version!r} while triggers"
+        f" of it are registered: {named}{more}",
+        hint="register their workflows without them, or with enabled=False, change the type, then register them again",
+    )

@@ -1,0 +1,262 @@
+"""A trigger type at a worker: of all workers that provide it, one at a time runs its triggers.
+
+Which triggers run is what bucket `triggers` says, read by whoever provides their type: at the beginning, when something
+was written, and now and then. Nobody has to be told, so nothing is lost that somebody was not told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dagnats.errors import ConflictError, DagnatsError, DecodeError
+from dagnats.handling.codec import CodecError
+from dagnats.model.instant import rfc3339
+from dagnats.model.trigger_type import (
+    Refusal,
+    TriggerEntry,
+    TriggerRequest,
+    TriggerTypeEntry,
+    decode,
+    encode,
+    expect_version,
+    triggers_of,
+)
+from dagnats.model.worker import decode_worker
+from dagnats.runtime.lease import Leadership, LeaseLost
+from dagnats.runtime.patience import persist
+from dagnats.runtime.together import together
+from dagnats.runtime.triggers.activity import Activity
+from dagnats.runtime.triggers.book import entries_of, mend_triggers, subject_of
+from dagnats.runtime.triggers.firing import Firing
+from dagnats.runtime.triggers.news import News
+
+if TYPE_CHECKING:
+    from dagnats.handling.trigger_type import TriggerType
+    from dagnats.runtime.desk import Caller
+    from dagnats.runtime.ports import Ports
+
+log = logging.getLogger("dagnats.trigger")
+
+PACE = 3.0  # renewed every 4.5 s; another worker takes over 15 s after the last time
+SWEEP_S = 60.0
+_AGAIN_S = 30.0
+_LOOK_S = 5.0
+
+
+class Provider:
+    """Provides a trigger type, when nobody else does.
+
+    Args:
+        caller: Who starts runs.
+        worker_id: How the owner is named.
+        grace_s: How long the function of a trigger may clean up.
+    """
+
+    def __init__(
+        self, ports: Ports, caller: Caller, trigger_type: TriggerType[Any], *, worker_id: str, grace_s: float
+    ) -> None:
+        self._ports = ports
+        self._caller = caller
+        self._type = trigger_type
+        self._worker_id = worker_id
+        self._grace_s = grace_s
+        self._leadership = Leadership(
+            ports.tenures.of(trigger_type.name),
+            worker_id,
+            pace=PACE,
+            leads=f"worker %s provides trigger type {trigger_type.name!r}",
+        )
+        self._revision = 0
+        self._active: dict[str, Activity] = {}
+        self._failing: dict[str, str] = {}
+        self._news = News()
+        self._turn = asyncio.Lock()
+        self._provides = False
+
+    async def check(self) -> None:
+        """Raise ConflictError when triggers run with another version."""
+        stored = await persist(lambda: self._ports.trigger_types.get(self._type.name))
+        known = _entry(stored.data) if stored is not None else None
+        if known is not None:
+            expect_version(known, self._type.version, await persist(lambda: entries_of(self._ports)))
+
+    async def run(self) -> NoReturn:
+        """Provide the type whenever it is our turn, until cancelled."""
+        while True:
+            await self._leadership.acquire()
+            pause_s = 0.0
+            try:
+                await together(self._leadership.keep(), self._provide())
+            except LeaseLost as lost:
+                log.warning("trigger type %s is not ours any more: %s", self._type.name, lost)
+            except ConflictError as refused:
+                log.warning("%s", refused)
+                pause_s = _AGAIN_S
+            finally:
+                await self._leadership.release()
+            await asyncio.sleep(pause_s)
+
+    async def _provide(self) -> None:
+        await self._outlast()
+        await self.check()
+        await self._claim()
+        log.info("trigger type %s is provided by worker %s", self._type.name, self._worker_id)
+        self._provides = True
+        try:
+            with ExitStack() as stack:
+                stack.callback(self._ports.triggers.listen(self._news.hear))
+                for order in ("activate", "deactivate"):
+                    subject = subject_of(self._type.name, order)
+                    stack.callback(self._ports.requests.answer(subject, self._answer))
+                await persist(lambda: mend_triggers(self._ports))
+                while True:
+                    await self._follow()
+        finally:
+            self._provides = False
+            async with self._turn:
+                await asyncio.gather(*(self._end(id) for id in list(self._active)))
+
+    async def _outlast(self) -> None:
+        """Wait until an owner that knows nothing of leases is gone from the directory."""
+        told = False
+        while True:
+            stored = await persist(lambda: self._ports.trigger_types.get(self._type.name))
+            known = _entry(stored.data) if stored is not None else None
+            self._revision = stored.revision if stored is not None else 0
+            if known is None or known.leased or not known.owner_worker_id:
+                return
+            shown = await persist(self._ports.directory.all)
+            if known.owner_worker_id not in {_worker_id(data) for data in shown}:
+                return
+            if not told:
+                log.warning("worker %s provides trigger type %s", known.owner_worker_id, self._type.name)
+                told = True
+            await asyncio.sleep(_LOOK_S)
+
+    # -- what is known of it -------------------------------------------------------------------------------------
+
+    async def _claim(self) -> None:
+        self._failing.clear()
+        self._since = rfc3339(self._ports.clock.now_ns())
+        await self._tell()
+
+    async def _tell(self) -> None:
+        """Store what is to be known of the type. Raises LeaseLost when somebody else has."""
+        entry = TriggerTypeEntry(
+            name=self._type.name,
+            owner_worker_id=self._worker_id,
+            version=self._type.version,
+            config_schema=self._type.config_schema,
+            registered_at=self._since,
+            leased=True,
+            failing=dict(sorted(self._failing.items())),
+        )
+        data, name = encode(entry), self._type.name
+        self._told = dict(self._failing)
+        while True:
+            try:
+                self._revision = await persist(
+                    lambda: self._ports.trigger_types.put(name, data, revision=self._revision)
+                )
+            except ConflictError:
+                await self._recall()
+            else:
+                return
+
+    async def _recall(self) -> None:
+        """The entry is another one than we know: ours, when the answer to a write was lost, or somebody else's."""
+        stored = await persist(lambda: self._ports.trigger_types.get(self._type.name))
+        known = _entry(stored.data) if stored is not None else None
+        if known is not None and not known.leased and known.owner_worker_id != self._worker_id:
+            raise LeaseLost(f"worker {known.owner_worker_id} has taken it without asking")
+        self._revision = stored.revision if stored is not None else 0
+
+    # -- which triggers run --------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """Look at what there is news of, or at everything."""
+        keys = await self._news.wait(SWEEP_S)
+        if "" in keys:
+            entries = {each.id: each for each in await persist(lambda: entries_of(self._ports))}
+            wanted = {each.id for each in triggers_of(self._type.name, entries.values())}
+            for id in sorted(wanted | set(self._active) | set(self._failing)):
+                await self._settle(id, entries.get(id))
+        else:
+            for id in sorted(keys):
+                await self._look(id)
+        if self._failing != self._told:
+            await self._tell()
+
+    async def _look(self, id: str) -> str:
+        """Let a trigger be as it is stored now. Gives why it cannot."""
+        stored = await persist(lambda: self._ports.triggers.get(id))
+        return await self._settle(id, _trigger(stored.data) if stored is not None else None)
+
+    async def _settle(self, id: str, entry: TriggerEntry | None) -> str:
+        async with self._turn:
+            if not self._provides:
+                return f"worker {self._worker_id} does not provide it any more"
+            wanted = entry if entry is not None and triggers_of(self._type.name, [entry]) else None
+            if (there := self._active.get(id)) is not None and there.trigger != wanted:
+                await self._end(id)
+            if wanted is None:
+                self._failing.pop(id, None)
+            elif id not in self._active:
+                return self._begin(wanted)
+            return ""
+
+    def _begin(self, trigger: TriggerEntry) -> str:
+        self._failing.pop(trigger.id, None)
+        assert trigger.external is not None, "it is one of ours"
+        try:
+            config = self._type.config_codec.decode(encode(trigger.external.config))
+        except CodecError as error:
+            why = self._failing[trigger.id] = f"its configuration does not fit: {error}"
+            return why
+        firing = Firing(self._ports, self._caller, trigger, self._leadership.check)
+        self._active[trigger.id] = Activity(self._type, trigger, config, firing, self._note)
+        log.info("trigger %s of workflow %s is active", trigger.id, trigger.workflow_id)
+        return ""
+
+    async def _end(self, id: str) -> None:
+        activity = self._active.pop(id)
+        await activity.stop(self._grace_s)
+        self._failing.pop(id, None)
+        log.info("trigger %s of workflow %s is active no more", id, activity.trigger.workflow_id)
+
+    def _note(self, id: str, why: str) -> None:
+        """Remember why a trigger fails; "" when it does not."""
+        if why:
+            self._failing[id] = why
+        else:
+            self._failing.pop(id, None)
+        self._news.hear(id)
+
+    async def _answer(self, data: bytes) -> bytes:
+        """Somebody asks for a trigger to be activated or deactivated: it is looked at now. What is stored counts."""
+        try:
+            asked = decode(data, TriggerRequest)
+            return encode(Refusal(error=await self._look(asked.trigger_id)))
+        except DagnatsError as error:
+            return encode(Refusal(error=str(error)))
+
+
+def _entry(data: bytes) -> TriggerTypeEntry | None:
+    with suppress(DecodeError):
+        return decode(data, TriggerTypeEntry)
+    return None
+
+
+def _trigger(data: bytes) -> TriggerEntry | None:
+    with suppress(DecodeError):
+        return decode(data, TriggerEntry)
+    return None
+
+
+def _worker_id(data: bytes) -> str:
+    with suppress(DecodeError):
+        return decode_worker(data).worker_id
+    return ""
