@@ -1,4 +1,4 @@
-"""Finds workflows, handlers and trigger types: `module`, `module:attribute`, a file, or a folder; `workflows/` when none is named.
+"""Finds workflows, handlers and trigger types: in `module`, `module:attribute`, a file or a folder, or `workflows/`.
 
 Nothing registers itself on import: objects are found by looking at a module's names.
 """
@@ -154,9 +154,8 @@ def _take_module(module: ModuleType, attribute: str, found: Found) -> None:
     if value is None:
         raise NotFoundError(f"name in module {module.__name__!r}", attribute, near=near(attribute, vars(module)))
     if not found.add(value):
-        raise TargetError(
-            f"{module.__name__}:{attribute} is {type(value).__name__}, not a Workflow, a handler or a trigger type"
-        )
+        kind = type(value).__name__
+        raise TargetError(f"{module.__name__}:{attribute} is {kind}, not a Workflow, a handler or a trigger type")
 
 
 def _take_names(module: ModuleType, found: Found) -> None:

@@ -171,7 +171,7 @@ def test_a_missing_attribute_comes_with_the_one_that_was_probably_meant(here: Pa
 
 def test_an_attribute_that_is_nothing_of_ours_is_refused(here: Path) -> None:
     _flow(here / "shop.py", "order")
-    with pytest.raises(TargetError, match="shop:other is int, not a Workflow or a handler"):
+    with pytest.raises(TargetError, match="shop:other is int, not a Workflow, a handler or a trigger type"):
         discover(["shop:other"])
 
 

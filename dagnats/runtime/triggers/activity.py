@@ -46,12 +46,10 @@ class Activity:
         self._firing = firing
         self._told = told
         self._pause_s = _FIRST_PAUSE_S
-        self._is_stopping = False
         self._task = asyncio.create_task(self._run(), name=f"trigger: {trigger.id}")
 
     async def stop(self, grace_s: float) -> None:
         """Cancel it, and return when it has cleaned up, or is left alone after `grace_s`. It fires no more."""
-        self._is_stopping = True
         self._firing.close()
         self._task.cancel()
         _, left = await asyncio.wait([self._task], timeout=grace_s)
@@ -85,7 +83,7 @@ class Activity:
         try:
             await self._type.function(self._config, self._firing)
         except asyncio.CancelledError as error:
-            if self._is_stopping:
+            if self._task.cancelling():
                 raise
             return error  # it has cancelled itself
         except (Exception, SystemExit) as error:  # noqa: BLE001  # the user's code may raise anything
