@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -68,6 +68,25 @@ class TriggerEntry(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     enabled: bool = True
     external: External | None = None
+
+
+class TriggerTypeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A trigger type, as people see it.
+
+    Attributes:
+        name, owner_worker_id, version, config_schema, registered_at, failing: See `TriggerTypeEntry`.
+        owner_status: `stale` when its owner is not in the directory of workers.
+        triggers: The ids of those that it has to run.
+    """
+
+    name: str
+    owner_worker_id: str
+    version: str
+    owner_status: Literal["live", "stale"]
+    config_schema: Any
+    registered_at: str
+    triggers: tuple[str, ...]
+    failing: dict[str, str]
 
 
 class TriggerRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dagnats import Workflow
 from dagnats.client.token import create_token
 from dagnats.model.json import compact
+from dagnats.model.trigger_type import TriggerTypeEntry, encode
 from tests.api.site import WORK, Answer, Caller, Site, one_step, site
 from tests.support.processes import until
 
@@ -157,8 +158,11 @@ async def world() -> AsyncGenerator[World]:
         (letter,) = await client.dead_letters()
         names = {name: run.run_id for name, run in runs.items()}
         made = await create_token(here.ports, "read", name="old")
+        watched = TriggerTypeEntry(name="files", owner_worker_id="w-1", version="1")
+        await here.ports.trigger_types.put("files", encode(watched), revision=0)
         fixed = {
             "token": made.token.id,
+            "trigger_type": "files",
             "workflow": "solo",
             "queue": WORK,
             "step": "work",

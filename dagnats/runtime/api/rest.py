@@ -16,6 +16,7 @@ from dagnats.client.document import (
 )
 from dagnats.client.installation import DeedDocument, TokenDocument, WaitpointDocument
 from dagnats.client.trace import SpanDocument
+from dagnats.model.trigger_type import TriggerTypeView
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api import (
     audit,
@@ -28,6 +29,7 @@ from dagnats.runtime.api import (
     server,
     start,
     token,
+    trigger_type,
     waitpoint,
     workflow,
 )
@@ -209,6 +211,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET", "/schema", workflow.schema, "read", dict[str, Any], concern="listed"),
     Operation("GET", "/workers", server.workers, "read", list[WorkerEntry]),
+    Operation("GET", "/trigger-types", trigger_type.all_types, "read", list[TriggerTypeView]),
+    Operation("GET", "/trigger-types/{trigger_type}", trigger_type.show, "read", TriggerTypeView),
     Operation("GET", "/status", server.status, "read", server.StatusDocument, query=server.Detail),
     Operation("GET", "/health/cluster", server.cluster, "read", server.ClusterDocument, old=True),
     Operation("GET", "/doctor", server.doctor, "read", server.CheckedDocument),
