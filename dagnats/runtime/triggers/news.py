@@ -21,7 +21,7 @@ class News:
         self._keys.add(key)
         self._there.set()
 
-    async def wait(self, most_s: float) -> set[str]:
+    async def wait(self, most_s: float | None) -> set[str]:
         """What there is news of; everything after `most_s` without any."""
         with suppress(TimeoutError):
             async with asyncio.timeout(most_s):
