@@ -295,6 +295,23 @@ def test_two_handlers_of_one_task_type_are_refused_with_both_places(here: Path) 
         discover(["one", "two"])
 
 
+WATCH = """
+from dagnats import trigger_type
+
+@trigger_type("files", version="1", config=dict)
+async def files(config, fire):
+    pass
+"""
+
+
+def test_trigger_types_are_found_and_two_of_one_name_are_refused(here: Path) -> None:
+    _write(here / "one.py", WATCH)
+    _write(here / "two.py", WATCH)
+    assert list(discover(["one"]).trigger_types) == ["files"]
+    with pytest.raises(TargetError, match=r"claim trigger type 'files': one\.py:4 and two\.py:4"):
+        discover(["one", "two"])
+
+
 def test_a_found_thing_is_taken_when_it_is_ours() -> None:
     found = Found()
     assert not found.add(5)
