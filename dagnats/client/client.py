@@ -31,7 +31,8 @@ from dagnats.runtime.blob import offloaded
 from dagnats.runtime.limit import Hold, hold_of
 from dagnats.runtime.loaded import ask_loaded
 from dagnats.runtime.position import decode_position
-from dagnats.runtime.triggers.book import settle_triggers, trigger_problems
+from dagnats.runtime.triggers.book import settle_triggers
+from dagnats.runtime.triggers.check import trigger_problems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

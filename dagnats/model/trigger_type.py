@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
-from dagnats.errors import ConflictError, DecodeError, Problem
-from dagnats.model.payload import payload_problems
-from dagnats.model.payload_schema import schema_problems
+from dagnats.errors import ConflictError, DecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable
 
     from dagnats.model.definition import WorkflowDef
 
@@ -134,18 +132,6 @@ def external_triggers(definition: WorkflowDef) -> dict[str, TriggerEntry]:
                 external=External(kind=trigger.external.kind, config=dict(trigger.external.config)),
             )
     return found
-
-
-def config_problems(definition: WorkflowDef, types: Mapping[str, TriggerTypeEntry]) -> Iterator[Problem]:
-    """Everything in which the triggers of a definition do not fit those of their types that are known."""
-    for at, trigger in enumerate(definition.triggers):
-        known = types.get(trigger.external.kind) if trigger.external is not None else None
-        if trigger.external is None or known is None or schema_problems(known.config_schema):
-            continue
-        for problem in payload_problems(known.config_schema, encode(trigger.external.config)):
-            place = f"triggers[{at}].external.config{problem.path.removeprefix('$')}"
-            message = f"trigger type {known.name!r} does not take this: {problem.message}"
-            yield Problem(place, "trigger-config", message, problem.hint)
 
 
 def triggers_of(kind: str, entries: Iterable[TriggerEntry]) -> list[TriggerEntry]:

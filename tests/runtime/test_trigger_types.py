@@ -247,6 +247,25 @@ def test_a_configuration_that_does_not_fit_is_refused_with_everything_else_and_n
     run(body())
 
 
+def test_an_id_belongs_to_one_workflow_of_those_that_are_registered_together() -> None:
+    async def body() -> None:
+        site = Site()
+        await site.register("first", ("inbox", FOLDER))
+        both = [Workflow("second"), Workflow("third")]
+        for workflow in both:
+            workflow.task("take", "files.take")
+        moved, twice = both[0].on_external("files", FOLDER, id="inbox"), both[1].on_external("files", FOLDER, id="new")
+        with pytest.raises(DefinitionError, match="inbox is a trigger of workflow 'first'"):
+            await site.client.register_all([moved.build(), twice.build()])
+        other = Workflow("fourth").on_external("files", FOLDER, id="new")
+        other.task("take", "files.take")
+        with pytest.raises(DefinitionError, match="new is a trigger of workflow 'third'"):
+            await site.client.register_all([twice.build(), other.build()])
+        assert await site.kept() == ["inbox"]
+
+    run(body())
+
+
 def test_a_configuration_that_was_registered_before_its_type_and_does_not_fit_is_shown() -> None:
     async def body() -> None:
         site = Site()

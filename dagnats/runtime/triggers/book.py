@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from dagnats.errors import ConflictError, DagnatsError, DecodeError, DefinitionError, Problem
+from dagnats.errors import ConflictError, DagnatsError, DecodeError, DefinitionError
 from dagnats.model.check import load_definition
 from dagnats.model.trigger_type import (
     BY_DEFINITION,
@@ -18,7 +18,6 @@ from dagnats.model.trigger_type import (
     TriggerEntry,
     TriggerRequest,
     TriggerTypeEntry,
-    config_problems,
     decode,
     encode,
     external_triggers,
@@ -27,7 +26,6 @@ from dagnats.model.trigger_type import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.ports import Ports
 
 log = logging.getLogger("dagnats.trigger")
@@ -72,27 +70,6 @@ async def _kept(ports: Ports) -> dict[str, _Kept]:
         except DecodeError as error:
             log.warning("trigger %s cannot be read: %s", id, error)
     return found
-
-
-async def trigger_problems(ports: Ports, definitions: Sequence[WorkflowDef]) -> dict[str, list[Problem]]:
-    """What keeps the triggers of definitions from being registered, by the definitions' names."""
-    if not any(external_triggers(definition) for definition in definitions):
-        return {}
-    types, kept = await asyncio.gather(types_of(ports), _kept(ports))
-    names = {definition.name for definition in definitions}
-    taken = {id: each.entry.workflow_id for id, each in kept.items() if each.entry.workflow_id not in names}
-    found: dict[str, list[Problem]] = {}
-    for definition in definitions:
-        found[definition.name] = [*config_problems(definition, types), *_taken(definition, taken)]
-        taken |= dict.fromkeys(external_triggers(definition), definition.name)
-    return found
-
-
-def _taken(definition: WorkflowDef, taken: Mapping[str, str]) -> Iterable[Problem]:
-    for at, trigger in enumerate(definition.triggers):
-        if trigger.external is not None and trigger.id in taken:
-            message = f"{trigger.id} is a trigger of workflow {taken[trigger.id]!r}"
-            yield Problem(f"triggers[{at}].id", "duplicate-trigger", message, "ids are unique among all triggers")
 
 
 async def settle_triggers(ports: Ports, name: str) -> None:
