@@ -207,6 +207,32 @@ def test_a_trigger_that_is_active_no_more_does_not_fire() -> None:
     run(body())
 
 
+def test_a_trigger_that_does_not_end_well_is_not_begun_anew(caplog: pytest.LogCaptureFixture) -> None:
+    async def body() -> None:
+        site, begun = Site(), Counter[str]()
+
+        @trigger_type("files", version="1", config=Folder)
+        async def files(config: Folder, fire: Fire) -> None:
+            begun[fire.trigger_id] += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if fire.trigger_id == "stubborn":
+                    await asyncio.sleep(3600)
+                raise OSError("nothing can be put away")
+
+        site.worker("w-1", files)
+        await site.register("ingest", ("stubborn", FOLDER), ("clumsy", FOLDER))
+        await asyncio.sleep(1)
+        await site.register("ingest")
+        await asyncio.sleep(7200)
+        assert begun == {"stubborn": 1, "clumsy": 1}
+        assert "trigger clumsy" in caplog.text
+        assert "did not end within 10 s of being cancelled, and is left alone" in caplog.text
+
+    run(body())
+
+
 def test_a_trigger_that_fails_begins_anew_ever_more_rarely_and_is_shown() -> None:
     async def body() -> None:
         site = Site()
@@ -340,7 +366,7 @@ def test_a_worker_that_was_frozen_fires_nothing_that_another_one_watches() -> No
         spare = Watched()
         frozen, _, _ = site.worker("w-1", site.watched.type())
         await asyncio.sleep(1)
-        site.worker("w-2", spare.type())
+        second, _, _ = site.worker("w-2", spare.type())
         frozen.freeze()
         await asyncio.sleep(30)
         assert spare.of() == ["inbox"]
@@ -350,6 +376,9 @@ def test_a_worker_that_was_frozen_fires_nothing_that_another_one_watches() -> No
         assert site.watched.of() == []
         assert not late.done() or late.exception() is not None
         assert await site.ports.log.last() == 0
+        second.kill()
+        await asyncio.sleep(30)
+        assert site.watched.of() == ["inbox"], "it stands by from then on"
 
     run(body())
 

@@ -63,6 +63,9 @@ class Activity:
 
     async def _run(self) -> None:
         while (error := await self._fails()) is not None:
+            if self._task.cancelling():  # it has failed to clean up
+                log.warning("trigger %s (%s) failed at its end", self.trigger.id, self._type.source, exc_info=error)
+                return
             why = f"{type(error).__name__}: {error}".rstrip(": ")
             log.warning(
                 "trigger %s (%s) failed, and begins anew in %g s",

@@ -31,7 +31,7 @@ from dagnats.runtime.together import together
 from dagnats.runtime.triggers.activity import Activity
 from dagnats.runtime.triggers.book import entries_of, mend_triggers, subject_of
 from dagnats.runtime.triggers.firing import Firing
-from dagnats.runtime.triggers.news import News
+from dagnats.runtime.triggers.news import EVERYTHING, News
 
 if TYPE_CHECKING:
     from dagnats.handling.trigger_type import TriggerType
@@ -105,6 +105,7 @@ class Provider:
         await self._claim()
         log.info("trigger type %s is provided by worker %s", self._type.name, self._worker_id)
         self._provides = True
+        self._news.hear(EVERYTHING)  # of a turn before this one, nothing counts
         try:
             with ExitStack() as stack:
                 stack.callback(self._ports.triggers.listen(self._news.hear))
@@ -167,11 +168,15 @@ class Provider:
                 return
 
     async def _recall(self) -> None:
-        """The entry is another one than we know: ours, when the answer to a write was lost, or somebody else's."""
+        """The entry is another one than we know: ours, when the answer to a write was lost, or somebody else's.
+
+        Raises:
+            LeaseLost: It is somebody else's.
+        """
         stored = await persist(lambda: self._ports.trigger_types.get(self._type.name))
         known = _entry(stored.data) if stored is not None else None
-        if known is not None and not known.leased and known.owner_worker_id != self._worker_id:
-            raise LeaseLost(f"worker {known.owner_worker_id} has taken it without asking")
+        if known is not None and known.owner_worker_id != self._worker_id:
+            raise LeaseLost(f"worker {known.owner_worker_id} says that it provides it")
         self._revision = stored.revision if stored is not None else 0
 
     # -- which triggers run --------------------------------------------------------------------------------------
@@ -179,26 +184,27 @@ class Provider:
     async def _follow(self) -> None:
         """Look at what there is news of, or at everything."""
         keys = await self._news.wait(SWEEP_S)
-        if "" in keys:
-            entries = {each.id: each for each in await persist(lambda: entries_of(self._ports))}
-            wanted = {each.id for each in triggers_of(self._type.name, entries.values())}
-            for id in sorted(wanted | set(self._active) | set(self._failing)):
-                await self._settle(id, entries.get(id))
-        else:
-            for id in sorted(keys):
-                await self._look(id)
+        if EVERYTHING in keys:
+            keys = await self._differing()
+        for id in sorted(keys):
+            await self._look(id)
         if self._failing != self._told:
             await self._tell()
 
+    async def _differing(self) -> set[str]:
+        """The triggers that are stored otherwise than they run."""
+        entries = await persist(lambda: entries_of(self._ports))
+        wanted = {each.id: each for each in triggers_of(self._type.name, entries)}
+        there = {id: activity.trigger for id, activity in self._active.items()}
+        return {id for id in {*wanted, *there, *self._failing} if wanted.get(id) != there.get(id)}
+
     async def _look(self, id: str) -> str:
         """Let a trigger be as it is stored now. Gives why it cannot."""
-        stored = await persist(lambda: self._ports.triggers.get(id))
-        return await self._settle(id, _trigger(stored.data) if stored is not None else None)
-
-    async def _settle(self, id: str, entry: TriggerEntry | None) -> str:
-        async with self._turn:
+        async with self._turn:  # what is read counts until it is done
             if not self._provides:
                 return f"worker {self._worker_id} does not provide it any more"
+            stored = await persist(lambda: self._ports.triggers.get(id))
+            entry = _trigger(stored.data) if stored is not None else None
             wanted = entry if entry is not None and triggers_of(self._type.name, [entry]) else None
             if (there := self._active.get(id)) is not None and there.trigger != wanted:
                 await self._end(id)
