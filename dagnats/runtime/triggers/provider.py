@@ -13,23 +13,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dagnats.errors import ConflictError, DagnatsError, DecodeError
 from dagnats.handling.codec import CodecError
-from dagnats.model.instant import rfc3339
 from dagnats.model.trigger_type import (
     Refusal,
     TriggerEntry,
     TriggerRequest,
-    TriggerTypeEntry,
     decode,
     encode,
-    expect_version,
     triggers_of,
 )
-from dagnats.model.worker import decode_worker
 from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.patience import persist
 from dagnats.runtime.together import together
 from dagnats.runtime.triggers.activity import Activity
 from dagnats.runtime.triggers.book import entries_of, mend_triggers, subject_of
+from dagnats.runtime.triggers.claim import Claim
 from dagnats.runtime.triggers.firing import Firing
 from dagnats.runtime.triggers.news import EVERYTHING, News
 
@@ -43,7 +40,6 @@ log = logging.getLogger("dagnats.trigger")
 PACE = 3.0  # renewed every 4.5 s; another worker takes over 15 s after the last time
 SWEEP_S = 60.0
 _AGAIN_S = 30.0
-_LOOK_S = 5.0
 
 
 class Provider:
@@ -69,7 +65,7 @@ class Provider:
             pace=PACE,
             leads=f"worker %s provides trigger type {trigger_type.name!r}",
         )
-        self._revision = 0
+        self._claim = Claim(ports, trigger_type, worker_id)
         self._active: dict[str, Activity] = {}
         self._failing: dict[str, str] = {}
         self._news = News()
@@ -78,10 +74,7 @@ class Provider:
 
     async def check(self) -> None:
         """Raise ConflictError when triggers run with another version."""
-        stored = await persist(lambda: self._ports.trigger_types.get(self._type.name))
-        known = _entry(stored.data) if stored is not None else None
-        if known is not None:
-            expect_version(known, self._type.version, await persist(lambda: entries_of(self._ports)))
+        await self._claim.check()
 
     async def run(self) -> NoReturn:
         """Provide the type whenever it is our turn, until cancelled."""
@@ -100,9 +93,10 @@ class Provider:
             await asyncio.sleep(pause_s)
 
     async def _provide(self) -> None:
-        await self._outlast()
-        await self.check()
-        await self._claim()
+        await self._claim.outlast()
+        await self._claim.check()
+        await self._claim.begin()
+        self._failing.clear()
         log.info("trigger type %s is provided by worker %s", self._type.name, self._worker_id)
         self._provides = True
         self._news.hear(EVERYTHING)  # of a turn before this one, nothing counts
@@ -120,67 +114,6 @@ class Provider:
             async with self._turn:
                 await asyncio.gather(*(self._end(id) for id in list(self._active)))
 
-    async def _outlast(self) -> None:
-        """Wait until an owner that knows nothing of leases is gone from the directory."""
-        told = False
-        while True:
-            stored = await persist(lambda: self._ports.trigger_types.get(self._type.name))
-            known = _entry(stored.data) if stored is not None else None
-            self._revision = stored.revision if stored is not None else 0
-            if known is None or known.leased or not known.owner_worker_id:
-                return
-            shown = await persist(self._ports.directory.all)
-            if known.owner_worker_id not in {_worker_id(data) for data in shown}:
-                return
-            if not told:
-                log.warning("worker %s provides trigger type %s", known.owner_worker_id, self._type.name)
-                told = True
-            await asyncio.sleep(_LOOK_S)
-
-    # -- what is known of it -------------------------------------------------------------------------------------
-
-    async def _claim(self) -> None:
-        self._failing.clear()
-        self._since = rfc3339(self._ports.clock.now_ns())
-        await self._tell()
-
-    async def _tell(self) -> None:
-        """Store what is to be known of the type. Raises LeaseLost when somebody else has."""
-        entry = TriggerTypeEntry(
-            name=self._type.name,
-            owner_worker_id=self._worker_id,
-            version=self._type.version,
-            config_schema=self._type.config_schema,
-            registered_at=self._since,
-            leased=True,
-            failing=dict(sorted(self._failing.items())),
-        )
-        data, name = encode(entry), self._type.name
-        self._told = dict(self._failing)
-        while True:
-            try:
-                self._revision = await persist(
-                    lambda: self._ports.trigger_types.put(name, data, revision=self._revision)
-                )
-            except ConflictError:
-                await self._recall()
-            else:
-                return
-
-    async def _recall(self) -> None:
-        """The entry is another one than we know: ours, when the answer to a write was lost, or somebody else's.
-
-        Raises:
-            LeaseLost: It is somebody else's.
-        """
-        stored = await persist(lambda: self._ports.trigger_types.get(self._type.name))
-        known = _entry(stored.data) if stored is not None else None
-        if known is not None and known.owner_worker_id != self._worker_id:
-            raise LeaseLost(f"worker {known.owner_worker_id} says that it provides it")
-        self._revision = stored.revision if stored is not None else 0
-
-    # -- which triggers run --------------------------------------------------------------------------------------
-
     async def _follow(self) -> None:
         """Look at what there is news of, or at everything."""
         keys = await self._news.wait(SWEEP_S)
@@ -188,8 +121,7 @@ class Provider:
             keys = await self._differing()
         for id in sorted(keys):
             await self._look(id)
-        if self._failing != self._told:
-            await self._tell()
+        await self._claim.note(self._failing)
 
     async def _differing(self) -> set[str]:
         """The triggers that are stored otherwise than they run."""
@@ -250,19 +182,7 @@ class Provider:
             return encode(Refusal(error=str(error)))
 
 
-def _entry(data: bytes) -> TriggerTypeEntry | None:
-    with suppress(DecodeError):
-        return decode(data, TriggerTypeEntry)
-    return None
-
-
 def _trigger(data: bytes) -> TriggerEntry | None:
     with suppress(DecodeError):
         return decode(data, TriggerEntry)
     return None
-
-
-def _worker_id(data: bytes) -> str:
-    with suppress(DecodeError):
-        return decode_worker(data).worker_id
-    return ""
