@@ -32,6 +32,7 @@ NOWHERE = {
     "queue": "nobody.here",
     "seq": "999",
     "token": "nobody",
+    "trigger_type": "nobody",
     "step": "work",
     "name": "go",
     "type": "a.b",
