@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from dagnats.handling.info import Compensation as Compensation
     from dagnats.handling.info import FailureInfo as FailureInfo
     from dagnats.handling.loop import Continue as Continue
+    from dagnats.handling.trigger_type import Fire as Fire
+    from dagnats.handling.trigger_type import TriggerType as TriggerType
+    from dagnats.handling.trigger_type import trigger_type as trigger_type
     from dagnats.runtime.worker import Worker as Worker
 
 _HOMES = {
@@ -62,6 +65,7 @@ _HOMES = {
     "DefinitionError": "dagnats.errors",
     "Exponential": "dagnats.dsl.retry",
     "FailureInfo": "dagnats.handling.info",
+    "Fire": "dagnats.handling.trigger_type",
     "Fixed": "dagnats.dsl.retry",
     "Handler": "dagnats.handling.handler",
     "InputError": "dagnats.errors",
@@ -81,12 +85,14 @@ _HOMES = {
     "Step": "dagnats.dsl.step",
     "SyncTaskContext": "dagnats.handling.context",
     "TaskContext": "dagnats.handling.context",
+    "TriggerType": "dagnats.handling.trigger_type",
     "UnavailableError": "dagnats.errors",
     "Worker": "dagnats.runtime.worker",
     "Workflow": "dagnats.dsl.workflow",
     "connect": "dagnats.client",
     "connect_http": "dagnats.client.http",
     "handler": "dagnats.handling.handler",
+    "trigger_type": "dagnats.handling.trigger_type",
 }
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]  # the same names as above

@@ -6,14 +6,17 @@ import asyncio
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dagnats.testing import Harness
-from examples import limits
+from examples import inbox, limits
 from tests.support.processes import ROOT
 from tests.support.system import running
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dagnats import Fire
     from dagnats.runtime.embedded import EmbeddedServer
 
 
@@ -63,3 +66,23 @@ async def test_a_singleton_that_is_active_stops_the_next_one() -> None:
         other, again = [await h.start("report", {"customer": name}) for name in ("globex", "acme")]
         await h.advance(seconds=1)
         assert [(await run.view()).status for run in (first, other, again)] == ["running", "running", "cancelled"]
+
+
+async def test_the_inbox_fires_once_for_each_file(tmp_path: Path) -> None:
+    fired: list[tuple[object, str | None]] = []
+    later = asyncio.Event()
+
+    async def fire(data: object = None, *, key: str | None = None) -> str:
+        fired.append((data, key))
+        if len(fired) == 1:
+            (tmp_path / "b").touch()
+        else:
+            later.set()
+        return "run"
+
+    (tmp_path / "a").touch()
+    watching = asyncio.ensure_future(inbox.inbox(inbox.Inbox(folder=str(tmp_path), every_s=0.01), cast("Fire", fire)))
+    async with asyncio.timeout(20):
+        await later.wait()
+    watching.cancel()
+    assert fired == [({"path": str(tmp_path / name)}, str(tmp_path / name)) for name in ("a", "b")]

@@ -42,6 +42,7 @@ from dagnats.cli import (
     status,
     token,
     trace,
+    trigger_type,
     verify,
     waitpoint,
     worker,
@@ -114,6 +115,7 @@ app.add_typer(config.app, name="config", rich_help_panel="Operate")
 app.add_typer(context.app, name="context", rich_help_panel="Operate")
 app.command("status", rich_help_panel="Operate")(status.status)
 app.add_typer(workers.app, name="workers", rich_help_panel="Operate")
+app.add_typer(trigger_type.app, name="trigger-type", rich_help_panel="Operate")
 app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
 app.add_typer(waitpoint.app, name="waitpoint", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
@@ -144,6 +146,7 @@ for _group in (
     logs.app,
     logs.of_run,
     workers.app,
+    trigger_type.app,
     queue.app,
     waitpoint.app,
     dlq.app,

@@ -19,11 +19,11 @@ from dagnats.cli.register import told
 from dagnats.cli.worker import served
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from dagnats.cli.worker import Served
     from dagnats.client import AsyncClient
     from dagnats.dsl.discover import Found
-    from dagnats.handling.handler import Handler
     from dagnats.model.definition import WorkflowDef
 
 _GRACE = timedelta(seconds=STOP_S - 1)
@@ -46,10 +46,10 @@ async def _serve(line: socket.socket, targets: list[str]) -> int:
     from dagnats.dsl.discover import discover
 
     definitions = built(discover(targets))
-    handlers, lifespan = served(targets)
+    found = served(targets)
     line.setblocking(False)
     async with open_nats("dagnats dev") as client:
-        working = worker(client, handlers, lifespan) if handlers else None
+        working = worker(client, found) if found else None
         await told(client, definitions)
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(line, READY)
@@ -75,11 +75,18 @@ async def _work(working: Any, line: socket.socket) -> None:
     closing.cancel()
 
 
-def worker(client: AsyncClient, handlers: Sequence[Handler[..., Any]], lifespan: Callable[[], Any] | None) -> Any:
+def worker(client: AsyncClient, found: Served) -> Any:
     """A worker that ends as soon as `dev` wants it to."""
     from dagnats.runtime.worker import Worker
 
-    return Worker(client, handlers, lifespan=lifespan, grace=_GRACE, cancel_grace=_CANCEL_GRACE)
+    return Worker(
+        client,
+        found.handlers,
+        lifespan=found.lifespan,
+        trigger_types=found.trigger_types,
+        grace=_GRACE,
+        cancel_grace=_CANCEL_GRACE,
+    )
 
 
 def built(found: Found) -> list[WorkflowDef]:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
     from types import ModuleType
 
+    from dagnats.cli.worker import Served
     from dagnats.config.policy import ControlPlane
-    from dagnats.handling.handler import Handler
     from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.api.access import Access
     from dagnats.runtime.api.listener import Address
@@ -98,9 +98,9 @@ class Here:
     async def replace(self) -> bool:
         before = _forget_modules(Path.cwd())
         try:
-            definitions, handlers, lifespan = self._imported()
+            definitions, found = self._imported()
             await told(self._client, definitions)
-            working = worker(self._client, handlers, lifespan) if handlers else None
+            working = worker(self._client, found) if found else None
         except Exception as error:  # noqa: BLE001  # the edge of the user's code: it is told, and what runs goes on
             _forget_modules(Path.cwd())
             sys.modules.update(before)
@@ -112,9 +112,9 @@ class Here:
             self._working = asyncio.create_task(self._work(working), name="dev: worker")
         return True
 
-    def _imported(self) -> tuple[list[WorkflowDef], list[Handler[..., Any]], Callable[[], Any] | None]:
+    def _imported(self) -> tuple[list[WorkflowDef], Served]:
         importlib.invalidate_caches()
-        return built(discover(self._targets)), *served(self._targets)
+        return built(discover(self._targets)), served(self._targets)
 
     async def _work(self, working: Any) -> None:
         try:

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from dagnats.handling.handler import Handler
+    from dagnats.handling.trigger_type import TriggerType
     from dagnats.runtime.worker import Worker
 
 _CONCURRENCY = 64  # the default of `Worker`, which takes too long to import for `--help`
@@ -43,7 +44,7 @@ def worker(
         "30s", "--grace", metavar="DURATION", help="How long running tasks may go on after the first signal."
     ),
 ) -> None:
-    """Serve the handlers of workflows, and the commands and URLs that dagnats.yaml configures for task types.
+    """Serve handlers and trigger types, and the commands and URLs that dagnats.yaml configures for task types.
 
     What a module calls lifespan, a context manager without parameters, gives ctx.resources.
     The first Ctrl-C or SIGTERM lets running tasks finish; the second one stops at once, and their tasks go back.
@@ -60,11 +61,11 @@ def worker(
         "worker_id": worker_id,
         "grace": _grace(grace),
     }
-    handlers, settings["lifespan"] = served(targets or [])
-    if not handlers:
+    found = served(targets or [])
+    if not found:
         where = ", ".join(targets or []) or "workflows/"
         raise DagnatsError(f"there is no handler in {where}", hint="a handler is a function with @handler or @wf.step")
-    run_long(_work(handlers, settings))
+    run_long(_work(found, settings))
     _leave_threads_behind()
 
 
@@ -87,18 +88,33 @@ def _grace(given: str) -> timedelta:
         raise UsageError(f"--grace {given!r}: {error}", hint="write it as --grace 30s") from None
 
 
-def served(targets: list[str]) -> tuple[list[Handler[..., Any]], Callable[[], Any] | None]:
-    """What the targets hold, and what is configured; without targets and `workflows/`, only that. Then the lifespan."""
+class Served(NamedTuple):
+    """What a worker is made of. False when there is nothing to do."""
+
+    handlers: list[Handler[..., Any]]
+    lifespan: Callable[[], Any] | None = None
+    trigger_types: tuple[TriggerType[Any], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.handlers or self.trigger_types)
+
+
+def served(targets: list[str]) -> Served:
+    """What the targets hold, and what is configured; without targets and `workflows/`, only that."""
     from dagnats.dsl.discover import DEFAULT_TARGET, discover
     from dagnats.runtime.foreign.handler import foreign_handlers
 
     found = configuration()
     configured = foreign_handlers(found.settings.worker, found.worker_origin)
     if configured and not targets and not Path(DEFAULT_TARGET).is_dir():
-        return configured, None
+        return Served(configured)
     discovered = discover(targets)
     lifespan = discovered.lifespan
-    return [*discovered.handlers.values(), *configured], None if lifespan is None else _told(lifespan)
+    return Served(
+        [*discovered.handlers.values(), *configured],
+        None if lifespan is None else _told(lifespan),
+        tuple(discovered.trigger_types.values()),
+    )
 
 
 def _told(lifespan: Callable[[], Any]) -> Callable[[], Any]:
@@ -126,7 +142,7 @@ def _told(lifespan: Callable[[], Any]) -> Callable[[], Any]:
     return told
 
 
-async def _work(handlers: Sequence[Handler[..., Any]], settings: dict[str, Any]) -> None:
+async def _work(found: Served, settings: dict[str, Any]) -> None:
     import asyncio
 
     from dagnats.cli.interrupt import interrupts
@@ -137,7 +153,9 @@ async def _work(handlers: Sequence[Handler[..., Any]], settings: dict[str, Any])
 
     async with open_nats("dagnats worker") as client:
         try:
-            working = Worker(client, handlers, **settings)
+            working = Worker(
+                client, found.handlers, lifespan=found.lifespan, trigger_types=found.trigger_types, **settings
+            )
         except ValueError as error:
             raise UsageError(str(error)) from None
         with interrupts(lambda: _stop(working)) as taken:
@@ -151,12 +169,22 @@ async def _work(handlers: Sequence[Handler[..., Any]], settings: dict[str, Any])
 
 def _announce(working: Worker, concurrency: int) -> None:
     if current().json:
-        emit({"worker_id": working.worker_id, "task_types": list(working.task_types), "concurrency": concurrency})
+        watched = {"trigger_types": list(working.trigger_types)} if working.trigger_types else {}
+        emit(
+            {
+                "worker_id": working.worker_id,
+                "task_types": list(working.task_types),
+                **watched,
+                "concurrency": concurrency,
+            }
+        )
         return
     count = counted(len(working.task_types), "task type")
     say(f"{paint('Working', 'green', 'bold')} on {count}, {counted(concurrency, 'task')} at a time:")
     for task_type in sorted(working.task_types):
         say(f"  {task_type}")
+    if working.trigger_types:
+        say(f"Watching for triggers of {', '.join(sorted(working.trigger_types))}, while no other worker does.")
     say("Ctrl-C stops when running tasks are done, a second one at once.")
 
 

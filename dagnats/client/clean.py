@@ -17,6 +17,7 @@ from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.instant import rfc3339
 from dagnats.runtime.ports import Held
 from dagnats.runtime.retention import KEEP, Retention
+from dagnats.runtime.triggers.book import settle_triggers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -302,6 +303,7 @@ async def _forget(client: AsyncClient, name: str) -> int:
             await definitions.remove_version(name, identity, revision=version.revision)
         if not await client.runs(workflow=name, limit=1):
             await definitions.remove(name, revision=stored.revision)
+            await settle_triggers(client.connection.ports, name)
             return 1
     for identity, version in versions.items():
         await definitions.add_version(name, identity, version.data)

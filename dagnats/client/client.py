@@ -37,6 +37,8 @@ from dagnats.runtime.blob import offloaded
 from dagnats.runtime.limit import Hold, hold_of
 from dagnats.runtime.loaded import ask_loaded
 from dagnats.runtime.position import decode_position
+from dagnats.runtime.triggers.book import settle_triggers
+from dagnats.runtime.triggers.check import trigger_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -141,7 +143,8 @@ class AsyncClient(Operator, Housekeeper):
             workflow: A workflow, its built definition, or its JSON.
 
         Raises:
-            DefinitionError: It is not valid, or it runs a workflow that is not registered; nothing was stored.
+            DefinitionError: It is not valid, runs a workflow that is not registered, or has a trigger that cannot be;
+                nothing was stored.
         """
         (registration,) = await self.register_all([definition_of(workflow)])
         return registration
@@ -154,28 +157,35 @@ class AsyncClient(Operator, Housekeeper):
             dry_run: Store nothing; only say what would be done.
 
         Raises:
-            DefinitionError: The first one that runs a workflow that is neither registered nor here; nothing was stored.
+            DefinitionError: The first one that runs a workflow that is neither registered nor here, or has a trigger
+                that cannot be; nothing was stored.
         """
         for definition in definitions:
             expect_plain(definition)
-        await self._expect_children(definitions)
+        await self._expect_fit(definitions)
         return [await self._register(definition, dry_run) for definition in definitions]
 
     async def register_scoped(self, definition: WorkflowDef) -> Registration:
         """Register a definition under a name that the control plane has given it."""
         return await self._register(definition, dry_run=False)
 
-    async def _expect_children(self, definitions: Sequence[WorkflowDef]) -> None:
+    async def _expect_fit(self, definitions: Sequence[WorkflowDef]) -> None:
+        triggers = await trigger_problems(self._ports, definitions)
         known = [definition.name for definition in definitions]
-        if not any(_unknown(definition, known) for definition in definitions):
-            return  # as nearly always: most run no others
-        known += await self._ports.definitions.names()
+        if any(_unknown(definition, known) for definition in definitions):  # hardly ever: most run no others
+            known += await self._ports.definitions.names()
         for definition in definitions:
-            missing = _unknown(definition, known)
-            if missing:
-                raise DefinitionError(missing, name=definition.name)
+            problems = [*_unknown(definition, known), *triggers.get(definition.name, ())]
+            if problems:
+                raise DefinitionError(problems, name=definition.name)
 
     async def _register(self, definition: WorkflowDef, dry_run: bool) -> Registration:
+        registration = await self._store(definition, dry_run)
+        if not dry_run and (_has_external(definition) or _has_external(registration.previous)):
+            await settle_triggers(self._ports, definition.name)
+        return registration
+
+    async def _store(self, definition: WorkflowDef, dry_run: bool) -> Registration:
         data, identity = _document(definition), definition.identity
         definitions = self._ports.definitions
         while True:
@@ -590,6 +600,10 @@ def name_of(workflow: Workflow | str) -> str:
 def _unknown(definition: WorkflowDef, known: Collection[str]) -> list[Problem]:
     """The children it runs that nobody knows: a warning in a file, an error here."""
     return [problem for problem in advice(definition, known) if problem.rule == "unknown-workflow"]
+
+
+def _has_external(definition: WorkflowDef | None) -> bool:
+    return definition is not None and any(trigger.external for trigger in definition.triggers)
 
 
 def _document(definition: WorkflowDef) -> bytes:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dagnats.errors import ConflictError
 from dagnats.model.step import SubWorkflowStep
+from dagnats.runtime.triggers.book import settle_triggers
 
 if TYPE_CHECKING:
     from dagnats.client.client import AsyncClient
@@ -29,6 +30,8 @@ async def delete_workflow(client: AsyncClient, name: str) -> WorkflowDef:
     stored = await definitions.newest(name)
     if stored is not None:
         await definitions.remove(name, revision=stored.revision)
+    if any(trigger.external for trigger in definition.triggers):
+        await settle_triggers(client.connection.ports, name)
     return definition
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from dagnats.client import bulk, letter, listing, queue
+from dagnats.client import bulk, letter, listing, queue, trigger_type
 from dagnats.client.bulk import Done, Live, Mode
 from dagnats.client.mend import mend
 from dagnats.client.moment import Moment, instant_of
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dagnats.model.ops import TaskLimited, WorkflowLimited
     from dagnats.model.run import RunStatus
     from dagnats.model.summary import RunPage, RunSummary, Tally
+    from dagnats.model.trigger_type import TriggerTypeView
     from dagnats.model.worker import WorkerEntry
     from dagnats.runtime.ports import Ports
 
@@ -372,6 +373,14 @@ class Operator(ABC):
             with suppress(DecodeError):  # anybody may write there
                 found.append(decode_worker(data))
         return sorted(found, key=lambda entry: entry.worker_id)
+
+    async def trigger_types(self) -> list[TriggerTypeView]:
+        """The trigger types that workers provide, or did, by name."""
+        return await trigger_type.trigger_types(self._ports, await self.workers())
+
+    async def trigger_type(self, name: str) -> TriggerTypeView:
+        """A trigger type. Raises NotFoundError, with near names."""
+        return trigger_type.named(await self.trigger_types(), name)
 
     # -- queues and workflows --------------------------------------------------------------------------------
 

@@ -191,6 +191,8 @@ class Client:
     # -- workers, queues and workflows -----------------------------------------------------------------------
 
     workers = waits(AnyClient.workers)
+    trigger_types = waits(AnyClient.trigger_types)
+    trigger_type = waits(AnyClient.trigger_type)
     queues = waits(AnyClient.queues)
     queue = waits(AnyClient.queue)
     pause_queue = waits(AnyClient.pause_queue)

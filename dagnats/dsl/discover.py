@@ -1,4 +1,4 @@
-"""Finds workflows and handlers: `module`, `module:attribute`, a file, or a folder; `workflows/` when none is named.
+"""Finds workflows, handlers and trigger types: in `module`, `module:attribute`, a file or a folder, or `workflows/`.
 
 Nothing registers itself on import: objects are found by looking at a module's names.
 """
@@ -21,6 +21,7 @@ from dagnats.dsl.workflow import Workflow
 from dagnats.errors import DagnatsError, NotFoundError
 from dagnats.handling.handler import Handler
 from dagnats.handling.source import is_ours, shown_source
+from dagnats.handling.trigger_type import TriggerType
 from dagnats.model.identifier import near
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ class Found:
     Attributes:
         workflows: By name, in the order they were found.
         handlers: By task type; a workflow's own handlers included.
+        trigger_types: By name.
         lifespans: What modules call `lifespan`, by where they do.
     """
 
     workflows: dict[str, Workflow] = field(default_factory=dict[str, Workflow])
     handlers: dict[str, Handler[..., Any]] = field(default_factory=dict[str, Handler[..., Any]])
+    trigger_types: dict[str, TriggerType[Any]] = field(default_factory=dict[str, TriggerType[Any]])
     lifespans: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -74,7 +77,7 @@ class Found:
         return lifespan
 
     def add(self, value: object) -> bool:
-        """Take `value` if it is a workflow or a handler."""
+        """Take `value` if it is a workflow, a handler or a trigger type."""
         if isinstance(value, Workflow):
             self._claim(self.workflows, value.name, value, "workflow")
             for handler in value.handlers:
@@ -82,6 +85,9 @@ class Found:
             return True
         if isinstance(value, Handler):
             self._claim(self.handlers, value.task, value, "task type")
+            return True
+        if isinstance(value, TriggerType):
+            self._claim(self.trigger_types, value.name, value, "trigger type")
             return True
         return False
 
@@ -148,7 +154,8 @@ def _take_module(module: ModuleType, attribute: str, found: Found) -> None:
     if value is None:
         raise NotFoundError(f"name in module {module.__name__!r}", attribute, near=near(attribute, vars(module)))
     if not found.add(value):
-        raise TargetError(f"{module.__name__}:{attribute} is {type(value).__name__}, not a Workflow or a handler")
+        kind = type(value).__name__
+        raise TargetError(f"{module.__name__}:{attribute} is {kind}, not a Workflow, a handler or a trigger type")
 
 
 def _take_names(module: ModuleType, found: Found) -> None:

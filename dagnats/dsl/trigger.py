@@ -106,7 +106,7 @@ class TriggerBuilder(Builder):
         id: str | None = None,
         enabled: bool | None = None,
     ) -> Self:
-        """Start runs by a trigger type that a worker provides."""
+        """Start runs by a trigger type that a worker provides: see `trigger_type`."""
         settings = {"kind": kind, "config": {} if config is None else dict(config)}
         return self._trigger("external", settings, id, enabled, debounce)
 

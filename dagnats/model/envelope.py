@@ -23,3 +23,16 @@ def data_within(payload: bytes) -> bytes:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # whoever reads it says what is wrong with it
         return payload
     return bytes(found.data) if found.trigger else payload
+
+
+def enveloped(data: bytes, *, trigger: str, source: str, workflow: str, timestamp: str) -> bytes:
+    """`data`, which is JSON, as the input of a run that a trigger starts.
+
+    Args:
+        trigger: Its kind: `external`.
+        source: Its id.
+        workflow: What it starts.
+        timestamp: When it fired; RFC 3339.
+    """
+    said = {"trigger": trigger, "source": source, "workflow_id": workflow, "timestamp": timestamp}
+    return msgspec.json.encode({**said, "data": msgspec.Raw(data)})

@@ -47,12 +47,19 @@ class Reachable(Protocol):
     async def waitpoint_token(self, step: str) -> str: ...
 
 
+class Started(Protocol):
+    """A run that was started."""
+
+    @property
+    def run_id(self) -> str: ...
+
+
 class Caller(Protocol):
     """A client, seen from here: what handlers ask of other runs."""
 
     async def workflow(self, name: str) -> WorkflowDef: ...
 
-    async def start_json(self, definition: WorkflowDef, input: bytes, *, run_id: str = "", by: str = "") -> object: ...
+    async def start_json(self, definition: WorkflowDef, input: bytes, *, run_id: str = "", by: str = "") -> Started: ...
 
     def handle(self, run_id: str) -> Reachable: ...
 

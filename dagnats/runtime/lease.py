@@ -35,10 +35,12 @@ class Leadership:
 
     Args:
         pace: How many times as long as usual it is renewed, and runs out, after; the same for all engines.
+        leads: What another holder, `%s`, does.
     """
 
-    def __init__(self, lease: Cell, holder: str, *, pace: float = 1.0) -> None:
+    def __init__(self, lease: Cell, holder: str, *, pace: float = 1.0, leads: str = "engine %s leads") -> None:
         self._pace = pace
+        self._leads = leads
         self._lease = lease
         self._holder = holder.encode()
         self._revision = 0
@@ -65,9 +67,9 @@ class Leadership:
                     await self._read_clock()
                     return
             if not told:
-                log.warning("standing by: engine %s leads, or did until just now", holder.decode(errors="replace"))
+                log.warning(f"standing by: {self._leads}, or did until just now", holder.decode(errors="replace"))
                 told = True
-            await self._lease.changed(LOOK_S)
+            await self._lease.changed(LOOK_S * self._pace)
 
     async def _read_clock(self) -> None:
         """The server's time of what we have just written is its time now."""
@@ -95,7 +97,7 @@ class Leadership:
         with suppress(UnavailableError):
             stored = await self._lease.read()
             if stored is None or stored.data != self._holder:
-                raise LeaseLost("another engine leads now")
+                raise LeaseLost("somebody else has it now")
             self._revision = stored.revision
 
     def check(self) -> None:

@@ -25,6 +25,7 @@ from dagnats.runtime.reload import Reloader, tell_loaded
 from dagnats.runtime.retention import KEEP
 from dagnats.runtime.telemetry.exporter import telemetry
 from dagnats.runtime.telemetry.observer import Observer
+from dagnats.runtime.triggers.registry import Registry
 from dagnats.runtime.worker import Worker
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ async def serve(
         stack.push_async_callback(_end, asyncio.create_task(index.run(), name="index"))
         stack.callback(open_inquiries(jetstream.ports.inquiries, index))
         stack.callback(open_plane(jetstream.ports, AsyncClient(jetstream), charter))
+        announced = asyncio.create_task(Registry(jetstream.ports).run(), name="trigger types")
+        stack.push_async_callback(_end, announced)
         if reloader is not None:
             stack.callback(tell_loaded(jetstream.ports.inquiries, reloader))
             stack.push_async_callback(_end, asyncio.create_task(reloader.run(), name="configuration"))

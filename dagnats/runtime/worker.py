@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, runtime_c
 import dagnats
 from dagnats.errors import ConflictError
 from dagnats.handling.handler import Handler
+from dagnats.handling.trigger_type import TriggerType
 from dagnats.model.identifier import GROUP, near
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.desk import Caller, Desk
@@ -24,6 +25,7 @@ from dagnats.runtime.pool import ProcessPool
 from dagnats.runtime.presence import Presence
 from dagnats.runtime.slots import Share, Slots
 from dagnats.runtime.telemetry.exporter import telemetry
+from dagnats.runtime.triggers.provider import Provider
 from dagnats.runtime.watchman import Watchman
 from dagnats.runtime.workbench import Workbench
 
@@ -87,9 +89,11 @@ class Worker:
         limits: How many tasks of a type at a time, within `concurrency`.
         processes: How many handlers with `process=True` at a time; as many as there are processors when left out.
         metadata: Shown with the worker in the directory.
+        trigger_types: What it watches for workflows with `external` triggers. Of several workers that provide a type,
+            one at a time does.
 
     Raises:
-        ConflictError: Two handlers serve one task type.
+        ConflictError: Two handlers serve one task type, or two trigger types have one name.
         ValueError: An argument is out of its range, or names what is not served.
         TypeError: What is to be served is neither workflow nor handler, or no list of them; or a duration is none.
         DefinitionError: A handler's types cannot be carried as JSON.
@@ -110,6 +114,7 @@ class Worker:
         limits: Mapping[str, int] | None = None,
         processes: int | None = None,
         metadata: Mapping[str, str] | None = None,
+        trigger_types: Iterable[TriggerType[Any]] = (),
     ) -> None:
         _expect_positive(concurrency, "concurrency")
         if processes is not None:
@@ -134,6 +139,10 @@ class Worker:
         self._ack_wait_s = _seconds(ack_wait, "ack_wait", least_s=_SHORTEST_ACK_WAIT_S)
         self._grace_s = _seconds(grace, "grace")
         self._cancel_grace_s = _seconds(cancel_grace, "cancel_grace")
+        self._providers = {
+            name: Provider(self._connection.ports, client, each, worker_id=self.worker_id, grace_s=self._cancel_grace_s)
+            for name, each in _by_name(trigger_types).items()
+        }
         self._stopping = asyncio.Event()
         threads = min(32, (os.cpu_count() or 1) + 4)
         processes = min(concurrency, processes or os.cpu_count() or 1)
@@ -149,6 +158,11 @@ class Worker:
         """What it serves."""
         return tuple(self._handlers)
 
+    @property
+    def trigger_types(self) -> tuple[str, ...]:
+        """What it watches, when it is its turn."""
+        return tuple(self._providers)
+
     def stop(self) -> None:
         """Stop pulling and let `run` return when the running handlers are done. May be called again."""
         self._stopping.set()
@@ -157,7 +171,8 @@ class Worker:
         """Work until `stop`, then drain: running handlers finish, or after the grace their tasks go back.
 
         Raises:
-            ConflictError: Another task type's workers cover the same subjects.
+            ConflictError: Another task type's workers cover the same subjects, or triggers run with another version of
+                a trigger type.
         """
         async with telemetry(self._connection.ports), opened(self._lifespan) as resources:
             await self._run(partial(Desk, self._connection.ports, self._client, resources))
@@ -170,6 +185,8 @@ class Worker:
         stop_listening = self._connection.feeds.cancellations(bench.cancel)
         queues: list[Queue] = []
         try:
+            for provider in self._providers.values():
+                await provider.check()
             for handler in self._handlers.values():
                 queues.append(await self._open(handler))
             await self._work(queues, bench)
@@ -196,6 +213,10 @@ class Worker:
         others = [
             asyncio.create_task(_give_back(queues, every_s), name="worker: give back"),
             asyncio.create_task(presence.show(), name="worker: presence"),
+        ]
+        pulls += [
+            asyncio.create_task(provider.run(), name=f"worker: trigger type {name}")
+            for name, provider in self._providers.items()
         ]
         if self._is_named:  # it may have been here before, and have tasks that wait for it
             bench.sticky.set()
@@ -291,6 +312,22 @@ def _by_task_type(serves: Iterable[HasHandlers | Handler[..., Any]]) -> dict[str
                     f"two handlers serve task type {handler.task!r}: {first.source} and {handler.source}",
                     hint="give one of them another task type",
                 )
+    return found
+
+
+def _by_name(trigger_types: Iterable[TriggerType[Any]]) -> dict[str, TriggerType[Any]]:
+    found: dict[str, TriggerType[Any]] = {}
+    if isinstance(trigger_types, TriggerType):
+        raise TypeError(f"trigger_types is a list of them, not one: write [{_named(trigger_types)}]")
+    for each in trigger_types:
+        if not isinstance(each, TriggerType):  # pyright: ignore[reportUnnecessaryIsInstance]  # untyped callers
+            raise TypeError(f"a worker watches trigger types, not {_named(each)}; decorate it with @trigger_type(…)")
+        first = found.setdefault(each.name, each)
+        if first is not each:
+            raise ConflictError(
+                f"two trigger types are called {each.name!r}: {first.source} and {each.source}",
+                hint="give one of them another name",
+            )
     return found
 
 

@@ -86,6 +86,8 @@ ROUTES = {
     "token list": "GET /tokens",
     "token revoke": "DELETE /tokens/{token}",
     "trace": f"GET {_RUN}/trace",
+    "trigger-type describe": "GET /trigger-types/{trigger_type}",
+    "trigger-type list": "GET /trigger-types",
     "verify": "GET /verify",
     "waitpoint cancel": f"POST {_WAITPOINT}/cancel",
     "waitpoint complete": f"POST {_WAITPOINT}/complete",

@@ -46,6 +46,7 @@ NOWHERE = {
     "seq": "999",
     "token": "nobody",
     "imported": "nobody-0001",
+    "trigger_type": "nobody",
 }
 NAMED = [operation for operation in OPERATIONS if set(re.findall(r"\{(\w+)\}", operation.path)) & {*NOWHERE}]
 CHECKED = [operation for operation in OPERATIONS if operation.body is not None and issubclass(operation.body, Body)]

@@ -33,6 +33,7 @@ NOWHERE = {
     "seq": "999",
     "token": "nobody",
     "imported": "nobody-0001",
+    "trigger_type": "nobody",
     "step": "work",
     "name": "go",
     "type": "a.b",

@@ -9,6 +9,7 @@ from dagnats import Workflow
 from dagnats.client.portable import encode_document, read_document
 from dagnats.client.token import create_token
 from dagnats.model.json import compact
+from dagnats.model.trigger_type import TriggerTypeEntry, encode
 from tests.api.site import WORK, Answer, Caller, Site, one_step, site
 from tests.support.processes import until
 
@@ -169,8 +170,11 @@ async def world() -> AsyncGenerator[World]:
         made = await create_token(here.ports, "read", name="old")
         guest = encode_document(await client.export_run(done.run_id)).replace(done.run_id.encode(), b"imported-0001")
         await client.import_runs(read_document(guest, name="a run from elsewhere"))
+        watched = TriggerTypeEntry(name="files", owner_worker_id="w-1", version="1")
+        await here.ports.trigger_types.put("files", encode(watched), revision=0)
         fixed = {
             "token": made.token.id,
+            "trigger_type": "files",
             "token of waits": await runs["waits"].waitpoint_token("paid"),
             "token of asks": await runs["asks"].waitpoint_token("ask"),
             "workflow": "solo",

@@ -34,6 +34,8 @@ _LINES = (
     "context use local",
     "context remove every --force",
     "workers list",
+    "trigger-type list",
+    "trigger-type describe nothing",
     "queue list",
     "queue show nobody.serves.this",
     "queue pause nobody.serves.this",

@@ -242,6 +242,60 @@ def test_a_worker_is_listed_with_its_group_and_its_id(served: CommandLine) -> No
     assert all(each["worker_id"] != "host-7.gpu" for each in served("workers", "list", "--json").json())
 
 
+_WATCHED = """
+from dagnats import Fire, Workflow, trigger_type
+from pydantic import BaseModel
+
+wf = Workflow("cli-watched")
+
+
+class Ticks(BaseModel):
+    count: int
+
+
+@wf.step
+async def tell(said: dict) -> int:
+    return said["data"]["tick"]
+
+
+wf.on_external("cli-ticks", {"count": 2}, id="cli-watched-ticks")
+
+
+@trigger_type("cli-ticks", version="3", config=Ticks)
+async def ticks(config: Ticks, fire: Fire) -> None:
+    for tick in range(config.count):
+        await fire({"tick": tick}, key=str(tick))
+"""
+
+
+def test_a_worker_watches_for_triggers_and_shows_their_type(served: CommandLine) -> None:
+    (served.folder / "watched.py").write_text(_WATCHED)
+    with served.start("worker", "watched.py", "--worker-id", "watcher") as worker:
+        assert worker.reads("Ctrl-C stops")[-2] == "Watching for triggers of cli-ticks, while no other worker does."
+        assert served("register", "watched.py").code == 0
+        runs: list[dict[str, Any]] = []
+        while len(runs) < 2:
+            listed = served("run", "list", "--workflow", "cli-watched", "--status", "completed", "--json")
+            runs = listed.json()
+        outputs = {served("run", "output", each["run_id"]).out.strip() for each in runs}
+        row = next(line for line in served("trigger-type", "list").lines if line.startswith("cli-ticks"))
+        described = served("trigger-type", "describe", "cli-ticks")
+        found = served("trigger-type", "describe", "cli-ticks", "--json").json()
+        worker.stop()
+
+    assert outputs == {"0", "1"}
+    assert row.split() == ["cli-ticks", "watcher", "3", "live"]
+    assert "Triggers: cli-watched-ticks" in described.lines
+    assert found["config_schema"]["required"] == ["count"]
+    (served.folder / "wrong.py").write_text(_WATCHED.replace('"count": 2', '"count": "two"'))
+    refused = served("register", "wrong.py")
+    assert refused.code == 2
+    assert "trigger type 'cli-ticks' does not take this: 'two' is not of type 'integer'" in refused.err
+    assert served("workflow", "delete", "cli-watched", "--force").code == 0
+    assert served("trigger-type", "describe", "cli-ticks", "--json").json()["triggers"] == []
+    assert served("trigger-type", "describe", "cli-tick").err.endswith("did you mean 'cli-ticks'?\n")
+
+
 def test_a_worker_whose_queue_covers_another_ones_is_refused(served: CommandLine) -> None:
     (served.folder / "clash.py").write_text(_CLASH)
     with served.start("worker", "clash.py") as worker:

@@ -403,7 +403,9 @@ async def test_the_whole_is_looked_at(transport: Transport) -> None:
         assert findings == (await it.here.client.diagnose(run.run_id))[1]
         status = await it.client.status()
         assert (status.runs, status.active_runs) == (1, 1)
-        assert await it.client.workers() == []
+        assert (await it.client.workers(), await it.client.trigger_types()) == ([], [])
+        with pytest.raises(NotFoundError, match="no trigger type 'files'"):
+            await it.client.trigger_type("files")
         checked = await it.client.verify()
         assert (checked.runs, checked.differences) == (1, ())
         assert await it.client.repair([]) == []

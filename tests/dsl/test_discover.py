@@ -171,7 +171,7 @@ def test_a_missing_attribute_comes_with_the_one_that_was_probably_meant(here: Pa
 
 def test_an_attribute_that_is_nothing_of_ours_is_refused(here: Path) -> None:
     _flow(here / "shop.py", "order")
-    with pytest.raises(TargetError, match="shop:other is int, not a Workflow or a handler"):
+    with pytest.raises(TargetError, match="shop:other is int, not a Workflow, a handler or a trigger type"):
         discover(["shop:other"])
 
 
@@ -292,6 +292,23 @@ def test_two_handlers_of_one_task_type_are_refused_with_both_places(here: Path) 
     _flow(here / "one.py", "one")
     _write(here / "two.py", FLOW.format(name="one").replace('Workflow("one")', 'Workflow("two")'))
     with pytest.raises(TargetError, match=r"claim task type 'one.work': one\.py:5 and two\.py:5"):
+        discover(["one", "two"])
+
+
+WATCH = """
+from dagnats import trigger_type
+
+@trigger_type("files", version="1", config=dict)
+async def files(config, fire):
+    pass
+"""
+
+
+def test_trigger_types_are_found_and_two_of_one_name_are_refused(here: Path) -> None:
+    _write(here / "one.py", WATCH)
+    _write(here / "two.py", WATCH)
+    assert list(discover(["one"]).trigger_types) == ["files"]
+    with pytest.raises(TargetError, match=r"claim trigger type 'files': one\.py:4 and two\.py:4"):
         discover(["one", "two"])
 
 

@@ -36,6 +36,7 @@ from dagnats.client.verify import Verified
 from dagnats.dsl.duration import duration_text
 from dagnats.model.run import RunStatus
 from dagnats.model.summary import MOST, RunPage, RunSummary, Tally
+from dagnats.model.trigger_type import TriggerTypeView
 from dagnats.model.worker import WorkerEntry
 
 if TYPE_CHECKING:
@@ -299,6 +300,14 @@ class HttpOperator(ABC):
     async def workers(self) -> list[WorkerEntry]:
         """The workers that there are, by name."""
         return read(await self._wire.get(path_of("workers")), list[WorkerEntry])
+
+    async def trigger_types(self) -> list[TriggerTypeView]:
+        """The trigger types that workers provide, or did, by name."""
+        return read(await self._wire.get(path_of("trigger-types")), list[TriggerTypeView])
+
+    async def trigger_type(self, name: str) -> TriggerTypeView:
+        """A trigger type. Raises NotFoundError, with near names."""
+        return read(await self._wire.get(path_of("trigger-types", name)), TriggerTypeView)
 
     async def queues(self) -> list[QueueView]:
         """Every queue that has tasks, had workers, or is named by a registered workflow."""

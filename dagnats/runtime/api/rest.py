@@ -26,6 +26,7 @@ from dagnats.client.installation import (
 )
 from dagnats.client.rehearsal import RehearsalDocument
 from dagnats.client.trace import SpanDocument
+from dagnats.model.trigger_type import TriggerTypeView
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api import (
     audit,
@@ -39,6 +40,7 @@ from dagnats.runtime.api import (
     server,
     start,
     token,
+    trigger_type,
     waitpoint,
     workflow,
 )
@@ -246,6 +248,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET", "/schema", workflow.schema, "read", dict[str, Any], concern="listed"),
     Operation("GET", "/workers", server.workers, "read", list[WorkerEntry]),
+    Operation("GET", "/trigger-types", trigger_type.all_types, "read", list[TriggerTypeView]),
+    Operation("GET", "/trigger-types/{trigger_type}", trigger_type.show, "read", TriggerTypeView),
     Operation("GET", "/status", server.status, "read", server.StatusDocument, query=server.Detail),
     Operation("GET", "/health/cluster", server.cluster, "read", server.ClusterDocument, old=True),
     Operation("GET", "/doctor", server.doctor, "read", server.CheckedDocument),

@@ -31,7 +31,9 @@ from dagnats.runtime.jetstream.policy import Policy
 from dagnats.runtime.jetstream.pulse import JetStreamPulses
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
 from dagnats.runtime.jetstream.read import subjects_of
-from dagnats.runtime.jetstream.resources import HISTORY, IMPORTS, defects, prepare
+from dagnats.runtime.jetstream.record import JetStreamRecords, JetStreamTenures
+from dagnats.runtime.jetstream.request import JetStreamRequests
+from dagnats.runtime.jetstream.resources import HISTORY, IMPORTS, TRIGGER_TYPES, TRIGGERS, defects, prepare
 from dagnats.runtime.jetstream.secret import JetStreamSecrets
 from dagnats.runtime.jetstream.signal import JetStreamSignals
 from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
@@ -175,6 +177,10 @@ class JetStream:
             correlated=JetStreamCell(link, "engine.correlated"),
             dial=JetStreamDial(link),
             board=JetStreamBoard(link),
+            trigger_types=JetStreamRecords(link, TRIGGER_TYPES),
+            triggers=JetStreamRecords(link, TRIGGERS),
+            tenures=JetStreamTenures(link),
+            requests=JetStreamRequests(link),
             clock=clock,
         )
 

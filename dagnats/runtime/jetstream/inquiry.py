@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.event import NOTHING
-from dagnats.runtime.jetstream.link import Nobody
+from dagnats.runtime.jetstream.request import JetStreamRequests
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
-
-log = logging.getLogger("dagnats.nats")
 
 _SUBJECT = "dagnats.ask."
 
@@ -45,35 +40,22 @@ class JetStreamInquiries:
     """`ports.Inquiries`."""
 
     def __init__(self, link: Link) -> None:
-        self._link = link
-        self._answering: set[asyncio.Task[None]] = set()
+        self._requests = JetStreamRequests(link)
 
     def answer(self, question: str, reply: Callable[[bytes], Awaitable[bytes]]) -> Callable[[], None]:
-        async def respond(message: Message) -> None:
+        async def answered(data: bytes) -> bytes:
             try:
-                answer = Answer(body=msgspec.Raw(await reply(message.data)))
+                return _encode(Answer(body=msgspec.Raw(await reply(data))))
             except DagnatsError as error:
-                answer = Answer(error=str(error), hint=error.hint)
-            except Exception:  # a mistake of ours must not end the server
-                log.exception("a question of %s has no answer", question)
-                return
-            self._link.send(message.reply, _encode(answer))
+                return _encode(Answer(error=str(error), hint=error.hint))
 
-        def asked(message: Message) -> None:
-            if message.reply:
-                task = self._link.loop.create_task(respond(message), name=f"answer: {question}")
-                self._answering.add(task)
-                task.add_done_callback(self._answering.discard)
-
-        subscription = self._link.subscribe(_SUBJECT + question, asked)
-        return lambda: self._link.unsubscribe(subscription)
+        return self._requests.answer(_SUBJECT + question, answered)
 
     async def ask(self, question: str, data: bytes) -> bytes | None:
-        try:
-            message = await self._link.request(_SUBJECT + question, data)
-        except Nobody:
+        said = await self._requests.ask(_SUBJECT + question, data)
+        if said is None:
             return None
-        answer = _decode(message.data)
+        answer = _decode(said)
         if answer.error:
             raise UnavailableError(answer.error, hint=answer.hint)
         return bytes(answer.body)

@@ -39,6 +39,8 @@ PULSES = "pulses"
 SECRETS = "secrets"
 TOKENS = "access_tokens"
 WORKERS = "workers"
+TRIGGER_TYPES = "trigger_types"
+TRIGGERS = "triggers"
 RESTORING = "DAGNATS_RESTORE"
 
 STORED = "stored."
@@ -154,6 +156,8 @@ BUCKETS = {
     SECRETS: "Keys that all parts of the server share.",
     TOKENS: "What each access token allows, by its id, and its hash.",
     WORKERS: "Which workers there are: each renews its entry while it lives.",
+    TRIGGER_TYPES: "Trigger types that workers provide, by name: who does, and what their configuration looks like.",
+    TRIGGERS: "Registered triggers by their ids, for those who fire them.",
 }
 
 

@@ -22,6 +22,7 @@ from dagnats.runtime.memory.link import Call
 from dagnats.runtime.memory.notice import MemoryNotices
 from dagnats.runtime.memory.pulse import MemoryPulses
 from dagnats.runtime.memory.queue import MemoryKeeper, MemoryTaskFeed, MemoryTaskQueue
+from dagnats.runtime.memory.record import MemoryRecords, MemoryRequests, MemoryTenures
 from dagnats.runtime.memory.secret import MemorySecrets
 from dagnats.runtime.memory.signal import MemorySignals
 from dagnats.runtime.memory.snapshot import MemorySnapshots
@@ -151,6 +152,10 @@ class Memory:
             audit=MemoryAudit(server, link),
             blobs=MemoryBlobs(server.blobs, link),
             imports=MemoryBlobs(server.imports, link),
+            trigger_types=MemoryRecords(server.trigger_types, link),
+            triggers=MemoryRecords(server.triggers, link),
+            tenures=MemoryTenures(server, link),
+            requests=MemoryRequests(server, link),
             clock=clock,
         )
 

@@ -35,6 +35,7 @@ class MemoryServer:
         timetable: Its timers.
         notices: What was sent once, to nobody in particular: subject and data.
         inquiries: Who answers which question.
+        answerers: Who answers the requests of a subject, and by which connection.
         keys: Keys that all parts share.
         shown: How far the engine is, as operators see it.
     """
@@ -65,6 +66,8 @@ class MemoryServer:
         self.chunks = stream()
         self.tokens = stream(newest_only=True)
         self.audit = stream()
+        self.trigger_types = stream(newest_only=True)
+        self.triggers = stream(newest_only=True)
         self.wakeups = Consumer(self.timers, self.timetable, "due.>", _WAKEUP_ACK_WAIT_S)
         self.claims: dict[str, tuple[str, int]] = {}
         """Who has a name, and until when."""
@@ -76,6 +79,7 @@ class MemoryServer:
         self.cancellations: list[tuple[Callable[[str, bytes], None], Link]] = []
         self.notices: list[tuple[str, bytes]] = []
         self.inquiries: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
+        self.answerers: dict[str, list[tuple[Callable[[bytes], Awaitable[bytes]], Link]]] = {}
         self.keys: dict[str, bytes] = {}
         self.board: dict[tuple[str, str], bytes] = {}
         """What the gates hold, for people."""
@@ -142,6 +146,8 @@ class MemoryServer:
             self.chunks,
             self.tokens,
             self.audit,
+            self.trigger_types,
+            self.triggers,
         )
 
     def restart(self, *, lost_events: int = 0, lost_tasks: int = 0) -> None:

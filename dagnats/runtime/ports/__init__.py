@@ -42,6 +42,7 @@ from dagnats.runtime.ports.task import (
 )
 from dagnats.runtime.ports.telemetry import Held, Piece, Telemetry
 from dagnats.runtime.ports.timer import Clock, Outstanding, Timers, Wakeup, WakeupFeed
+from dagnats.runtime.ports.trigger import Records, Requests, Tenures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,6 +94,8 @@ __all__ = [
     "QueueState",
     "Queued",
     "Receipt",
+    "Records",
+    "Requests",
     "Secrets",
     "Server",
     "Shown",
@@ -105,6 +108,7 @@ __all__ = [
     "TaskKeeper",
     "TaskQueue",
     "Telemetry",
+    "Tenures",
     "Timers",
     "Tokens",
     "Waiters",
@@ -148,6 +152,10 @@ class Ports:
     """How far the events are compared with what waits for them."""
     dial: Dial
     board: Board
+    trigger_types: Records
+    triggers: Records
+    tenures: Tenures
+    requests: Requests
     clock: Clock
 
 
