@@ -50,7 +50,7 @@ async def _checked(*, fix: bool, by: str) -> tuple[list[Ailment], list[Ailment]]
         async with open_client() as client:
             return await client.checkup(fix=fix, by=by, asked_sync="always" if asked == "always" else "interval")
     except UnavailableError as error:
-        return [unreachable(str(error))], []
+        return [unreachable(error)], []
 
 
 def _lines(found: Ailment, *, is_fixed: bool) -> list[str]:

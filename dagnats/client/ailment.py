@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dagnats.client.diagnosis import Grade
     from dagnats.client.queue import QueueView
+    from dagnats.errors import UnavailableError
     from dagnats.model.ops import WorkflowLimited
     from dagnats.model.worker import WorkerEntry
     from dagnats.runtime.ports import Defect, Holding, Sync
@@ -118,9 +119,11 @@ def ailments(signs: Signs) -> list[Ailment]:
     return sorted(found, key=lambda ailment: order[ailment.grade])
 
 
-def unreachable(why: str) -> Ailment:
-    """The one thing to say when the server does not answer."""
-    return Ailment("unreachable", "wrong", why, "nothing else can be looked at", "dagnats serve")
+def unreachable(error: UnavailableError) -> Ailment:
+    """The one thing to say when the server does not answer, or does not let us in."""
+    if error.hint and "dagnats serve" not in error.hint:  # somebody is there, and wants something else of us
+        return Ailment("unreachable", "wrong", str(error), error.hint)
+    return Ailment("unreachable", "wrong", str(error), "nothing else can be looked at", "dagnats serve")
 
 
 def _defect(defect: Defect) -> Ailment:

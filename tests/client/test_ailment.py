@@ -9,6 +9,7 @@ import pytest
 from dagnats.client.ailment import Ailment, Signs, ailments, unreachable
 from dagnats.client.diagnosis import EngineState
 from dagnats.client.queue import QueueView
+from dagnats.errors import UnavailableError
 from dagnats.model.ops import TaskLimited, WorkflowLimited
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.core.gate.view import GateView, RunGateView, RunPlace, TaskGateView, TaskPlace
@@ -195,4 +196,10 @@ def test_what_somebody_has_to_do_comes_first() -> None:
     signs = Signs(letters={"a": 1}, engine=EngineState(behind=5_000), queues=(queue(waiting=1),))
 
     assert [each.grade for each in ailments(signs)] == ["wrong", "waits", "note"]
-    assert unreachable("no answer").grade == "wrong"
+    assert unreachable(UnavailableError("no answer")).grade == "wrong"
+
+
+def test_who_is_not_let_in_is_not_told_to_start_another_server() -> None:
+    closed = unreachable(UnavailableError("Authorization Violation", hint="the server asks for another token"))
+
+    assert (closed.why, closed.cure) == ("the server asks for another token", "")

@@ -248,7 +248,7 @@ async def test_what_a_server_lacks_is_told_and_made(nats_server: EmbeddedServer)
 async def test_a_server_that_is_not_there_is_told() -> None:
     with pytest.raises(UnavailableError) as caught:
         await connect("nats://127.0.0.1:9")
-    found = unreachable(str(caught.value))
+    found = unreachable(caught.value)
     assert (found.kind, found.cure) == ("unreachable", "dagnats serve")
 
 
