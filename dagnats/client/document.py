@@ -215,7 +215,7 @@ class EventDocument(Document, frozen=True, kw_only=True):
     data: Any
     trace_parent: str
     worker_id: str
-    name: str
+    name: str = ""
 
 
 def event_document(event: EventView) -> EventDocument:
