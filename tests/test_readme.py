@@ -90,7 +90,7 @@ def _parsed(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     while hasattr(command, "commands") and not words[0].startswith("-"):
         command, words = command.commands[words[0]], words[1:]
-    command.make_context("command", words)
+    command.make_context("command", words, help_option_names=["-h", "--help"])  # it keeps what it is asked for first
 
 
 @pytest.mark.parametrize("line", SHOWN)

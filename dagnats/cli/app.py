@@ -39,6 +39,7 @@ from dagnats.cli import (
     register,
     replay,
     serve,
+    signal,
     status,
     token,
     trace,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 _EVERYWHERE = "Every command"
-_NOUNS = ("context", "init", "workflow", "run", "queue", "waitpoint", "dlq", "event", "token")
+_NOUNS = ("context", "init", "workflow", "run", "queue", "waitpoint", "dlq", "event", "signal", "token")
 
 app = typer.Typer(
     name="dagnats",
@@ -120,6 +121,7 @@ app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
 app.add_typer(waitpoint.app, name="waitpoint", rich_help_panel="Operate")
 app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
 app.add_typer(event.app, name="event", rich_help_panel="Operate")
+app.add_typer(signal.app, name="signal", rich_help_panel="Operate")
 app.add_typer(token.app, name="token", rich_help_panel="Operate")
 app.command("audit", rich_help_panel="Operate")(audit.audit)
 app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
@@ -151,6 +153,7 @@ for _group in (
     waitpoint.app,
     dlq.app,
     event.app,
+    signal.app,
     token.app,
     config.app,
     context.app,

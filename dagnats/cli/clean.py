@@ -37,7 +37,7 @@ def clean(
     """
     asked = Asked(_categories(type, all=all), _age(older_than), include_running)
     if dry_run:
-        _tell_dry_run(run(_look(asked, measured=True)).places)
+        tell_dry_run(run(_look(asked, measured=True)).places)
         return
     done = run(_clean(asked, "" if force else _agreed(asked), by))
     _tell(done)
@@ -117,7 +117,8 @@ def _question(found: Cleaned) -> str:
     return f"Remove {counted(found.runs - found.live, 'ended run')}{live}, {letters}{workflows}{telemetry}?"
 
 
-def _tell_dry_run(places: list[Place]) -> None:
+def tell_dry_run(places: list[Place]) -> None:
+    """What would leave, and how much it is."""
     messages = sum(place.messages for place in places if place.kind == "stream")
     size = sum(place.bytes for place in places)
     if current().json:
@@ -128,14 +129,16 @@ def _tell_dry_run(places: list[Place]) -> None:
         emit({"entries": entries, "total_messages": messages, "total_bytes": size, "dry_run": True})
         return
     say("Would clean:")
-    rows = [(place.name, place.kind, _amount(place)) for place in places]
+    rows = [(place.name, place.kind, *_amount(place)) for place in places]
     for line in table(rows[0], rows[1:]):
         say(f"  {line}")
     say(f"Total: {messages} messages, {size_text(size)}")
 
 
-def _amount(place: Place) -> str:
-    return f"{place.messages} keys" if place.kind == "kv" else f"{place.messages} msgs  {size_text(place.bytes)}"
+def _amount(place: Place) -> tuple[str, str]:
+    if place.kind == "kv":
+        return f"{place.messages} keys", ""
+    return f"{place.messages} msgs", size_text(place.bytes)
 
 
 def _tell(done: Cleaned) -> None:

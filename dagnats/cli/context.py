@@ -68,7 +68,12 @@ def list_contexts(wide: bool = typer.Option(False, "--wide", help="Do not cut li
         emit(documents)
         return
     rows = [
-        ("*" if each["current"] else "", each["name"], each["url"] or "the local `serve`", each["token"] or "-")
+        (
+            "*" if each["current"] else "",
+            each["name"],
+            each["url"] or "the local `serve`",
+            each["token"] or each["token_file"] or "-",
+        )
         for each in documents
     ]
     for line in table(HEADER, rows, None if wide else room()):

@@ -155,7 +155,8 @@ def _title(invalid: Sequence[DefinitionError]) -> str:
 
 
 def _usage(error: typer.TyperException) -> tuple[str, str]:
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")  # a choice is listed over several lines
+    message = message.replace(": Value error, ", ": ")  # pydantic's words for ours
     context: Any = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "dagnats"
     return message[:1].lower() + message[1:], f"`{path} --help` lists what there is"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -11,13 +11,16 @@ from dagnats.cli.definition import TARGETS_HELP, compiled, warnings_of
 from dagnats.cli.failure import InvalidWorkflows, problem_document, warn
 from dagnats.cli.option import current
 from dagnats.cli.output import counted, emit, emit_line, paint, say
-from dagnats.errors import DefinitionError
+from dagnats.errors import DagnatsError, DefinitionError, Problem
+from dagnats.model.identifier import near
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Coroutine, Iterable, Iterator, Sequence
 
     from dagnats.client import AsyncClient, Registration
     from dagnats.model.definition import WorkflowDef
+
+T = TypeVar("T")
 
 NOTHING_REGISTERED = "nothing was registered"
 DRY_RUN = typer.Option(False, "--dry-run", help="Register nothing; show what would change.")
@@ -30,25 +33,51 @@ def register(
     dry_run: bool = DRY_RUN,
 ) -> None:
     """Compile workflows and register them, all of them or none; say what changed."""
-    registrations = store(compiled(targets or [], consequence=NOTHING_REGISTERED), dry_run=dry_run)
+    definitions = compiled(targets or [], consequence=NOTHING_REGISTERED)
+    registrations = _stored(_store(definitions, dry_run))
+    _tell(registrations, warnings_of(definitions, None), dry_run)
     if current().json:
         emit([registration_document(registration, dry_run=dry_run) for registration in registrations])
 
 
-def store(definitions: Sequence[WorkflowDef], *, dry_run: bool = False) -> list[Registration]:
-    """Register valid definitions; tell people what that did, and what is probably not meant.
+def register_one(definition: WorkflowDef, *, dry_run: bool) -> None:
+    """Register a valid definition, and say what that did; also which of its task types no worker serves.
 
     Raises:
-        InvalidWorkflows: One runs a workflow that is not registered.
+        InvalidWorkflows: It runs a workflow that is not registered.
     """
+    registration, served = _stored(_store_one(definition, dry_run))
+    unserved = [(definition.name, problem) for problem in _unserved(definition, served)]
+    _tell([registration], [*warnings_of([definition], None), *unserved], dry_run)
+    if current().json:
+        emit(registration_document(registration, dry_run=dry_run, besides=[problem for _, problem in unserved]))
+
+
+def _stored(storing: Coroutine[Any, Any, T]) -> T:
     try:
-        registrations = run(_store(definitions, dry_run))
+        return run(storing)
     except DefinitionError as error:
         raise InvalidWorkflows([error], NOTHING_REGISTERED) from error
-    warn(warnings_of(definitions, None))
+
+
+def _tell(registrations: Sequence[Registration], warnings: Iterable[tuple[str, Problem]], dry_run: bool) -> None:
+    warn(warnings)
     for line in () if current().json else (line for it in registrations for line in _lines(it, dry_run)):
         say(line)
-    return registrations
+
+
+def _unserved(definition: WorkflowDef, served: Collection[str] | None) -> Iterator[Problem]:
+    """A warning for each task type that none of the workers serves; none when nobody knows which they serve."""
+    if served is None:
+        return
+    tasks: dict[str, int] = {}
+    for at, step in enumerate(definition.steps):
+        tasks.setdefault(step.task, at)
+    for task, at in tasks.items():
+        if task and task not in served:
+            close = near(task, sorted(served))
+            hint = f"workers serve {close[0]!r}" if close else ""
+            yield Problem(f"steps[{at}].task", "no-worker", f"no worker serves {task!r} now", hint)
 
 
 async def told(client: AsyncClient, definitions: Sequence[WorkflowDef]) -> None:
@@ -66,8 +95,10 @@ async def told(client: AsyncClient, definitions: Sequence[WorkflowDef]) -> None:
             say(line)
 
 
-def registration_document(registration: Registration, *, dry_run: bool = False) -> dict[str, Any]:
-    """What registering did, as JSON."""
+def registration_document(
+    registration: Registration, *, dry_run: bool = False, besides: Sequence[Problem] = ()
+) -> dict[str, Any]:
+    """What registering did, as JSON; `besides` are further warnings."""
     from dagnats.cli.difference import change_document, changes
 
     document: dict[str, Any] = {
@@ -78,7 +109,8 @@ def registration_document(registration: Registration, *, dry_run: bool = False) 
     if registration.action == "updated" and registration.previous is not None:
         found = changes(registration.previous, registration.definition)
         document["changes"] = [change_document(change) for change in found]
-    warnings = [problem_document(problem) for _, problem in warnings_of([registration.definition], None)]
+    advice = [problem for _, problem in warnings_of([registration.definition], None)]
+    warnings = [problem_document(problem) for problem in (*advice, *besides)]
     return {**document, **({"warnings": warnings} if warnings else {}), **({"dry_run": True} if dry_run else {})}
 
 
@@ -98,3 +130,14 @@ def _lines(registration: Registration, dry_run: bool) -> list[str]:
 async def _store(definitions: Sequence[WorkflowDef], dry_run: bool) -> list[Registration]:
     async with open_client() as client:
         return await client.register_all(definitions, dry_run=dry_run)
+
+
+async def _store_one(definition: WorkflowDef, dry_run: bool) -> tuple[Registration, set[str] | None]:
+    """What registering did, and the task types that workers serve; None for who may not know that."""
+    async with open_client() as client:
+        (registration,) = await client.register_all([definition], dry_run=dry_run)
+        try:
+            workers = await client.workers()
+        except DagnatsError:  # a token for some workflows only; what was asked for is done
+            return registration, None
+        return registration, {task for worker in workers for task in worker.task_types}

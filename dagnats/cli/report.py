@@ -282,7 +282,7 @@ def output_document(view: RunView) -> dict[str, Any]:
 
 def event_row(event: EventView, *, full: bool) -> tuple[str, ...]:
     """An event as a row of the table."""
-    data = _data(event)
+    data = f"{event.name} {_data(event)}" if event.name else _data(event)
     if not full and len(data) > _DATA_LENGTH:
         data = f"{data[:_DATA_LENGTH]}…"
     return (table_time(event.time_ns), event.type, event.step_id or "-", _trace(event.trace_parent), data)
@@ -298,6 +298,7 @@ def event_document(event: EventView) -> dict[str, Any]:
         "data": _data(event),
         "trace_parent": event.trace_parent,
         "seq": event.seq,
+        "name": event.name,
     }
 
 

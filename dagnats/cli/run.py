@@ -312,15 +312,12 @@ async def _events(run_id: str, last: bool, type: str, step: str) -> list[EventVi
 
 def _refuse_unknown(type: str, step: str, view: RunView) -> None:
     """Nothing was found: because there is nothing, or because the question names what does not exist?"""
-    from typing import get_args
-
-    from dagnats.model.event import AnyEvent
+    from dagnats.model.event import EVENT_TYPES
     from dagnats.model.identifier import near
 
-    types = [str(kind.__struct_config__.tag) for kind in get_args(AnyEvent)]
     steps = [it.id for it in view.steps]
-    if type and type not in types:
-        raise NotFoundError("event type", type, near=near(type, types))
+    if type and type not in EVENT_TYPES:
+        raise NotFoundError("event type", type, near=near(type, EVENT_TYPES))
     if step and step not in steps:
         raise NotFoundError("step", step, near=near(step, steps))
 

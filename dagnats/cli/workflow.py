@@ -75,9 +75,7 @@ def register(file: Path = _FILE, dry_run: bool = registering.DRY_RUN) -> None:
         definition = read_definition(file)
     except DefinitionError as error:
         raise InvalidWorkflows([error], registering.NOTHING_REGISTERED) from error
-    (registration,) = registering.store([definition], dry_run=dry_run)
-    if current().json:
-        emit(registering.registration_document(registration, dry_run=dry_run))
+    registering.register_one(definition, dry_run=dry_run)
 
 
 @app.command()

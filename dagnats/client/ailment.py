@@ -121,9 +121,11 @@ def ailments(signs: Signs) -> list[Ailment]:
 
 
 def unreachable(error: UnavailableError) -> Ailment:
-    """The one thing to say when the server does not answer, or stores nothing."""
+    """The one thing to say when the server does not answer, does not let us in, or stores nothing."""
     if isinstance(error, JetStreamOff):
         return _off(str(error), error.hint)
+    if error.hint and "dagnats serve" not in error.hint:  # somebody is there, and wants something else of us
+        return Ailment("unreachable", "wrong", str(error), error.hint)
     return Ailment("unreachable", "wrong", str(error), "nothing else can be looked at", "dagnats serve")
 
 

@@ -215,6 +215,7 @@ class EventDocument(Document, frozen=True, kw_only=True):
     data: Any
     trace_parent: str
     worker_id: str
+    name: str = ""
 
 
 def event_document(event: EventView) -> EventDocument:
@@ -229,6 +230,7 @@ def event_document(event: EventView) -> EventDocument:
         data=event.payload,
         trace_parent=event.trace_parent,
         worker_id=event.worker_id,
+        name=event.name,
     )
 
 

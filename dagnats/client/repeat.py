@@ -46,7 +46,7 @@ def fork(graph: Graph, old: Graph, run: Run, from_step: str, *, by: str = "") ->
 
     Raises:
         NotFoundError: The definition has no such step.
-        ConflictError: It only runs for another step.
+        ConflictError: It only runs for another step, or what the new run would take over was undone.
     """
     node = graph.nodes.get(from_step)
     if node is None:
@@ -60,8 +60,14 @@ def fork(graph: Graph, old: Graph, run: Run, from_step: str, *, by: str = "") ->
     outputs = {
         step_id: state.output or NULL
         for step_id, state in run.steps.items()
-        if step_id in graph.nodes and step_id not in again and state.status == "completed"
+        if state.status == "completed" and step_id not in again and _belongs(graph, step_id)
     }
+    gone = [step_id for step_id in outputs if step_id in _undone(old, run)]
+    if gone:
+        raise ConflictError(
+            f"run {run.run_id} cannot be forked at {from_step!r}: what came before was undone: {listed(gone)}",
+            hint=f"`dagnats run retry {run.run_id} --mode rerun` starts it anew",
+        )
     return Start(
         workflow=graph.name,
         def_hash=graph.identity,
@@ -77,6 +83,23 @@ def listed(names: Iterable[str]) -> str:
     """The first of some names, as a hint shows them."""
     names = list(names)
     return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+
+
+def _belongs(graph: Graph, step_id: str) -> bool:
+    """Whether a step is one of the definition's own, and runs for no other."""
+    node = graph.nodes.get(step_id)
+    return node is not None and not node.auxiliary
+
+
+def _undone(old: Graph, run: Run) -> set[str]:
+    """Steps whose effect does not stand any more, or will not when the undoing is over."""
+    if run.saga is None:
+        return set()
+    return {
+        step_id
+        for step_id, state in run.steps.items()
+        if state.attempt and step_id in old.nodes and old.nodes[step_id].compensate
+    }
 
 
 def _downstream(graph: Graph, step_id: str) -> set[str]:

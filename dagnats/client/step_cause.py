@@ -282,7 +282,8 @@ def _nobody_serves(facts: Facts, step: StepView) -> Finding:
     if close:
         seen = f"no worker serves {step.task!r}; workers serve {' and '.join(repr(task) for task in close)}"
     elif facts.workers:
-        seen = f"{len(facts.workers)} workers are there, and none serves {step.task!r}"
+        there = "1 worker is" if len(facts.workers) == 1 else f"{len(facts.workers)} workers are"
+        seen = f"{there} there, and none serves {step.task!r}"
     else:
         seen = f"no worker is there; the step asks for one that serves {step.task!r}"
     group = facts.steps.get(_origin(step), StepFacts()).group

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dagnats.model.config import WaitForEventConfig
-from dagnats.model.event import Record, StepEvent, event_type
+from dagnats.model.event import Record, SignalReceived, StepEvent, event_type
 from dagnats.model.pulse import Pulse
 from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepState, StepStatus
 from dagnats.model.trace import run_trace_parent
@@ -164,6 +164,7 @@ class EventView:
         payload: A JSON value, or None.
         trace_parent: W3C trace context.
         worker_id: Who ran the attempt, or "".
+        name: Of a signal, which; else "".
     """
 
     seq: int
@@ -175,6 +176,7 @@ class EventView:
     payload: Any
     trace_parent: str
     worker_id: str
+    name: str = ""
 
 
 def run_view(graph: Graph, run: Run, pulses: Mapping[str, Pulse] | None = None) -> RunView:
@@ -289,6 +291,7 @@ def event_view(record: Record, trace_parent: str = "") -> EventView:
         payload=json_value(payload) if isinstance(payload, msgspec.Raw) else _plain(payload),
         trace_parent=event.trace_parent or run_trace_parent(trace_parent, event.run_id),
         worker_id=event.worker_id if isinstance(event, StepEvent) else "",
+        name=event.name if isinstance(event, SignalReceived) else "",
     )
 
 

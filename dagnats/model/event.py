@@ -583,6 +583,9 @@ class Record(NamedTuple):
     event: AnyEvent
 
 
+EVENT_TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyEvent))
+"""Every type on the wire."""
+
 TERMINAL_PREFIXES = tuple(f'{{"type":"{kind.__struct_config__.tag}"'.encode() for kind in get_args(TerminalEvent))
 """How the bytes of a run's last event begin, as `encode_event` writes them."""
 

@@ -81,6 +81,7 @@ ROUTES = {
     "run watch": f"GET {_RUN}/events",
     "schema": "GET /schema",
     "serve": _HERE,
+    "signal list": f"GET {_RUN}/events",
     "status": "GET /status",
     "token create": "POST /tokens",
     "token list": "GET /tokens",

@@ -101,6 +101,10 @@ async def test_a_member_that_nobody_knows_is_refused_and_the_one_that_was_meant_
         assert (answer.status, answer.paths) == (400, {"$.statsu", "$.dry_run"})
         (problem,) = [each for each in answer.json["problems"] if each["path"] == "$.statsu"]
         assert (problem["rule"], problem["hint"]) == ("unknown-member", "did you mean 'status'?")
+        for operation in CHECKED:
+            answer = await send(all_there, operation, b'{"xyzzy": 1}')
+            assert answer.status == 400, (name_of(operation), answer)
+            assert "$.xyzzy" in answer.paths, (name_of(operation), answer)
 
 
 @in_virtual_time

@@ -217,6 +217,11 @@ async def test_a_history_is_given_whole_or_behind_an_event() -> None:
         later = (await all_there.web.get(f"{path}?after={found[1]['seq']}")).json
         assert later == found[2:]
         assert (await all_there.web.get(f"{path}?type=workflow.started")).json == found[:1]
+        assert (await all_there.web.get(f"{path}?type=step.failed&step=work")).json == []
+        for accept in ("application/json", STREAM):
+            wrong = await all_there.web.get(f"{path}?type=step.complted", accept=accept)
+            assert (wrong.status, wrong.paths) == (400, {"?type"})
+            assert (await all_there.web.get(f"{path}?step=wrok", accept=accept)).status == 404
 
 
 @in_virtual_time

@@ -24,6 +24,7 @@ async def test_logs_are_listed_and_those_of_a_run_apart() -> None:
             ("api", "started run"),
             ("worker", "slow"),
         ]
+        assert [each["severity"] for each in found] == ["INFO", "INFO", "WARN"]  # also of lines as most are
         assert [each["body"] for each in (await web.get("/v1/logs?level=warning&since=1h")).json] == ["slow"]
         assert (await web.get("/v1/logs?text=nothing")).json == []
         assert [each["body"] for each in (await web.get("/v1/logs?limit=1")).json] == ["slow"]

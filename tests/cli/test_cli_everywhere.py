@@ -92,6 +92,7 @@ _LINES = (
     "run pause RUN",
     "run resume RUN",
     "run signal RUN go 1",
+    "signal list RUN",
     "run approve RUN",
     "run reject RUN",
     "run fork OLD --from greet",

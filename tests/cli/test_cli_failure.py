@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagnats.cli import option
+from dagnats.cli.app import run
 from dagnats.cli.failure import InvalidWorkflows, report
 from dagnats.errors import (
     ConflictError,
@@ -72,6 +73,18 @@ def test_an_error_is_one_sentence_and_one_hint_on_stderr(capsys: pytest.CaptureF
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "error: no workflow 'ordr'\nhint: did you mean 'order'?\n"
+
+
+def test_a_wrong_or_missing_choice_is_one_line_that_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (
+            ["--scope", "all"],
+            "error: invalid value for '--scope': 'all' is not one of 'read', 'run', 'operate', 'admin'",
+        ),
+        ([], "error: missing option '--scope'. Choose from: read, run, operate, admin"),
+    ):
+        assert run(["token", "create", "deploy", *words]) == 2
+        assert capsys.readouterr().err.splitlines()[0] == told
 
 
 def test_a_file_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,6 +107,14 @@ def test_a_signal_is_sent_as_the_reference_shows(served: CommandLine) -> None:
     assert served("run", "signal", run_id, "approval", '{"approved": true}').out == "Signal sent: approval\n"
     sent = served("run", "signal", "--last", "done", "{}", "--json")
     assert sent.json() == {"run_id": run_id, "signal": "done", "sent": True}
+    listed = served("signal", "list", run_id)
+    assert [line.split()[1] for line in listed.lines] == ["NAME", "approval", "done"]
+    assert listed.lines[1].endswith('  {"approved": true}')
+    (sent,) = served("signal", "list", "--last", "--name", "done", "--json").json()
+    assert (sent["signal"], sent["payload"], sent["run_id"]) == ("done", {}, run_id)
+    told = served("run", "events", run_id, "--type=signal.received")
+    assert told.lines[1].endswith('  approval {"approved": true}')
+    assert served("signal", "list", run_id, "--name", "other").out == "The run was sent no signal.\n"
     assert served("run", "signal", run_id, "approval").err.startswith("error: missing argument 'PAYLOAD'")
     assert served("run", "signal", run_id, "approval", "{").err.startswith("error: the payload must be JSON")
     assert served("run", "signal", "--last", "a", "1", "2").err.startswith("error: --last and the run id 'a'")

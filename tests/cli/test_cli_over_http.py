@@ -165,6 +165,11 @@ def test_nobody_at_that_address_is_exit_code_3(offline: CommandLine) -> None:
 # -- contexts --------------------------------------------------------------------------------------------------
 
 
+def test_a_context_whose_token_is_in_a_file_is_listed_with_that(project: CommandLine) -> None:
+    assert project("context", "add", "far", "http://127.0.0.1:1", "--token-file", "/keys/far").code == 0
+    assert project("context", "list").lines[2].split() == ["far", "http://127.0.0.1:1", "/keys/far"]
+
+
 def test_a_context_is_kept_for_its_owner_alone_and_used_unless_something_else_is_named(
     served: CommandLine, run: str
 ) -> None:

@@ -224,6 +224,7 @@ def test_the_document_of_an_event_holds_its_data_as_text() -> None:
         "data": '{"n": 1}',
         "trace_parent": "",
         "seq": 7,
+        "name": "",
     }
 
 

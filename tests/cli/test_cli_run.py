@@ -262,7 +262,7 @@ def test_the_history_can_be_narrowed(served: CommandLine, declined: str) -> None
 
     of_step = served("run", "events", declined, "--step", "release", "--json").json()
     assert {it["step_id"] for it in of_step} == {"release"}
-    assert set(of_step[0]) == {"type", "run_id", "step_id", "timestamp", "data", "trace_parent", "seq"}
+    assert set(of_step[0]) == {"type", "run_id", "step_id", "timestamp", "data", "trace_parent", "seq", "name"}
     assert json.loads(of_step[-2]["data"]) == "released shelf-3"
 
 

@@ -68,7 +68,7 @@ def test_waits_are_completed_by_hand_with_a_body(served: CommandLine, buying: st
     run_id = _waiting(served, buying, "buying-0002")
 
     assert served("waitpoint", "complete", run_id, "paid", '{"id": 7, "cents": 5}').out == "Completed: paid\n"
-    assert served("waitpoint", "complete", run_id, "ask", '{"note": "fine"}', "--by", "ann", "--json").json() == {
+    assert served("waitpoint", "complete", run_id, '{"note": "fine"}', "--by", "ann", "--json").json() == {
         "run_id": run_id,
         "step_id": "ask",
         "completed": True,

@@ -135,13 +135,33 @@ def test_python_is_not_a_definition_file(offline: CommandLine) -> None:
 def test_registering_says_what_was_done_and_what_changed(served: CommandLine, tmp_path: Path) -> None:
     file = _file(tmp_path, "code-review", *"abcde")
 
-    assert served("workflow", "register", file) == (0, "Workflow created: code-review (5 steps)\n", "")
+    assert served("workflow", "register", file)[:2] == (0, "Workflow created: code-review (5 steps)\n")
     assert served("workflow", "register", file).out == "Workflow unchanged: code-review (5 steps)\n"
     _file(tmp_path, "code-review", *"abcd", timeout="5m")
     assert served("register", file).lines == [
         "Workflow updated: code-review (4 steps)",
         "  - step e",
         "  + timeout 5m",
+    ]
+
+
+def test_registering_one_file_names_the_task_types_that_no_worker_serves(served: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "typo.json"
+    steps = [("a", "greet"), ("b", "payment.chrge"), ("c", "payment.chrge"), ("d", "nobody.does")]
+    file.write_text(json.dumps({"name": "typo", "steps": [{"id": name, "task": task} for name, task in steps]}))
+
+    told = served("workflow", "register", str(file))
+    assert (told.code, told.out) == (0, "Workflow created: typo (4 steps)\n")
+    assert told.err.splitlines() == [
+        "warning: no worker serves 'payment.chrge' now",
+        "  at typo: steps[1].task; workers serve 'payment.charge'",
+        "warning: no worker serves 'nobody.does' now",
+        "  at typo: steps[3].task",
+    ]
+    warnings = served("workflow", "register", str(file), "--json").json()["warnings"]
+    assert [(each["rule"], each["path"]) for each in warnings] == [
+        ("no-worker", "steps[1].task"),
+        ("no-worker", "steps[3].task"),
     ]
 
 
@@ -212,7 +232,7 @@ def test_registering_under_json_says_what_was_done(served: CommandLine, tmp_path
     file = _file(tmp_path, "json-review", "a")
 
     registered = served("workflow", "register", file, "--json")
-    assert registered.json() == {"name": "json-review", "action": "created", "steps": 1}
+    assert registered.json().items() >= {"name": "json-review", "action": "created", "steps": 1}.items()
     assert served("register", file, "--json").json() == [{"name": "json-review", "action": "unchanged", "steps": 1}]
 
 

@@ -197,3 +197,9 @@ def test_what_somebody_has_to_do_comes_first() -> None:
 
     assert [each.grade for each in ailments(signs)] == ["wrong", "waits", "note"]
     assert unreachable(UnavailableError("no answer")).grade == "wrong"
+
+
+def test_who_is_not_let_in_is_not_told_to_start_another_server() -> None:
+    closed = unreachable(UnavailableError("Authorization Violation", hint="the server asks for another token"))
+
+    assert (closed.why, closed.cure) == ("the server asks for another token", "")

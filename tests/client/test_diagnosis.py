@@ -215,6 +215,11 @@ def test_a_full_queue_that_nobody_serves_is_said_to_be_that_too() -> None:
     assert [each.kind for each in findings(facts(view(step()), gates=full_gate(), workers=SERVED))] == ["queue-full"]
 
 
+def test_one_worker_is_not_told_as_several() -> None:
+    (alone,) = findings(facts(view(step()), workers=(worker("quite.another"),)))
+    assert alone.seen == "1 worker is there, and none serves 'order.work'"
+
+
 def test_what_somebody_has_to_do_comes_first() -> None:
     given = facts(view(step(type="sleep", due_ns=ago(-20)), paused=True), newest_hash="b" * 64)
     assert [each.grade for each in findings(given)] == ["wrong", "waits", "note"]

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagnats import NotFoundError, Workflow
+from dagnats import Abort, ConflictError, NotFoundError, Workflow, handler
 from dagnats.cli.report import detail, output_text
 from dagnats.client import AsyncClient
 from dagnats.model.event import ApprovalGranted, decode_event
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.loop import VirtualLoop
 from dagnats.runtime.memory.server import MemoryServer
+from dagnats.runtime.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -62,6 +63,43 @@ def test_a_fork_at_a_step_that_is_not_there_names_those_that_are() -> None:
                 await run.fork(wrong)
             hints.append(caught.value.hint)
         assert hints == ["did you mean 'work'?", "the workflow has work"]
+
+    told(story)
+
+
+def test_a_fork_takes_nothing_over_that_was_undone() -> None:
+    wf = Workflow("undone")
+    reserve = wf.task("reserve", "told.reserve").with_compensation("release")
+    charge = wf.task("charge", "told.charge").after(reserve)
+    wf.task("ship", "told.ship").after(charge)
+    wf.task("release", "told.release")
+
+    @handler("told.reserve")
+    async def stock() -> str:
+        return "shelf"
+
+    @handler("told.charge")
+    async def money() -> str:
+        return "paid"
+
+    @handler("told.ship")
+    async def parcel() -> str:
+        raise Abort("no carrier")
+
+    @handler("told.release")
+    async def back() -> None: ...
+
+    async def story(client: AsyncClient) -> None:
+        await client.register(wf)
+        working = asyncio.create_task(Worker(client, [stock, money, parcel, back]).run())
+        run = await client.start("undone")
+        assert (await run.wait()).status == "compensated"
+        with pytest.raises(ConflictError, match="cannot be forked at 'ship': what came before was undone: reserve"):
+            await run.fork("ship")
+        anew = await run.fork("reserve")
+        assert (await anew.wait()).status == "compensated"
+        assert "outputs" not in (await anew.history())[0].payload  # what undoes a step is none that is taken over
+        working.cancel()
 
     told(story)
 

@@ -172,6 +172,7 @@ def event_view(event: EventDocument) -> EventView:
         payload=event.data,
         trace_parent=event.trace_parent,
         worker_id=event.worker_id,
+        name=event.name,
     )
 
 

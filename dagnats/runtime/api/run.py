@@ -25,6 +25,8 @@ from dagnats.client.document import (
 )
 from dagnats.client.run import UNDER_WAY
 from dagnats.errors import ConflictError, NotFoundError, Problem
+from dagnats.model.event import EVENT_TYPES
+from dagnats.model.identifier import near
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import RunStatus
 from dagnats.model.summary import MOST
@@ -180,6 +182,7 @@ async def output(asked: Asked[Wait, None]) -> OutputDocument:
 
 async def events(asked: Asked[Since, None]) -> Response | list[EventDocument]:
     """Give a run's history; as an event stream, those that follow until it ends, too."""
+    await _expect_known(asked.run, asked.query)
     after = _resumed(asked.headers, asked.query.after)
     if wants_events(asked.headers):
         view = await asked.run.view()
@@ -187,6 +190,16 @@ async def events(asked: Asked[Since, None]) -> Response | list[EventDocument]:
             return Response(status_code=204)  # who reconnects for ever stops at this
         return sent(_events(asked.run, asked.query, after), asked.stopping)
     return [event_document(event) for event in await asked.run.history() if _fits(event, asked.query, after)]
+
+
+async def _expect_known(run: RunHandle, which: Since) -> None:
+    """Raise when no event can be of this type, or of this step: a stream of none would wait, and say nothing."""
+    if which.type and which.type not in EVENT_TYPES:
+        close = near(which.type, EVENT_TYPES)
+        hint = f"did you mean {close[0]!r}?" if close else ""
+        raise invalid(Problem("?type", "event-type", f"no event is of type {which.type!r}", hint), what="the query")
+    if which.step:
+        await run.expect_step(which.step)
 
 
 async def _events(run: RunHandle, which: Since, after: int) -> AsyncGenerator[Sent]:

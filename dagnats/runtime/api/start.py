@@ -15,7 +15,7 @@ from dagnats.model.duration import parse_duration
 from dagnats.model.event import NOTHING
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import RunStatus
-from dagnats.runtime.api.body import Body, Order
+from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import Asked, Reply
 from dagnats.runtime.api.problem import invalid
 from dagnats.runtime.telemetry.note import note
@@ -59,7 +59,7 @@ class StartedDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
     failed_step: str = ""
 
 
-class Bulk(Body):
+class Bulk(Order):
     """Runs to be started: one for each input. With a `batch`, or `run_ids`, the same again starts what is missing."""
 
     workflow_id: str

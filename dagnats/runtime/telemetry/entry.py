@@ -12,7 +12,7 @@ Level = Literal["DEBUG", "INFO", "WARN", "ERROR"]
 LEVELS: tuple[Level, ...] = ("DEBUG", "INFO", "WARN", "ERROR")
 
 
-class LogEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One line.
 
     Attributes:
