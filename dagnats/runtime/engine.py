@@ -18,6 +18,8 @@ from dagnats.runtime.display import Display
 from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.follower import Follower
 from dagnats.runtime.gauge import EVERY_S, MOST_QUEUED, Gauge
+from dagnats.runtime.janitor import EVERY_S as CLEAR_EVERY_S
+from dagnats.runtime.janitor import Janitor
 from dagnats.runtime.leader import LOOK_S, Leader
 from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.ledger import Ledger
@@ -245,12 +247,14 @@ class _Term:
             decided=lambda: self._keeper.now.seq,
             every_s=SHOW_EVERY_S * self._pace,
         )
+        janitor = Janitor(self._ports, self._roster, check=self._leadership.check, every_s=CLEAR_EVERY_S * self._pace)
         await together(
             leader.lead(doubtful, takeover.unsettled),
             correlator.keep(),
             mender.keep(),
             gauge.keep(),
             display.keep(),
+            janitor.keep(),
             *self._housekeeping(),
         )
 
