@@ -21,6 +21,7 @@ from dagnats.model.event import (
     ApprovalRejected,
     ChildCompleted,
     ChildFailed,
+    ChildSpawned,
     Record,
     Report,
     Result,
@@ -246,6 +247,8 @@ def _apply(turn: Turn, event: AnyEvent) -> None:
         case SleepStarted():
             if (state := _current(turn, event)) is not None:
                 sleep.recorded(turn, state, event)
+        case ChildSpawned():
+            child.asked_for(turn, event)
         case TimerFired() | WorkflowStarted():
             pass  # a tick whose deadlines are applied, a second start
         case _:
