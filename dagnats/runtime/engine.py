@@ -30,6 +30,7 @@ from dagnats.runtime.ports import LogCut
 from dagnats.runtime.position import PositionKeeper
 from dagnats.runtime.retention import KEEP, Retention
 from dagnats.runtime.roster import Roster
+from dagnats.runtime.schedule import Schedule
 from dagnats.runtime.takeover import Takeover
 from dagnats.runtime.together import Aside, Errands, together
 
@@ -208,6 +209,7 @@ class _Term:
         )
         await correlator.begin()
         doubtful = await takeover.begin()
+        schedule = Schedule()
         leader = Leader(
             self._ports,
             self._feeds,
@@ -221,6 +223,7 @@ class _Term:
             gates=takeover.gates,
             ledger=ledger,
             aside=aside,
+            schedule=schedule,
             save_after_s=self._save_after_s,
             look_s=LOOK_S * self._pace,
         )
@@ -243,6 +246,8 @@ class _Term:
         display = Display(
             self._ports.board,
             takeover.gates,
+            schedule,
+            self._ports.log,
             check=self._leadership.check,
             decided=lambda: self._keeper.now.seq,
             every_s=SHOW_EVERY_S * self._pace,

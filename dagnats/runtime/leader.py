@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.ports import EngineFeeds, Ports, Wakeup, WakeupFeed
     from dagnats.runtime.position import PositionKeeper
     from dagnats.runtime.roster import Roster, Seat
+    from dagnats.runtime.schedule import Schedule
     from dagnats.runtime.together import Aside
 
 log = logging.getLogger("dagnats.engine")
@@ -93,6 +94,7 @@ class Leader:
         gates: Gates,
         ledger: Ledger,
         aside: Aside,
+        schedule: Schedule,
         save_after_s: float,
         look_s: float = LOOK_S,
     ) -> None:
@@ -109,6 +111,7 @@ class Leader:
         self._save_after_s = save_after_s
         self._gates = gates
         self._ledger = ledger
+        self._schedule = schedule
         self._porter = Porter(ports.tasks, gates)
         self._archive = Archive(
             ports.snapshots, roster, self._covered, aside, upto=lambda: keeper.stored_seq, rest_s=save_after_s
@@ -183,6 +186,7 @@ class Leader:
         for entry in entries:
             if entry.data.startswith(TERMINAL_PREFIXES):
                 self._ports.notices.end(entry)
+                self._schedule.drop(entry.run_id)
 
     async def _settle(self) -> None:
         """Have nothing under way: what has waited for it can be saved then."""
@@ -360,6 +364,7 @@ class Leader:
 
     def _arm(self, seat: Seat, delay_ns: int) -> None:
         run = seat.run
+        self._schedule.note(run)
         seat.armed = run.wake_seq
         if not run.wake_seq:
             self._alarm.drop(run.run_id)
@@ -421,6 +426,7 @@ class Leader:
         else:
             seat = self._roster.seat(run_id)
             trace = seat.run.trace_parent if seat is not None else ""
+            self._schedule.drop(run_id)
             event = TimerFired(run_id=run_id, timestamp=stamp, trace_parent=trace, due_ns=due_ns)
             history, data = run_id, encode_event(event)
         return (await self._ports.log.append(history, data, id=f"{run_id}.{seq}.timer")).seq
