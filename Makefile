@@ -60,7 +60,7 @@ PURE_TESTS := tests/model tests/dsl tests/core tests/handling tests/workflows
 
 .PHONY: coverage
 coverage: $(DEV) ## Measure the branches of model, dsl and core; fails below 100 %
-	@$(BIN)/coverage run --source $(PURE) -m pytest --quiet $(PURE_TESTS) $(ARGS)
+	@$(BIN)/coverage run --source $(PURE) -m pytest --quiet --timeout=0 $(PURE_TESTS) $(ARGS)
 	@$(BIN)/coverage report --skip-covered --show-missing --fail-under 100
 
 .PHONY: chaos

@@ -25,7 +25,8 @@ Kind = Literal["unreadable", "start", "definition", "fold", "snapshot", "task", 
 Cure = Literal["", "snapshot", "remove", "rebuild"]
 
 SOON_NS = 60 * 1_000_000_000
-"""A wake-up that nobody waits for, and is nearer than that, goes by itself: see `DropTimer`."""
+"""A wake-up that nobody waits for, and is nearer than that, goes by itself: see `DropTimer`. So does a task of a run
+that has ended since."""
 
 
 class Difference(NamedTuple):
@@ -59,7 +60,7 @@ class Difference(NamedTuple):
 def of_live(graph: Graph, fold: Fold, goods: Goods, now_ns: int) -> list[Difference]:
     """What differs around a run that the log has."""
     return [
-        *_tasks(graph, fold.run, goods),
+        *_tasks(graph, fold.run, goods, now_ns),
         *_wakeups(fold.run, goods, now_ns),
         *_waiters(fold, goods),
         *_gates(fold, goods),
@@ -79,7 +80,7 @@ def of_gone(run_id: str, goods: Goods, now_ns: int) -> list[Difference]:
 # -- tasks -------------------------------------------------------------------------------------------------------
 
 
-def _tasks(graph: Graph, run: Run, goods: Goods) -> Iterator[Difference]:
+def _tasks(graph: Graph, run: Run, goods: Goods, now_ns: int) -> Iterator[Difference]:
     wanted = {(step_id, state.attempt) for step_id, state in run.steps.items() if _is_handed_out(graph, run, step_id)}
     held = {(ticket.step_id, ticket.attempt) for ticket in goods.tickets if ticket.state != "out"}
     for step_id, attempt in sorted(wanted - set(goods.tasks) - held):
@@ -87,7 +88,7 @@ def _tasks(graph: Graph, run: Run, goods: Goods) -> Iterator[Difference]:
         detail = f"step {step_id!r} is {status}, and attempt {attempt} is in no queue"
         yield Difference(run.run_id, "task", detail, "queued, or with a worker", "rebuild", step_id)
     for attempt in sorted(set(goods.tasks) - wanted):
-        if _goes_by_itself(run, *attempt):
+        if _goes_by_itself(run, *attempt, now_ns):
             continue
         for seq in goods.tasks[attempt]:
             yield _left_task(run.run_id, attempt, seq)
@@ -102,13 +103,16 @@ def _is_handed_out(graph: Graph, run: Run, step_id: str) -> bool:
     return not (state.retry_at_ns or state.held or state.left or state.items)
 
 
-def _goes_by_itself(run: Run, step_id: str, attempt: int) -> bool:
-    """Whether an attempt of a run that goes on was handed out, and is over or given up: the next worker drops its task.
+def _goes_by_itself(run: Run, step_id: str, attempt: int, now_ns: int) -> bool:
+    """Whether an attempt was handed out, and is over or given up: the next worker drops its task, or the engine does on
+    one of its walks through the queues.
 
     Taking it out at once would cost a look through all the run's tasks of the type for every attempt that times out.
     """
+    if run.ended and run.ended_ns < now_ns - SOON_NS:
+        return False
     state = run.steps.get(step_id)
-    return not run.ended and state is not None and attempt <= state.attempt
+    return state is not None and attempt <= state.attempt
 
 
 def _left_task(run_id: str, attempt: Attempt, seq: int) -> Difference:

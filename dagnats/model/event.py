@@ -321,17 +321,22 @@ class Spawn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         child_run_id: Its run.
         child_workflow: Its workflow.
         detach: Whether it goes on by itself.
+        parent_step_id: The step of the worker that asks for it; "" when the event says it, or nobody does.
+        input: What it is started with, where a worker asks for it; the engine has that in the child's first event.
     """
 
     child_run_id: str
     child_workflow: str
     detach: bool = False
+    parent_step_id: str = ""
+    input: msgspec.Raw = NOTHING
 
 
 class ChildSpawned(StepEvent, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.spawn"):
-    """The engine: a step starts a child run."""
+    """The engine: a step starts a child run, or its worker asks for one, by a name of its own."""
 
     payload: Spawn
+    step_id: str = ""
 
 
 class ChildOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -160,7 +160,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         plans: What planners planned: their steps as JSON, by planner.
         signals: Signals received, oldest first.
         early: What was brought for waits that have not begun, raw JSON by step.
-        events: How many events its history has.
+        events: How many events its history has, without heartbeats and wake-ups.
         max_events: How many it may have.
         max_depth: How many runs may be above one that it starts, counting from the first.
         labels: Shown with it.

@@ -47,9 +47,6 @@ class Debts:
         run_id = event.run_id
         if isinstance(event, WorkflowStarted):
             self._children.pop(run_id, None)
-        elif isinstance(event, ChildSpawned) and time_ns < self._since_ns:
-            # Written at the same time as the child's first event, which retention has removed with the child.
-            self._children.pop(event.payload.child_run_id, None)
         elif isinstance(event, TerminalEvent):
             self._ended(run_id, time_ns)
         for action in decision.actions:
@@ -62,6 +59,9 @@ class Debts:
                     self._letters[run_id].pop(action.step_id, None)
                 case _:
                     pass
+        if isinstance(event, ChildSpawned) and time_ns < self._since_ns:
+            # Written at the same time as the child's first event, which retention has removed with the child.
+            self._children.pop(event.payload.child_run_id, None)
 
     def _ended(self, run_id: str, time_ns: int) -> None:
         """The run's end is written when its letters are stored."""

@@ -1,7 +1,9 @@
-"""Shows what the gates hold in buckets, for people with the `nats` tool. Nothing reads it back: the log is what counts.
+"""Shows what the gates hold, and which runs are to begin later, in buckets, for people with the `nats` tool. Nothing is
+decided by it: the log is what counts.
 
 Written is the difference, once a second at most, and only when something was decided. Who begins to lead compares with
-what an engine before left there: so what is shown is right again a second after a crash.
+what an engine before left there: so what is shown is right again a second after a crash. Of runs that begin later
+nobody keeps a list, and who leads does not have all of them in memory: what was shown before is looked up and shown on.
 """
 
 from __future__ import annotations
@@ -19,17 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dagnats.runtime.core.gate.fold import Gates, Tally
-    from dagnats.runtime.ports import Board, Shown
+    from dagnats.runtime.ports import Board, Log, Shown
+    from dagnats.runtime.schedule import Schedule
 
 log = logging.getLogger("dagnats.engine")
 
 EVERY_S = 1.0
+SCHEDULED = "scheduled_runs"
 
 
 class Display:
-    """Keeps the board as the gates are.
+    """Keeps the board as the gates and the schedule are.
 
     Args:
+        log: Says what became of runs that an engine before us has shown.
         check: Raises LeaseLost when the engine may not lead any more.
         decided: The last event that is decided.
     """
@@ -38,6 +43,8 @@ class Display:
         self,
         board: Board,
         gates: Gates,
+        schedule: Schedule,
+        log: Log,
         *,
         check: Callable[[], None],
         decided: Callable[[], int],
@@ -45,6 +52,8 @@ class Display:
     ) -> None:
         self._board = board
         self._gates = gates
+        self._schedule = schedule
+        self._log = log
         self._check = check
         self._decided = decided
         self._every_s = every_s
@@ -66,8 +75,10 @@ class Display:
 
     async def _show(self) -> None:
         if self._known is None:
-            self._known = await self._board.all()
-        wanted = dict(lines_of(self._gates.tally()))
+            known = await self._board.all()
+            await self._adopt(known)
+            self._known = known
+        wanted = dict(lines_of(self._gates.tally())) | dict(appointments_of(self._schedule))
         for place in [place for place in self._known if place not in wanted]:
             self._check()
             await self._board.drop(*place)
@@ -77,6 +88,25 @@ class Display:
                 self._check()
                 await self._board.put(*place, data)
                 self._known[place] = data
+
+    async def _adopt(self, shown: Shown) -> None:
+        for _, run_id in [place for place in shown if place[0] == SCHEDULED]:
+            newest = await self._log.newest(run_id)
+            if newest is not None:
+                self._schedule.adopt(newest)
+
+
+def appointments_of(schedule: Schedule) -> Iterator[tuple[tuple[str, str], bytes]]:
+    """What is shown of runs that are to begin later: bucket and key, and the value."""
+    for run_id, workflow, run_at_ns, created_ns in schedule:
+        line = {
+            "run_id": run_id,
+            "workflow_id": workflow,
+            "run_at": rfc3339(run_at_ns),
+            "created_at": rfc3339(created_ns),
+            "status": "scheduled",
+        }
+        yield (SCHEDULED, run_id), compact(line)
 
 
 def lines_of(tally: Tally) -> Iterator[tuple[tuple[str, str], bytes]]:

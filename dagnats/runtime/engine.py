@@ -18,6 +18,8 @@ from dagnats.runtime.display import Display
 from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.follower import Follower
 from dagnats.runtime.gauge import EVERY_S, MOST_QUEUED, Gauge
+from dagnats.runtime.janitor import EVERY_S as CLEAR_EVERY_S
+from dagnats.runtime.janitor import Janitor
 from dagnats.runtime.leader import LOOK_S, Leader
 from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.ledger import Ledger
@@ -28,6 +30,7 @@ from dagnats.runtime.ports import LogCut
 from dagnats.runtime.position import PositionKeeper
 from dagnats.runtime.retention import KEEP, Retention
 from dagnats.runtime.roster import Roster
+from dagnats.runtime.schedule import Schedule
 from dagnats.runtime.takeover import Takeover
 from dagnats.runtime.together import Aside, Errands, together
 
@@ -206,6 +209,7 @@ class _Term:
         )
         await correlator.begin()
         doubtful = await takeover.begin()
+        schedule = Schedule()
         leader = Leader(
             self._ports,
             self._feeds,
@@ -219,6 +223,7 @@ class _Term:
             gates=takeover.gates,
             ledger=ledger,
             aside=aside,
+            schedule=schedule,
             save_after_s=self._save_after_s,
             look_s=LOOK_S * self._pace,
         )
@@ -241,16 +246,20 @@ class _Term:
         display = Display(
             self._ports.board,
             takeover.gates,
+            schedule,
+            self._ports.log,
             check=self._leadership.check,
             decided=lambda: self._keeper.now.seq,
             every_s=SHOW_EVERY_S * self._pace,
         )
+        janitor = Janitor(self._ports, self._roster, check=self._leadership.check, every_s=CLEAR_EVERY_S * self._pace)
         await together(
             leader.lead(doubtful, takeover.unsettled),
             correlator.keep(),
             mender.keep(),
             gauge.keep(),
             display.keep(),
+            janitor.keep(),
             *self._housekeeping(),
         )
 

@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from dagnats.runtime.lease import Leadership
     from dagnats.runtime.ledger import Ledger
     from dagnats.runtime.outbox import Flight, Outbox
-    from dagnats.runtime.ports import EngineFeeds, Ports, Wakeup, WakeupFeed
+    from dagnats.runtime.ports import EngineFeeds, Outstanding, Ports, Wakeup, WakeupFeed
     from dagnats.runtime.position import PositionKeeper
     from dagnats.runtime.roster import Roster, Seat
+    from dagnats.runtime.schedule import Schedule
     from dagnats.runtime.together import Aside
 
 log = logging.getLogger("dagnats.engine")
@@ -58,6 +59,7 @@ _MOST_FLIGHTS = 4
 _LONGEST_UNSAVED_S = 5.0  # a run that every batch touches is saved this late at the latest
 _OVERDUE_S = 5.0
 LOOK_S = 30.0
+_LOOKS_BACK = 10  # of so many, one goes through all durable wake-ups, for as long as the server's clock is behind
 
 
 class EngineBroken(DagnatsError):
@@ -93,6 +95,7 @@ class Leader:
         gates: Gates,
         ledger: Ledger,
         aside: Aside,
+        schedule: Schedule,
         save_after_s: float,
         look_s: float = LOOK_S,
     ) -> None:
@@ -109,6 +112,7 @@ class Leader:
         self._save_after_s = save_after_s
         self._gates = gates
         self._ledger = ledger
+        self._schedule = schedule
         self._porter = Porter(ports.tasks, gates)
         self._archive = Archive(
             ports.snapshots, roster, self._covered, aside, upto=lambda: keeper.stored_seq, rest_s=save_after_s
@@ -120,6 +124,8 @@ class Leader:
         self._launched = keeper.now.seq
         self._armed = 0  # the gates' wake-up that we count down to
         self._gates_at = 0.0  # when that is
+        self._steady = keeper.now.seq  # the log up to here was written before the server's clock was set back
+        self._looks_back = 0
         self._flights: asyncio.Queue[_Batch] = asyncio.Queue(_MOST_FLIGHTS)
 
     async def lead(self, doubtful: int, unsettled: Unsettled) -> None:
@@ -183,6 +189,7 @@ class Leader:
         for entry in entries:
             if entry.data.startswith(TERMINAL_PREFIXES):
                 self._ports.notices.end(entry)
+                self._schedule.drop(entry.run_id)
 
     async def _settle(self) -> None:
         """Have nothing under way: what has waited for it can be saved then."""
@@ -360,6 +367,7 @@ class Leader:
 
     def _arm(self, seat: Seat, delay_ns: int) -> None:
         run = seat.run
+        self._schedule.note(run)
         seat.armed = run.wake_seq
         if not run.wake_seq:
             self._alarm.drop(run.run_id)
@@ -384,6 +392,22 @@ class Leader:
                     self._ring(run.run_id, run.wake_seq, run.wake_ns)
                 elif seat.wake_at <= now + NEAR_S:
                     self._alarm.set(run.run_id, run.wake_seq, run.wake_ns, seat.wake_at)
+            await self._look_back()
+
+    async def _look_back(self) -> None:
+        """Fire what the server is late with because its clock was set back, for runs that we do not count down for."""
+        if await self._leadership.set_back_s() < self._look_s / 2:
+            self._steady, self._looks_back = self._launched, 0
+            return
+        self._looks_back += 1
+        if self._looks_back % _LOOKS_BACK != 1:
+            return
+        late_ns = self._leadership.server_now_ns() - int(_OVERDUE_S * 1e9)
+        for each in await persist(self._ports.timers.all):
+            # What was asked for later goes by the clock as it is now.
+            is_late = each.seq <= self._steady and each.due_ns <= late_ns
+            if is_late and self._roster.seat(each.run_id) is None and await self._is_awaited(each):
+                self._aside.spawn(self._tick(each.run_id, each.seq, each.due_ns))
 
     def _ring(self, run_id: str, seq: int, due_ns: int) -> None:
         seat = self._roster.seat(run_id)
@@ -405,7 +429,7 @@ class Leader:
         await self._keeper.stored_when(lambda position: position.seq >= seq)
         wakeup.acknowledge()
 
-    async def _is_awaited(self, wakeup: Wakeup) -> bool:
+    async def _is_awaited(self, wakeup: Wakeup | Outstanding) -> bool:
         """False for a wake-up that has been heard already, or was replaced, or whose run is over."""
         seat = self._roster.seat(wakeup.run_id)
         if seat is not None:
@@ -421,6 +445,7 @@ class Leader:
         else:
             seat = self._roster.seat(run_id)
             trace = seat.run.trace_parent if seat is not None else ""
+            self._schedule.drop(run_id)
             event = TimerFired(run_id=run_id, timestamp=stamp, trace_parent=trace, due_ns=due_ns)
             history, data = run_id, encode_event(event)
         return (await self._ports.log.append(history, data, id=f"{run_id}.{seq}.timer")).seq

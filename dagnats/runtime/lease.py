@@ -80,6 +80,11 @@ class Leadership:
         """The server's time, as it was when the lease was taken and has gone on since."""
         return self._server_ns + int((_now() - self._read_at) * 1e9)
 
+    async def set_back_s(self) -> float:
+        """How far the server's clock was set back since the lease was taken; a few seconds mean nothing."""
+        stored = await persist(self._lease.read)
+        return (self.server_now_ns() - stored.time_ns) / 1e9 if stored is not None else 0.0
+
     async def keep(self) -> None:
         """Renew until it is lost. Raises LeaseLost."""
         while True:

@@ -56,11 +56,13 @@ _ORPHANS_EVERY_NS = 3600 * _SECOND
 _VERSIONS_EVERY_NS = 6 * 3600 * _SECOND
 _AUDITED_NS = 90 * _DAY
 _MOST_GRAPHS = 100
+_TIGHT = 0.9  # of what the store takes: beyond that, room is made for the runs that go on
+_EARLY = 10  # one of so many ended runs leaves in each pass, for as long as it is so
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long ended runs are kept: until either limit is reached.
+    """How long ended runs are kept: until either limit is reached, or the store has no room for them.
 
     Attributes:
         age: Since they ended; None for no limit.
@@ -138,10 +140,17 @@ class Retention:
         return [each.run_id for each in over]
 
     async def _excess(self, active: int) -> int:
-        if self._keep.runs is None:
+        """How many runs are to leave whatever their age: there are too many, or they leave no room for others."""
+        used, limit = await self._ports.server.holding()
+        is_tight = limit > 0 and used >= _TIGHT * limit
+        if self._keep.runs is None and not is_tight:
             return 0
-        overview = await self._ports.server.overview()
-        return max(overview.runs - active - self._keep.runs, 0)
+        ended = max((await self._ports.server.overview()).runs - active, 0)
+        excess = max(ended - self._keep.runs, 0) if self._keep.runs is not None else 0
+        if is_tight and ended > excess:
+            excess = max(excess, ended // _EARLY + 1)
+            log.warning("%d of %d bytes are used: %d runs that have ended leave early", used, limit, excess)
+        return excess
 
     async def _sweep(self, old_ns: int, low: int, excess: int) -> int:
         count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -175,6 +176,31 @@ async def test_a_child_run_knows_its_parent_and_its_output_is_the_steps() -> Non
         begun = h.drive(h.client.handle(spawned.payload["child_run_id"]).view())
         assert begun.status == "completed"
         assert begun.parent_run_id == run.run_id
+
+
+async def test_a_child_that_a_go_worker_asks_for_runs_and_its_parent_hears_of_its_end() -> None:
+    child, parent = Workflow("child"), Workflow("parent")
+    child.task("work", "child.work")
+    asking = parent.task("ask", "parent.ask")
+    parent.sleep("rest", "1m").after(asking)
+    async with Harness([child, parent]) as h:
+
+        async def ask(ctx: TaskContext) -> str:
+            payload = {"child_run_id": "NUID0", "child_workflow": "child", "parent_step_id": "ask", "input": 4}
+            spawn = {"type": "workflow.spawn", "run_id": ctx.run_id, "timestamp": "", "payload": payload}
+            for _ in range(2):
+                log = h.client.connection.ports.log
+                await log.append(ctx.run_id, json.dumps(spawn).encode(), id=f"{ctx.run_id}.workflow.spawn")
+            return "asked"
+
+        h.stub("child.work", one_more)
+        h.stub("parent.ask", ask)
+        run = await h.start("parent")
+        assert (await run.wait()).status == "completed"
+        begun = h.drive(h.client.handle("NUID0").view())
+        assert (begun.status, begun.output, begun.parent_run_id) == ("completed", 5, run.run_id)
+        (told,) = [event for event in await run.history() if event.type == "workflow.child.completed"]
+        assert (told.step_id, told.payload["child_run_id"]) == ("ask", "NUID0")
 
 
 # -- failures --------------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ def test_a_paused_gate_is_no_difference() -> None:
     run(story())
 
 
-def test_the_task_of_an_attempt_that_was_given_up_is_no_difference_until_its_run_ends() -> None:
+def test_the_task_of_an_attempt_that_was_given_up_is_no_difference_until_its_run_is_long_over() -> None:
     async def story() -> None:
         plant = Plant()
         engine = await plant.begin()
@@ -232,5 +232,15 @@ def test_the_task_of_an_attempt_that_was_given_up_is_no_difference_until_its_run
         await asyncio.sleep(1)
         assert await plant.differences() == ()
         engine.kill()
+        await asyncio.sleep(600)
+        assert await plant.differences() == ()
+        engine = plant.engine()
+        await asyncio.sleep(10)
+        await plant.client.handle("out").cancel()
+        await asyncio.sleep(1)
+        engine.kill()
+        assert await plant.differences() == ()
+        await asyncio.sleep(60)
+        assert [(each.run_id, each.kind) for each in await plant.differences()] == [("out", "task")]
 
     run(story())

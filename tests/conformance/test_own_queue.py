@@ -122,6 +122,20 @@ async def test_all_of_a_runs_own_tasks_are_dropped_and_those_of_others_stay(back
         assert await tasks.waiting("a", "other") == [b"1"]
 
 
+async def test_own_tasks_are_listed_apart_from_all_others_and_removed_by_their_places(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        tasks = connection.ports.tasks
+        await put_for_all(connection, 0)
+        receipts = [await put(connection, n, worker_id) for n, worker_id in ((1, "w1"), (2, "w2"), (3, "w1"))]
+        page = await tasks.page(after=0, count=2, own=True)
+        assert [(each.run_id, each.data) for each in page] == [("", b"1"), ("", b"2")]
+        assert [each.data for each in await tasks.page(after=page[-1].seq, count=2, own=True)] == [b"3"]
+        await tasks.remove(receipts[0].seq, own=True)
+        await tasks.remove(receipts[0].seq, own=True)
+        assert [each.data for each in await tasks.page(after=0, count=9, own=True)] == [b"2", b"3"]
+        assert [each.data for each in await tasks.page(after=0, count=9)] == [b"0"]
+
+
 async def test_a_workers_own_tasks_are_there_after_a_restart_of_the_server(backend: Backend) -> None:
     async with backend.connected() as connection, pulling(connection, "w1") as feed:
         await put(connection, 1)

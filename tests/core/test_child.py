@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from history import SECOND, History, graph, step, typed
 
-from dagnats.model.event import ChildCompleted, ChildFailed, ChildSpawned, Parent, WorkflowCancelled
+from dagnats.model.event import (
+    ChildCompleted,
+    ChildFailed,
+    ChildOutcome,
+    ChildSpawned,
+    Parent,
+    Spawn,
+    WorkflowCancelled,
+)
 from dagnats.runtime.core.action import StartChild
 
 ABOVE = Parent(run_id="top", step_id="s", attempt=1, root="top", depth=1, ancestors=("top",))
@@ -109,3 +118,85 @@ def test_a_child_that_cannot_begin_tells_its_parent() -> None:
     (told,) = history.abroad
     assert isinstance(told, ChildFailed)
     assert told.payload.error == "the input is not valid"
+
+
+def asking(*, parent: Parent | None = None, max_depth: int = 8) -> History:
+    """A run whose worker may ask for a child."""
+    history = History(graph(step("w"), step("after", "w")))
+    history.start({"n": 1}, parent=parent, max_depth=max_depth)
+    return history
+
+
+def asking_beside() -> History:
+    """One that has a step with a child, too."""
+    history = History(graph(step("w"), typed("c", "sub_workflow", config={"workflow": "child.flow"})))
+    history.start({"n": 1})
+    return history
+
+
+def ask(history: History, *, step_id: str = "w", child: str = "made-by-go", **payload: Any) -> list[StartChild]:
+    """What a worker's wish leads to."""
+    spawn = Spawn(child_run_id=child, child_workflow="other.flow", **payload)
+    actions = history.feed(ChildSpawned(run_id="r", step_id=step_id, payload=spawn))
+    return [action for action in actions if isinstance(action, StartChild)]
+
+
+@pytest.mark.parametrize("where", [{"step_id": "w"}, {"step_id": "", "parent_step_id": "w"}], ids=["event", "payload"])
+def test_a_child_that_a_worker_asks_for_is_started_beside_the_step(where: dict[str, str]) -> None:
+    history = asking(parent=ABOVE)
+    (child,) = ask(history, **where, input=msgspec.Raw(b'{"n":2}'))
+    start = child.start.payload
+    assert (child.start.run_id, child.step_id, child.attempt) == ("made-by-go", "w", 1)
+    assert (start.workflow, bytes(start.input), start.by) == ("other.flow", b'{"n":2}', "run r")
+    assert start.parent == Parent(run_id="r", step_id="w", attempt=1, root="top", depth=2, ancestors=("r", "top"))
+    assert child.detached, "nobody waits for it: where it cannot begin, that is for the dead letters"
+    history.feed(ChildCompleted(run_id="r", step_id="w", attempt_number=1, payload=ChildOutcome(child_run_id="x")))
+    assert history.state("w").status == "queued"
+    history.completed("w")
+    assert history.state("w").status == "completed"
+
+
+def test_a_child_that_a_worker_asks_for_on_its_own_has_no_parent_and_no_input_of_the_steps() -> None:
+    (child,) = ask(asking(), detach=True)
+    assert (child.start.payload.parent, bytes(child.start.payload.input)) == (None, b"null")
+
+
+@pytest.mark.parametrize("step_id", ["", "c", "nobody"])
+def test_a_child_that_a_worker_asks_for_is_never_taken_for_the_one_of_a_step(step_id: str) -> None:
+    history = asking_beside()
+    (child,) = ask(history, step_id=step_id)
+    parent = child.start.payload.parent
+    assert parent is not None
+    assert (parent.run_id, parent.step_id, parent.attempt) == ("r", "", 0)
+
+
+def test_what_the_engine_says_of_its_own_children_starts_no_other_one() -> None:
+    history = asking_beside()
+    assert len(history.of(StartChild)) == len(history.said(ChildSpawned)) == 1
+
+
+def test_nothing_is_started_for_a_run_that_is_over() -> None:
+    history = asking()
+    history.cancel()
+    assert ask(history) == []
+
+
+@pytest.mark.parametrize(
+    ("child", "deep", "why"),
+    [("a b", False, "'a b' cannot name a run"), ("fine", True, "the run has 1 runs above it, and max_depth is 1")],
+    ids=["name", "depth"],
+)
+def test_a_child_that_a_worker_does_not_get_is_refused_in_its_history(child: str, deep: bool, why: str) -> None:
+    history = asking(parent=ABOVE, max_depth=1) if deep else asking()
+    assert ask(history, child=child) == []
+    said = history.said(ChildFailed)[-1]
+    assert (said.step_id, said.payload.child_run_id) == ("w", child)
+    assert said.payload.error.startswith(why)
+    assert history.state("w").status == "queued"
+
+
+def test_a_wish_of_a_worker_that_has_not_begun_is_no_reason_to_begin() -> None:
+    history = History(graph(step("w"), concurrency={"max_runs": 1}))
+    history.start()
+    assert history.run.status == "pending"
+    assert ask(history) == []

@@ -173,3 +173,18 @@ def test_no_deadline_is_lost_with_those_that_were_passed_over() -> None:
     standing |= {(BEGIN + 50 * SECOND, f"s{at}", 1) for at in range(40)} | {(BEGIN + 40 * SECOND, "", 0)}
     assert standing <= set(history.run.deadlines)
     assert len(history.run.deadlines) <= 4 * 40 + 64
+
+
+def test_a_handler_that_works_for_days_does_not_use_up_its_runs_history() -> None:
+    history = History(graph(step("a", **BEATING)))
+    history.start(max_events=4)
+    history.started("a")
+    history.wait(2)
+    for _ in range(20):
+        history.wait(6)
+        history.heartbeat("a")
+        history.tick()
+    assert history.run.status == "running"
+    assert len(history.log) > 40
+    history.completed("a")
+    assert history.run.status == "completed"

@@ -290,6 +290,7 @@ _BY = {
     "step.continue": _WORKER,
     "step.failed": "worker, client, or the engine, when a task or a wait is refused",
     "timer.fired": "the engine",
+    "workflow.spawn": "the engine, or a worker",
     "step.skipped": "the engine, or client",
     "workflow.poisoned": "the engine, or a worker",
 }

@@ -336,3 +336,11 @@ def test_how_deep_an_event_may_be_nested_does_not_depend_on_who_reads_it(levels:
     else:
         with pytest.raises(DecodeError, match="nested deeper than 512 levels"):
             decode_event(data)
+
+
+def test_a_payload_may_be_wide_with_many_brackets_that_are_not_nested() -> None:
+    wide = b"[" + b",".join([b'[{"text":"]["}]'] * 600) + b"]"
+    data = b'{"type":"step.completed","run_id":"r","step_id":"a","payload":%b}' % wide
+    event = decode_event(data)
+    assert isinstance(event, StepCompleted)
+    assert bytes(event.payload) == wide

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from dagnats import Workflow
 from dagnats.client import AsyncClient
 from dagnats.model.instant import parse_rfc3339
+from dagnats.model.run import Run
 from dagnats.runtime.core.gate.fold import Gates, Tally
-from dagnats.runtime.display import Display, lines_of
+from dagnats.runtime.display import Display, appointments_of, lines_of
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.link import Link
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
+from dagnats.runtime.ports import Entry
+from dagnats.runtime.schedule import MOST, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -123,8 +129,12 @@ def test_only_what_differs_is_written_and_what_could_not_be_is_written_later() -
     async def body() -> None:
         server, link, decided = MemoryServer(), Counting(), 1
         server.board["singleton_locks", "old"] = b"{}"
-        show = Display(server.connect(link).ports.board, Gates(), check=lambda: None, decided=lambda: decided)
-        keeping = asyncio.create_task(show.keep())
+        ports = server.connect(link).ports
+
+        def display() -> Display:
+            return Display(ports.board, Gates(), Schedule(), ports.log, check=lambda: None, decided=lambda: decided)
+
+        keeping = asyncio.create_task(display().keep())
         await asyncio.sleep(10)
         assert link.asked == ["board.read", "board.drop"]
         decided = 2
@@ -133,8 +143,7 @@ def test_only_what_differs_is_written_and_what_could_not_be_is_written_later() -
         keeping.cancel()
         server.board["singleton_locks", "other"] = b"{}"
         link.is_cut = True
-        show = Display(server.connect(link).ports.board, Gates(), check=lambda: None, decided=lambda: decided)
-        keeping = asyncio.create_task(show.keep())
+        keeping = asyncio.create_task(display().keep())
         await asyncio.sleep(10)
         assert server.board
         link.is_cut = False
@@ -152,3 +161,58 @@ def test_a_value_that_no_key_can_have_is_shown_under_another() -> None:
     assert keys[1][1].startswith("mail.--")
     assert keys[2:] == [("rate_limits", "mail._global"), ("singleton_locks", "order")]
     assert all(key.isascii() and " " not in key for _, key in keys)
+
+
+def test_runs_that_are_to_begin_later_are_shown_until_they_begin_or_are_cancelled() -> None:
+    async def body() -> None:
+        plant = Plant()
+        engine = plant.engine()
+        workflow = Workflow("report")
+        workflow.task("work", "display.report")
+        await plant.client.register(workflow)
+        later_ns = plant.server.clock.now_ns() + 100 * 1_000_000_000
+        for run_id, minutes in (("soon", 1), ("later", 2), ("never", 3), ("tomorrow", 1440)):
+            await plant.client.start("report", run_id=run_id, at=timedelta(minutes=minutes))
+        await plant.client.start("report", run_id="now")
+        await asyncio.sleep(3)
+        soon = plant.shown["scheduled_runs/soon"]
+        assert abs(parse_rfc3339(soon["run_at"]) - parse_rfc3339(soon["created_at"]) - 60e9) < 1e9
+        assert (soon["run_id"], soon["workflow_id"], soon["status"]) == ("soon", "report", "scheduled")
+        assert set(plant.shown) == {f"scheduled_runs/{each}" for each in ("soon", "later", "never", "tomorrow")}
+        await plant.client.handle("never").cancel()
+        await asyncio.sleep(65)
+        assert set(plant.shown) == {"scheduled_runs/later", "scheduled_runs/tomorrow"}
+        assert parse_rfc3339(plant.shown["scheduled_runs/later"]["run_at"]) > later_ns
+        engine.kill()
+        await plant.client.start("report", run_id="new", at=timedelta(days=1))
+        for gone in ("unknown", "now"):
+            plant.server.board["scheduled_runs", gone] = b"{}"
+        plant.engine()
+        await asyncio.sleep(20)
+        assert set(plant.shown) == {f"scheduled_runs/{each}" for each in ("later", "tomorrow", "new")}
+        await asyncio.sleep(60)
+        assert set(plant.shown) == {"scheduled_runs/tomorrow", "scheduled_runs/new"}
+        for run_id in ("tomorrow", "new"):
+            await plant.client.handle(run_id).cancel()
+        await asyncio.sleep(3)
+        assert plant.shown == {}
+
+    run(body())
+
+
+def test_of_very_many_runs_that_begin_later_some_are_shown() -> None:
+    schedule = Schedule()
+    for n in range(MOST + 1):
+        schedule.note(Run(run_id=f"r{n}", workflow_id="w", run_at_ns=n + 1))
+    assert len(list(appointments_of(schedule))) == MOST
+    schedule.note(Run(run_id="r0", workflow_id="w", run_at_ns=0))
+    schedule.note(Run(run_id="r1", workflow_id="w", run_at_ns=5, status="cancelled"))
+    schedule.note(Run(run_id="other", workflow_id="w", run_at_ns=7))
+    assert {each.run_id for each in schedule} == {f"r{n}" for n in range(2, MOST)} | {"other"}
+
+
+@pytest.mark.parametrize("data", [b"no event", b'{"type":"workflow.completed","run_id":"r","payload":{}}'])
+def test_what_is_no_start_of_a_run_is_not_shown_on(data: bytes) -> None:
+    schedule = Schedule()
+    schedule.adopt(Entry(1, 0, "r", data))
+    assert list(schedule) == []

@@ -122,8 +122,12 @@ async def test_operators_may_size_streams(nats_server: EmbeddedServer) -> None:
         link = jetstream.link
         found = (await link.api("STREAM.INFO.WORKFLOW_HISTORY"))["config"]
         await link.api("STREAM.UPDATE.WORKFLOW_HISTORY", {**found, "max_bytes": 1_000_000})
-        await jetstream.ports.server.prepare()
+        server = jetstream.ports.server
+        await server.prepare()
         assert (await link.api("STREAM.INFO.WORKFLOW_HISTORY"))["config"]["max_bytes"] == 1_000_000
+        await jetstream.ports.log.append("r", b" " * 500_000, id="large")
+        used, limit = await server.holding()
+        assert (round(used, -5), limit) == (500_000, 1_000_000)
 
 
 async def test_queues_that_an_operator_has_sized_tell_how_much_of_that_is_taken(nats_server: EmbeddedServer) -> None:

@@ -194,3 +194,17 @@ async def test_all_snapshots_can_be_forgotten(nats_server: EmbeddedServer) -> No
             await snapshots.save("r2", SMALL, revision=revision)
         await snapshots.save("r2", SMALL, revision=0)
         assert (await loaded(jetstream, "r2")).data == SMALL
+
+
+async def test_parts_that_a_writer_left_which_died_before_its_head_go_with_the_run(nats_server: EmbeddedServer) -> None:
+    async with prepared(nats_server) as jetstream:
+        snapshots = jetstream.ports.snapshots
+        for run_id, head in (("r1", SMALL), ("r2", b"")):
+            for number in range(2):
+                await jetstream.link.publish(f"$KV.workflow_runs.run.{run_id}.0123abcd.{number}", b"part")
+            if head:
+                await snapshots.save(run_id, head, revision=0)
+        await snapshots.save("r", SMALL, revision=0)
+        for run_id in ("r1", "r2"):
+            await snapshots.remove(run_id)
+        assert await keys(jetstream) == ["run.r"]

@@ -21,6 +21,7 @@ from dagnats.model.event import (
     ApprovalRejected,
     ChildCompleted,
     ChildFailed,
+    ChildSpawned,
     Record,
     Report,
     Result,
@@ -103,7 +104,8 @@ def advance(graph: Graph, run: Run | None, record: Record) -> Decision:
         if run.ended and not isinstance(event, WorkflowReopened):
             return Decision(run, ())
         run.seq, run.time_ns = record.seq, record.time_ns
-        run.events += 1
+        if not isinstance(event, StepHeartbeat | TimerFired):  # what a handler that works for days makes of them
+            run.events += 1
         turn = Turn(graph, run, record.seq)
         if graph.unusable:
             _break_off(turn, record)
@@ -246,6 +248,8 @@ def _apply(turn: Turn, event: AnyEvent) -> None:
         case SleepStarted():
             if (state := _current(turn, event)) is not None:
                 sleep.recorded(turn, state, event)
+        case ChildSpawned():
+            child.asked_for(turn, event)
         case TimerFired() | WorkflowStarted():
             pass  # a tick whose deadlines are applied, a second start
         case _:

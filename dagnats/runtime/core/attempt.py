@@ -20,7 +20,7 @@ from dagnats.runtime.core.turn import rests
 
 if TYPE_CHECKING:
     from dagnats.model.event import Result, StepEvent, StepHeartbeat, StepPaused, StepReleased, StepStarted
-    from dagnats.model.run import StepState
+    from dagnats.model.run import Run, StepState
     from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
 
@@ -32,6 +32,19 @@ def is_current(state: StepState, event: StepEvent) -> bool:
     if state.status not in IN_FLIGHT or rests(state):
         return False
     return event.attempt_number == state.attempt or not event.attempt_number
+
+
+def is_over(run: Run, step_id: str, attempt: int) -> bool:
+    """Whether nobody waits for an attempt that was handed out, and never will.
+
+    What a run that goes on knows nothing of is not over: the step, or the number of an attempt that is 0.
+    """
+    state = run.steps.get(step_id)
+    if state is None or not attempt:
+        return run.ended
+    if attempt != state.attempt:
+        return attempt < state.attempt
+    return run.ended or state.status not in IN_FLIGHT or rests(state) or state.left > 0
 
 
 def number(turn: Turn, state: StepState) -> None:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, cast
 
-from dagnats.model.event import ChildSpawned, Failure, Parent, Spawn, Start, WorkflowStarted
+from dagnats.model.event import (
+    ChildFailed,
+    ChildOutcome,
+    ChildSpawned,
+    Failure,
+    Parent,
+    Spawn,
+    Start,
+    WorkflowStarted,
+)
+from dagnats.model.identifier import is_run_id
 from dagnats.model.json import NULL, encode
 from dagnats.runtime.core.action import StartChild
 from dagnats.runtime.core.attempt import limit_work, number
@@ -13,7 +23,7 @@ from dagnats.runtime.core.inputs import input_of
 
 if TYPE_CHECKING:
     from dagnats.model.config import SubWorkflowConfig
-    from dagnats.model.event import ChildCompleted, ChildFailed
+    from dagnats.model.event import ChildCompleted
     from dagnats.model.run import Run, StepState
     from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
@@ -26,9 +36,7 @@ def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
     turn.move(step_id, state, "running")
     number(turn, state)
     state.started_ns = run.clock_ns
-    depth = run.parent.depth if run.parent is not None else 0
-    if depth >= run.max_depth:
-        why = f"the run has {depth} runs above it, and max_depth is {run.max_depth}: it starts no other one"
+    if why := _too_deep(run):
         turn.fail(step_id, Failure(error=why, failure_type="non_retriable"))
         return
     state.child_run_id = child_id(run.run_id, step_id, state.attempt)
@@ -59,7 +67,7 @@ def _spawn(turn: Turn, node: Node, config: SubWorkflowConfig, step_id: str, stat
         input=input_of(turn.graph, run, node, state) or NULL,
         core_version=run.core_version,
         max_depth=run.max_depth,
-        parent=None if config.detach else _parent(run, step_id, state),
+        parent=None if config.detach else _parent(run, step_id, state.attempt),
         by=f"run {run.run_id}",
     )
     event = WorkflowStarted(run_id=state.child_run_id, timestamp=turn.now, trace_parent=run.trace_parent, payload=start)
@@ -75,16 +83,64 @@ def _spawn(turn: Turn, node: Node, config: SubWorkflowConfig, step_id: str, stat
     )
 
 
-def _parent(run: Run, step_id: str, state: StepState) -> Parent:
+def _parent(run: Run, step_id: str, attempt: int) -> Parent:
     above = run.parent
     return Parent(
         run_id=run.run_id,
         step_id=step_id,
-        attempt=state.attempt,
+        attempt=attempt,
         root=above.root if above is not None else run.run_id,
         depth=above.depth + 1 if above is not None else 1,
         ancestors=(run.run_id, *(above.ancestors if above is not None else ())),
     )
+
+
+def asked_for(turn: Turn, event: ChildSpawned) -> None:
+    """A worker asks for a child. It goes on beside the step, which does not wait for it; the run hears of its end.
+
+    The engine says the same of the children that it starts itself: those have the names that it gives.
+    """
+    run, spawn = turn.run, event.payload
+    if spawn.child_run_id == child_id(run.run_id, event.step_id, event.attempt_number) or run.status != "running":
+        return
+    step_id = spawn.parent_step_id or event.step_id
+    state = run.steps.get(step_id)
+    if state is None or not turn.node_of(step_id).worker_run:  # no other child is to be taken for that step's own
+        step_id, state = "", None
+    attempt = state.attempt if state is not None else 0
+    if why := _refusal(run, spawn):
+        outcome = ChildOutcome(child_run_id=spawn.child_run_id, error=why)
+        turn.append(
+            ChildFailed(run_id=run.run_id, step_id=step_id, attempt_number=attempt, timestamp=turn.now, payload=outcome)
+        )
+        return
+    start = Start(
+        workflow=spawn.child_workflow,
+        def_hash="",
+        input=spawn.input or NULL,
+        core_version=run.core_version,
+        max_depth=run.max_depth,
+        parent=None if spawn.detach else _parent(run, step_id, attempt),
+        by=f"run {run.run_id}",
+    )
+    begun = WorkflowStarted(run_id=spawn.child_run_id, timestamp=turn.now, trace_parent=run.trace_parent, payload=start)
+    turn.act(
+        StartChild(id=turn.next_id(), run_id=run.run_id, step_id=step_id, attempt=attempt, start=begun, detached=True)
+    )
+
+
+def _refusal(run: Run, spawn: Spawn) -> str:
+    """Why a worker does not get the child that it asks for; "" when it does."""
+    if not is_run_id(spawn.child_run_id):
+        return f"{spawn.child_run_id!r} cannot name a run"
+    return _too_deep(run)
+
+
+def _too_deep(run: Run) -> str:
+    depth = run.parent.depth if run.parent is not None else 0
+    if depth < run.max_depth:
+        return ""
+    return f"the run has {depth} runs above it, and max_depth is {run.max_depth}: it starts no other one"
 
 
 def completed(turn: Turn, event: ChildCompleted) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from dagnats.errors import RefusedError
 from dagnats.runtime.blob import BlobCache
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.jetstream.audit import JetStreamAudit
@@ -33,7 +35,7 @@ from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueu
 from dagnats.runtime.jetstream.read import subjects_of
 from dagnats.runtime.jetstream.record import JetStreamRecords, JetStreamTenures
 from dagnats.runtime.jetstream.request import JetStreamRequests
-from dagnats.runtime.jetstream.resources import HISTORY, IMPORTS, TRIGGER_TYPES, TRIGGERS, defects, prepare
+from dagnats.runtime.jetstream.resources import HISTORY, IMPORTS, NOT_FOUND, TRIGGER_TYPES, TRIGGERS, defects, prepare
 from dagnats.runtime.jetstream.secret import JetStreamSecrets
 from dagnats.runtime.jetstream.signal import JetStreamSignals
 from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
@@ -78,9 +80,19 @@ class JetStreamServer:
         return await defects(self._link)
 
     async def holding(self) -> Holding:
-        account = await self._link.api("INFO")
+        account, log = await asyncio.gather(self._link.api("INFO"), self._log())
         limit = int(account.get("limits", {}).get("max_storage", 0))
-        return Holding(int(account.get("storage", 0)), max(limit, 0))
+        whole = Holding(int(account.get("storage", 0)), max(limit, 0))
+        return max(whole, log, key=lambda each: each.used / each.limit if each.limit else 0.0)
+
+    async def _log(self) -> Holding:
+        try:
+            found = await self._link.api(f"STREAM.INFO.{HISTORY}")
+        except RefusedError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return Holding(0, 0)  # nobody has prepared the server yet
+        return Holding(int(found["state"]["bytes"]), max(int(found["config"].get("max_bytes", 0)), 0))
 
     async def peers(self) -> list[Peer]:
         return peers_of(await self._link.api(f"STREAM.INFO.{HISTORY}"))

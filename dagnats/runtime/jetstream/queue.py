@@ -55,6 +55,10 @@ def _subject(task_type: str, group: str, run_id: str) -> str:
     return f"task.{task_type}.{group}.{run_id}" if group else f"task.{task_type}.{run_id}"
 
 
+def _run_of(subject: str) -> str:
+    return subject.rpartition(".")[2]
+
+
 class JetStreamTaskQueue:
     """`ports.TaskQueue`."""
 
@@ -89,12 +93,13 @@ class JetStreamTaskQueue:
             messages += await messages_of(self._link, OWN_TASKS, subjects_of_run(task_type, run_id))
         return [message.data for message in messages]
 
-    async def page(self, *, after: int, count: int) -> list[Queued]:
-        found, _ = await page_of(self._link, TASKS, {"seq": after + 1, "next_by_subj": f"{_PREFIX}>", "batch": count})
-        return [Queued(seq_of(each), subject_of(each).rpartition(".")[2], each.data) for each in found]
+    async def page(self, *, after: int, count: int, own: bool = False) -> list[Queued]:
+        stream, pattern = (OWN_TASKS, "sticky.>") if own else (TASKS, f"{_PREFIX}>")
+        found, _ = await page_of(self._link, stream, {"seq": after + 1, "next_by_subj": pattern, "batch": count})
+        return [Queued(seq_of(each), "" if own else _run_of(subject_of(each)), each.data) for each in found]
 
-    async def remove(self, seq: int) -> None:
-        await delete(self._link, TASKS, seq)
+    async def remove(self, seq: int, *, own: bool = False) -> None:
+        await delete(self._link, OWN_TASKS if own else TASKS, seq)
 
     async def shut(self, task_types: Sequence[str]) -> None:
         """Pause the types' consumers, those of worker groups too: what they have in hand goes on."""
@@ -229,7 +234,7 @@ class JetStreamTaskDelivery(JetStreamHeldTask):
     def __init__(self, link: Link, message: Message, run_id: str = "") -> None:
         super().__init__(link, message.reply)
         self._message = message
-        self.run_id = run_id or message.subject.rpartition(".")[2]
+        self.run_id = run_id or _run_of(message.subject)
 
     @property
     def data(self) -> bytes:

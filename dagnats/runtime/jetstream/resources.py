@@ -166,6 +166,7 @@ BOARDS = {
     "concurrency_runs": "Runs that go on and that wait at their limits, by workflow and key.",
     "rate_limits": "When each rate's bucket is full again, by task type and key.",
     "singleton_locks": "Which run has a singleton, by workflow and key.",
+    "scheduled_runs": "Runs that are to begin later, by run; a thousand of them.",
 }
 """Buckets for people, made when they have something to show. Names are the wire's, as of all others."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagnats.errors import ConflictError, DagnatsError
 from dagnats.runtime.jetstream.publish import EXPECTED_LAST, header_block
-from dagnats.runtime.jetstream.read import messages_of, seq_of, subject_of, time_ns_of
+from dagnats.runtime.jetstream.read import forget, messages_of, seq_of, subject_of, time_ns_of
 from dagnats.runtime.jetstream.resources import RUNS
 from dagnats.runtime.jetstream.store import entry_of
 from dagnats.runtime.patience import persist
@@ -146,13 +146,9 @@ class JetStreamSnapshots:
 
     async def remove(self, run_id: str) -> None:
         self._in_parts.discard(run_id)
-        head = await entry_of(self._link, RUNS, _key(run_id))
-        if head is not None and _Parts.of(head) is None:
-            await self._link.api(f"STREAM.PURGE.{_STREAM}", {"filter": f"{_PREFIX}{_key(run_id)}"})
-        # The parts first: without its head, nobody would know of them.
-        elif head is not None:
-            await self._link.api(f"STREAM.PURGE.{_STREAM}", {"filter": f"{_PREFIX}{_key(run_id)}.>"})
-            await self._link.api(f"STREAM.PURGE.{_STREAM}", {"filter": f"{_PREFIX}{_key(run_id)}"})
+        # Looked for without a head too: a writer that died before it wrote one has left its parts.
+        await forget(self._link, _STREAM, f"{_PREFIX}{_key(run_id)}.>")
+        await forget(self._link, _STREAM, f"{_PREFIX}{_key(run_id)}")
 
 
 def _key(run_id: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dagnats.runtime.memory.link import Link
     from dagnats.runtime.memory.server import MemoryServer
-    from dagnats.runtime.memory.stream import Message
+    from dagnats.runtime.memory.stream import Message, Stream
     from dagnats.runtime.ports import OwnTask, TaskDelivery
 
 
@@ -71,12 +71,17 @@ class MemoryTaskQueue:
         pattern = _of_run(task_type, run_id)
         await self._link.request(Call("tasks.drop_own", pattern, lambda: self._server.own_tasks.purge(pattern)))
 
-    async def page(self, *, after: int, count: int) -> list[Queued]:
-        found = await self._link.request(Call("tasks.page", "task.>", lambda: self._stream.behind(after, count)))
-        return [Queued(message.seq, message.subject.rpartition(".")[2], message.data) for message in found]
+    async def page(self, *, after: int, count: int, own: bool = False) -> list[Queued]:
+        stream, pattern = self._place(own=own)
+        found = await self._link.request(Call("tasks.page", pattern, lambda: stream.behind(after, count)))
+        return [Queued(each.seq, "" if own else each.subject.rpartition(".")[2], each.data) for each in found]
 
-    async def remove(self, seq: int) -> None:
-        await self._link.request(Call("tasks.remove", "task.>", lambda: self._stream.remove(seq)))
+    async def remove(self, seq: int, *, own: bool = False) -> None:
+        stream, pattern = self._place(own=own)
+        await self._link.request(Call("tasks.remove", pattern, lambda: stream.remove(seq)))
+
+    def _place(self, *, own: bool) -> tuple[Stream, str]:
+        return (self._server.own_tasks, "sticky.>") if own else (self._stream, "task.>")
 
     async def last(self) -> int:
         return await self._link.request(Call("tasks.last", "task.>", lambda: self._stream.last_seq))

@@ -41,7 +41,8 @@ class Defect(NamedTuple):
 
 
 class Holding(NamedTuple):
-    """How full the store is: bytes that are used, and how many may be; 0 for no limit that the server tells."""
+    """How full the store is, or the log in it if that is nearer its own limit: bytes that are used, and how many may
+    be; 0 for no limit that the server tells."""
 
     used: int
     limit: int

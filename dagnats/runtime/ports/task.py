@@ -62,12 +62,13 @@ class TaskQueue(Protocol):
         them. Without a group, those that are for one worker alone are among them."""
         ...
 
-    async def page(self, *, after: int, count: int) -> list[Queued]:
-        """Up to `count` tasks of all types behind sequence `after`, in order, whether a worker has them or not."""
+    async def page(self, *, after: int, count: int, own: bool = False) -> list[Queued]:
+        """Up to `count` tasks of all types behind sequence `after`, in order, whether a worker has them or not: those
+        that are for one worker alone, or all others."""
         ...
 
-    async def remove(self, seq: int) -> None:
-        """Forget one task; one that is not there is fine."""
+    async def remove(self, seq: int, *, own: bool = False) -> None:
+        """Forget one task at its place in a `page`, whether a worker has it or not; one that is not there is fine."""
         ...
 
     async def shut(self, task_types: Sequence[str]) -> None:
@@ -116,7 +117,8 @@ class Queued(NamedTuple):
 
     Attributes:
         seq: Its place.
-        run_id: Whose it is, as the subject says.
+        run_id: Whose it is, as the subject says; "" of a task for one worker alone, whose subject has as many words as
+            its step.
         data: Its bytes.
     """
 

@@ -1,0 +1,63 @@
+"""A store that is nearly full: the oldest ended runs leave before their time, and no others."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from dagnats import Workflow
+from dagnats.client import AsyncClient
+from dagnats.runtime.engine import Engine
+from dagnats.runtime.memory.adapter import MemoryServerPort
+from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
+from dagnats.runtime.memory.process import Process
+from dagnats.runtime.memory.server import MemoryServer
+from dagnats.runtime.ports import Holding
+from dagnats.runtime.retention import Keep, Retention
+
+FOR_EVER = Keep(age=None, runs=None)
+
+
+class Store(MemoryServerPort):
+    """As full as the test says."""
+
+    share = 0.5
+
+    async def holding(self) -> Holding:
+        return Holding(int(1_000 * self.share), 1_000)
+
+
+def test_ended_runs_leave_oldest_first_while_there_is_no_room_and_no_longer() -> None:
+    async def body() -> None:
+        server = MemoryServer()
+        connection = server.connect()
+        client = AsyncClient(connection)
+        process = Process(virtual_loop(), "engine")
+        memory = process.run(server.connect)
+        process.spawn(Engine(memory.ports, memory.feeds, keep=None).run())
+        for name, length in (("nap", "1s"), ("night", "8h")):
+            workflow = Workflow(name)
+            workflow.sleep("rest", length)
+            await client.register(workflow)
+        await client.start("night", run_id="live")
+        for n in range(12):
+            await client.start("nap", run_id=f"r{n}")
+        await asyncio.sleep(10)
+        store = Store(server, connection.link)
+        ports = replace(connection.ports, server=store)
+        retention = Retention(ports, FOR_EVER, check=lambda: None, now_ns=server.clock.now_ns)
+        assert await retention.sweep() == 0
+        store.share = 0.95
+        assert await retention.sweep() == 2
+        assert sorted(await ports.log.run_ids("r"), key=lambda each: int(each[1:])) == [f"r{n}" for n in range(2, 12)]
+        store.share = 0.5
+        assert await retention.sweep() == 0
+        store.share = 0.9
+        for left in (8, 7, 6, 5, 4, 3, 2, 1, 0):
+            await retention.sweep()
+            assert len(await ports.log.run_ids("r")) == left
+        assert await retention.sweep() == 0
+        assert await ports.log.run_ids("live") == ["live"]
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(body())
