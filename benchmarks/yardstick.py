@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 HISTORY, TASKS, RUNS = "YARD_HISTORY", "YARD_TASKS", "YARD_RUNS"
 
 
-class Event(msgspec.Struct, omit_defaults=True):
+class Event(msgspec.Struct):
     """`length` steps in a line, or `width` side by side; `step` is the one that is done, -1 at the start.
 
-    The rest is there so that messages are as long as real ones.
+    The rest is there so that messages are as long as real ones: nothing of it is left out for being as it always is.
     """
 
     run_id: str

@@ -508,23 +508,28 @@ class RunHandle:
 
     async def _end(self, timeout: timedelta | str | None) -> tuple[RunStatus, Outcome]:
         """How the run ended, once it has."""
-        limit = parse_duration(duration_text(timeout)) if timeout is not None else None
+        if timeout is None:
+            return await self._come()
+        limit = parse_duration(duration_text(timeout))
         try:
-            async with asyncio.timeout(limit.total_seconds() if limit is not None else None):
-                if not self._begun and not await self._ports.log.first(self.run_id):
-                    raise NotFoundError("run", self.run_id)
-                # Whoever waits from the start on hears the end; later it may have been said already.
-                soon = asyncio.get_running_loop().time() - self._made_s < _AT_ONCE_S
-                after = self._begun if soon else 0
-                while True:
-                    entry = await self._ports.log.wait_for(self.run_id, TERMINAL_PREFIXES, after=after)
-                    event = decode_event(entry.data)
-                    if isinstance(event, TerminalEvent) and (end := await self._ended(event)) is not None:
-                        return end
-                    after = entry.seq
+            async with asyncio.timeout(limit.total_seconds()):
+                return await self._come()
         except TimeoutError:
-            assert limit is not None, "only our own limit ends the wait"
             raise ResultTimeout(self.run_id, limit) from None
+
+    async def _come(self) -> tuple[RunStatus, Outcome]:
+        """`_end`, however long it takes."""
+        if not self._begun and not await self._ports.log.first(self.run_id):
+            raise NotFoundError("run", self.run_id)
+        # Whoever waits from the start on hears the end; later it may have been said already.
+        soon = asyncio.get_running_loop().time() - self._made_s < _AT_ONCE_S
+        after = self._begun if soon else 0
+        while True:
+            entry = await self._ports.log.wait_for(self.run_id, TERMINAL_PREFIXES, after=after)
+            event = decode_event(entry.data)
+            if isinstance(event, TerminalEvent) and (end := await self._ended(event)) is not None:
+                return end
+            after = entry.seq
 
 
 def _proven(answer: AnswerT, key: bytes, token: str | None) -> AnswerT:

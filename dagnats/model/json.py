@@ -64,6 +64,8 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 def shallow(data: bytes, most: int = DEEPEST) -> bytes:
     """`data`, when it is nested no deeper than `most` levels. Raises TooDeep."""
+    if len(data) <= most:  # as nearly always: each level takes a byte
+        return data
     if data.count(b"[") + data.count(b"{") > most:
         brackets = _TEXT.sub(b"", data).translate(None, _NOT_BRACKETS)
         if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > most:

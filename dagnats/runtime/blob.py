@@ -39,6 +39,8 @@ MOST_BYTES = 64 * 1024 * 1024
 _KEY = "$dagnats.blob"
 _KEY_BYTES = _KEY.encode()  # found in a tenth of the time that the expression takes
 _MARK = b'{"$dagnats.blob":'
+SHORTEST_REFERENCE = len(_MARK)
+"""In fewer bytes there is none."""
 _REFERENCE = re.compile(
     rb'\{"\$dagnats\.blob":\{"run":"([A-Za-z0-9_-]{1,128})","sha256":"([0-9a-f]{64})","bytes":([0-9]{1,9})\}\}'
 )

@@ -17,7 +17,7 @@ from dagnats.handling.verdict import InWords, Paused
 from dagnats.model.event import Failure, FailureType
 from dagnats.model.json import DEEPEST_PAYLOAD, TooDeep, carriable, shallow
 from dagnats.model.task import Task
-from dagnats.runtime.blob import BlobLost, has_reference, resolved
+from dagnats.runtime.blob import SHORTEST_REFERENCE, BlobLost, has_reference, resolved
 from dagnats.runtime.patience import persist
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ def _encode(value: Any, codec: Codec, declared: Any, what: str) -> bytes:
         raise AttemptFailed(f"writing {what} failed: {said(error)}", "non_retriable") from error
 
 
-async def with_input(ports: Ports, handler: Handler[..., Any], task: Task) -> Task:
-    """The task with all of its input, where the handler takes one. Raises AttemptFailed."""
-    return await with_whole_input(ports, task) if handler.takes_input else task
+def lacks_input(handler: Handler[..., Any], task: Task) -> bool:
+    """Whether the handler takes an input of which part is kept elsewhere."""
+    return handler.takes_input and len(task.input) >= SHORTEST_REFERENCE and has_reference(bytes(task.input))
 
 
 async def with_whole_input(ports: Ports, task: Task) -> Task:

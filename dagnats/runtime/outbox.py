@@ -447,27 +447,34 @@ def _own(action: EnqueueTask | DropTask) -> OwnTask:
 
 
 def _task(action: EnqueueTask, epoch: int) -> Task:
-    return Task(
+    task = Task(
         task_id=f"{action.run_id}.{action.step_id}",
         run_id=action.run_id,
         step_id=action.step_id,
         attempt=action.attempt,
         input=action.input,
         workflow_name=action.workflow,
+        traceparent=action.trace_parent,
+        tries=action.tries,
+        epoch=epoch,
+    )
+    timed = action.timeout_ns or action.heartbeat_ns or action.expires_ns or action.deadline_ns
+    told = action.metadata or action.capabilities or action.consumed or action.sticky or action.iteration
+    if not (timed or told):  # most steps: each field costs time
+        return task
+    return msgspec.structs.replace(
+        task,
         # Rounded up: a worker that gives up early would fail an attempt that still had time.
         timeout_ms=-(-action.timeout_ns // 1_000_000),
         heartbeat_ms=action.heartbeat_ns // 1_000_000,
         expires=-(-action.expires_ns // 1_000_000),
         deadline=-(-action.deadline_ns // 1_000_000),
-        traceparent=action.trace_parent,
         iteration=action.iteration,
         previous=action.previous,
         metadata=action.metadata,
         required_capabilities=action.capabilities,
-        tries=action.tries,
         consumed=action.consumed,
         sticky=action.sticky,
-        epoch=epoch,
     )
 
 

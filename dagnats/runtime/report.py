@@ -24,7 +24,7 @@ from dagnats.model.event import (
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import encode
-from dagnats.runtime.blob import carried
+from dagnats.runtime.blob import INLINE_BYTES, offloaded, refuse
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.ports import Ports, Receipt
 
 _NONE: Consumed = {}
+_RESULT = "the result"
 
 _LONGEST_ERROR = 16_384  # characters: people read it, and each view of its run has it
 
@@ -98,9 +99,10 @@ class Reporter:
         consumed: Consumed,
     ) -> None:
         try:
-            # A large value is stored before the event that refers to it.
-            payload = await carried(self._ports, task.run_id, value, what="the result")
-            await self._say(task, kind, payload, started_ns, consumed)
+            refuse(value, what=_RESULT)
+            if len(value) > INLINE_BYTES:  # it is stored before the event that refers to it
+                value = await offloaded(self._ports, task.run_id, value, what=_RESULT)
+            await self._say(task, kind, value, started_ns, consumed)
         except RefusedError as error:
             failure = Failure(error=f"the result could not be stored: {error}", failure_type="non_retriable")
             await self.failed(task, failure, started_ns=started_ns)

@@ -20,11 +20,11 @@ from dagnats.model.task import Task
 from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once
 from dagnats.runtime.cancellation import Cancelled
 from dagnats.runtime.intake import expired, received
-from dagnats.runtime.invocation import Again, AttemptFailed, Rest, invoke, said, with_input
+from dagnats.runtime.invocation import Again, AttemptFailed, Rest, invoke, lacks_input, said, with_whole_input
 from dagnats.runtime.poison import bury_task
-from dagnats.runtime.report import Reporter
+from dagnats.runtime.report import MOST_DELIVERIES, Reporter
 from dagnats.runtime.sweep import NEVER, Sweep
-from dagnats.runtime.telemetry.context import attempt_span
+from dagnats.runtime.telemetry.context import is_traced, spanned
 from dagnats.runtime.telemetry.note import note_failure
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Workbench:
         """Set once a task has come whose run is to keep to one worker."""
         self._attempts: dict[Attempt, None] = {}  # in order of arrival
         self._left: dict[asyncio.Task[Any], Handler[..., Any]] = {}  # those that do not end
+        self._is_traced, self._asked_at = False, -1.0
 
     def take(self, handler: Handler[..., Any], delivery: TaskDelivery, slots: Slots) -> None:
         """Run a task, as soon as there is a slot for it."""
@@ -167,7 +168,7 @@ class Workbench:
         deliveries = attempt.delivery.deliveries
         if attempt.dropped or self._cancelled.has(task) or expired(task, deliveries, self._clock.now_ns()):
             return
-        if await self._report.gave_up(task, deliveries):
+        if deliveries >= MOST_DELIVERIES and await self._report.gave_up(task, deliveries):
             return
         outcome = await self._handle(attempt, task, at_once=deliveries > 1 or announces_at_once(task))
         if attempt.abandoned or attempt.dropped:
@@ -201,10 +202,12 @@ class Workbench:
             attempt.announced = at_once
             if at_once:
                 await self._report.begun(task)
-            task = await with_input(self._ports, attempt.handler, task)
-            attempt.enter(task, self._loop.time(), self._clock.now_ns())
+            if lacks_input(attempt.handler, task):
+                task = await with_whole_input(self._ports, task)
+            now = self._loop.time()
+            attempt.enter(task, now, self._clock.now_ns())
             self._sweep.expect(attempt.due)
-            output = await self._called(attempt, task)
+            output = await self._call(attempt, task, now)
         except AttemptFailed as failed:
             note_failure(task, attempt.failure or failed.failure, failed.__cause__)
             return attempt.failure or failed.failure
@@ -231,13 +234,21 @@ class Workbench:
         is_ending = self._owner is not None and self._owner.cancelling() > 0
         return attempt.phase != "handler" or attempt.stop.asked or is_ending
 
-    async def _called(self, attempt: Attempt, task: Task) -> bytes | Again | Rest:
+    def _call(self, attempt: Attempt, task: Task, now: float) -> Awaitable[bytes | Again | Rest]:
+        """The call of its handler, to be awaited."""
         if attempt.process is not None:
-            return await self._pool.call(attempt.process, attempt.handler, bytes(task.input))
+            return self._pool.call(attempt.process, attempt.handler, bytes(task.input))
         if self._desk is not None and attempt.handler.takes_context:
             attempt.desk = self._desk(task)
-        with attempt_span(task):
-            return await invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads, attempt.desk)
+        call = invoke(attempt.handler, task, attempt.stop, self._worker_id, self._threads, attempt.desk)
+        return spanned(task, call) if self._traces(now) else call
+
+    def _traces(self, now: float) -> bool:
+        """Whether handlers' spans have to belong somewhere. Asked once in a turn of the event loop: it is looked up in
+        the environment, which takes longer than some handlers do."""
+        if now != self._asked_at:
+            self._asked_at, self._is_traced = now, is_traced()
+        return self._is_traced
 
     def _leave_off(self, attempt: Attempt) -> None:
         """Let go of a task that has no answer: somebody else will do it, unless nobody waits for it."""

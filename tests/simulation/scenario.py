@@ -108,14 +108,14 @@ def _alone(seed: int) -> Generator[None]:
         logging.disable(logging.CRITICAL)
     collects = gc.isenabled()
     gc.disable()
-    workbench.with_input = workshop.with_input
+    workbench.lacks_input = workshop.lacks_input
     try:
         with _sharing():
             yield
     finally:
         secrets.token_hex, os.getpid = token_hex, getpid
         logging.disable(level)
-        workbench.with_input = invocation.with_input
+        workbench.lacks_input = invocation.lacks_input
         if collects:
             gc.enable()
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.task import Task
-    from dagnats.runtime.ports import Ports
 
 
 _attempt: ContextVar[int] = ContextVar("attempt")
@@ -29,10 +28,10 @@ _attempt: ContextVar[int] = ContextVar("attempt")
 Where nobody sets it, nothing is repeated."""
 
 
-async def with_input(ports: Ports, handler: Handler[..., Any], task: Task) -> Task:
+def lacks_input(handler: Handler[..., Any], task: Task) -> bool:
     """What the worker calls before a handler, in the handler's asyncio task."""
     _attempt.set(task.attempt)
-    return await invocation.with_input(ports, handler, task)
+    return invocation.lacks_input(handler, task)
 
 
 class Effect(NamedTuple):

@@ -53,12 +53,12 @@ class _ApiError(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     seq: int = 0
-    duplicate: bool = False
     error: _ApiError | None = None
     count: int = 0  # of a batch
 
 
 _decoder = msgspec.json.Decoder(_Answer)
+_read_receipt = msgspec.json.Decoder(Receipt).decode
 
 # JetStream error codes that mean "somebody was first".
 _CONFLICTS = {10071, 10164}
@@ -104,8 +104,13 @@ def _error_of(answer: _Answer, message: Message) -> DagnatsError:
 
 def receipt_of(message: Message) -> Receipt | DagnatsError:
     """A stream's answer to one message."""
-    answer = _answer_of(message)
-    return Receipt(answer.seq, answer.duplicate) if answer.seq else _error_of(answer, message)
+    try:
+        receipt = _read_receipt(message.data)
+    except msgspec.DecodeError:  # it has no place: what it has instead is looked for
+        receipt = None
+    if receipt is not None and receipt.seq:
+        return receipt
+    return _error_of(_answer_of(message), message)
 
 
 def batch_of(message: Message) -> range | DagnatsError:

@@ -232,7 +232,7 @@ class JetStreamTaskDelivery(JetStreamHeldTask):
     __slots__ = ("_message", "run_id")
 
     def __init__(self, link: Link, message: Message, run_id: str = "") -> None:
-        super().__init__(link, message.reply)
+        self._link, self.address = link, message.reply  # not by `super()`: one of these is made for every task
         self._message = message
         self.run_id = run_id or _run_of(message.subject)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable
 
@@ -26,11 +28,11 @@ class Entry(NamedTuple):
     first: bool = False
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """A stream's answer to a write: its place, and whether the same id was there before."""
 
     seq: int
-    duplicate: bool
+    duplicate: bool = False
 
 
 class Log(Protocol):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 from opentelemetry import context, propagate, trace
 
 from dagnats.model.trace import step_trace_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Awaitable, Generator, Mapping
 
     from dagnats.model.task import Task
+
+T = TypeVar("T")
 
 
 def is_traced() -> bool:
@@ -21,14 +22,10 @@ def is_traced() -> bool:
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
-def attempt_span(task: Task) -> AbstractContextManager[None]:
-    """Let spans that a handler makes belong to its attempt. Costs nothing where nobody collects them."""
-    if not is_traced():
-        return _NO_SPAN
-    return within(step_trace_parent(task.traceparent, task.run_id, task.step_id, task.attempt))
-
-
-_NO_SPAN = nullcontext()
+async def spanned(task: Task, call: Awaitable[T]) -> T:
+    """Let spans that a handler makes, by its `call`, belong to its attempt."""
+    with within(step_trace_parent(task.traceparent, task.run_id, task.step_id, task.attempt)):
+        return await call
 
 
 @contextmanager
