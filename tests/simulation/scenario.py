@@ -352,7 +352,7 @@ class Scenario:
         )
         await self._until(lambda: self._position == server.history.last_seq, 60.0)
         await asyncio.sleep(2.0)
-        world.network.dying = {}
+        world.network.spare()
         # What far wake-ups are left find their runs ended.
         server.clock.jump(400 * _DAY_NS)
         await self._until(lambda: not server.timers.subjects(), 40.0)

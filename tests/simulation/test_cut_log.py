@@ -35,7 +35,7 @@ def test_a_child_whose_result_outlived_its_start_can_say_it_again() -> None:
     async def work(world: World) -> None:
         await world.client().register(LESSER)
         client = await begun(world, PARENT)
-        world.network.dying["engine", ("engine.position", "unsent")] = 1  # all is done, and no position says so
+        world.network.doom("engine", ("engine.position", "unsent"), 1)  # all is done, and no position says so
         world.start()
         await until(lambda: world.deaths)
         (task,) = [decode_task(message.data) for message in world.server.tasks.fitting("task.>")]
@@ -81,7 +81,7 @@ def test_a_waiter_that_nobody_asks_for_any_more_goes_though_the_engine_dies_befo
         await client.start("w", run_id="q")
         await asyncio.sleep(1)
         world.server.restart(lost_events=1)
-        world.network.dying["engine", ("waiters.drop", "unsent")] = 0
+        world.network.doom("engine", ("waiters.drop", "unsent"), 0)
         await until(lambda: world.deaths)
         await asyncio.sleep(30)
         assert not world.server.waiters.subjects()

@@ -195,7 +195,7 @@ class Trouble:
         self._doom_at(*point, before=0 if tries(point) > 1 else self._random.choice([0, 1, 4, 10]))
 
     def _doom_at(self, kind: str, boundary: Boundary, *, before: int) -> None:
-        self._world.network.dying[kind, boundary] = before
+        self._world.network.doom(kind, boundary, before)
 
     def _scribble(self) -> None:
         """Somebody puts into a history what is no event."""
