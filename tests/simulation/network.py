@@ -115,6 +115,10 @@ class Network:
         """Have a process die at a boundary: the next one of its kind that comes there, after so many others."""
         self._dying.setdefault(boundary[0], {})[kind, boundary] = before
 
+    @property
+    def is_anybody_doomed(self) -> bool:
+        return any(self._dying.values())
+
     def spare(self) -> None:
         """Nobody is to die any more."""
         self._dying.clear()
