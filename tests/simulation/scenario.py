@@ -47,7 +47,7 @@ _ASKING = {"step.wait.started": "answer", "approval.requested": "approve"}
 _BROKEN = (b'{"type":"workflow.failed"', b'{"type":"workflow.cancelled"')
 _LONGEST_SETTLING_S = 1_500  # tasks for a worker that is gone are given up after a minute each, and tried again
 _MOST_STARTS = 26
-_ENOUGH_EVENTS = 180
+_ENOUGH_EVENTS = 170
 """No run is started any more when there are so many: what goes on makes about as many again as are missing to 300."""
 _LOOK_S = 1.0
 """What engines look for that no news has told them of: when they look more often, that is most of what they do."""
@@ -135,6 +135,12 @@ def _workflows(number: int, types: frozenset[str]) -> list[WorkflowDef]:
     return Author(Random(f"{number}/workflows"), types).definitions()
 
 
+@lru_cache(maxsize=2)
+def _graphs(number: int, types: frozenset[str]) -> dict[str, Graph]:
+    """Theirs, for whoever folds beside the engines."""
+    return {definition.identity: Graph(definition) for definition in _workflows(number, types)}
+
+
 @contextmanager
 def _sharing() -> Generator[None]:
     """What the same bytes say, and is never changed, is found out once for all processes."""
@@ -196,7 +202,7 @@ class Scenario:
         world.server.history.listen(self._event)
         world.server.engine.listen(self._record)
         self.watchman = Watchman(world.server)
-        self._graphs = {definition.identity: Graph(definition) for definition in definitions}
+        self._graphs = _graphs(self.seed // _ALIKE, self._types)
         self._workflows = [definition.name for definition in definitions]
         self.client = world.client()
         self.hand = Hand(self.client, Random(f"{self.seed}/hand"), self._workflows)
