@@ -52,12 +52,12 @@ TRIES = {
     "engine tasks.cancel": 1,
     "engine tasks.drop": 2,
     "engine tasks.drop_own": 2,
-    "engine tasks.put_own": 1,
+    "engine tasks.put_own": 2,
     "engine tasks.shut": 1,
     "engine timers.drop": 3,
     "engine waiters.drop": 1,
     "engine waiters.put": 1,
-    "worker blobs.put": 2,
+    "worker blobs.put": 3,
 }
 """Calls that many executions never make: processes are ready to die at the first one, and this many times as often as
 at others."""
@@ -77,7 +77,7 @@ def tries(point: Point) -> int:
 
 ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(tries(point))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 6
+FIRST = 7
 """How many points an execution tries, at least. Those of its successor are the next ones.
 
 With many more, engines do little but die and take over, and hardly come to the later ones.
