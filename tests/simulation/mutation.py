@@ -202,6 +202,7 @@ MUTATIONS = (
             (Leadership, "check", _never_losing),
             (Leadership, "_settle", _never_giving_in),
         ),
+        lately=1,
     ),
     Mutation(
         "wait matched twice",

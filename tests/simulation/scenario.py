@@ -273,7 +273,7 @@ class Scenario:
         position = decode_position(message.data)  # the correlator's begins in the same way
         by = position.by.encode() if position is not None else b""
         writer = self._writers.get(message.subject, b"")
-        if self._taken.get(by, 0) < self._taken.get(writer, 0):
+        if writer and self._taken.get(by, 0) < self._taken.get(writer, 0):  # a lease that was given up relieves nobody
             self.wrong.append(f"{by!r} has written {message.subject} after {writer!r}, which had relieved it")
         self._writers[message.subject] = by
         if message.subject != "engine.position":
