@@ -17,7 +17,6 @@ from dagnats.client.scan import pages, views
 from dagnats.client.start import begin, check_input, key_of, new_id
 from dagnats.errors import DagnatsError, InputError, Problem, UnavailableError
 from dagnats.model.event import Start
-from dagnats.model.json import compact
 from dagnats.model.run import RunStatus
 from dagnats.model.summary import MOST, RunQuery
 from dagnats.runtime.blob import carried
@@ -177,7 +176,7 @@ async def start_all(
     """Start a run for each input that `check_inputs` has passed, under the id at the same place ("" for a new one)."""
     import msgspec
 
-    await ports.definitions.add_version(definition.name, definition.identity, compact(definition.content()))
+    await ports.definitions.add_version(definition.name, definition.identity, definition.stored)
     held = await is_held(ports.log, definition.name)
 
     async def one(pair: tuple[bytes, str]) -> Done:

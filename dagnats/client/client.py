@@ -197,9 +197,9 @@ class AsyncClient(Operator, Housekeeper):
             if dry_run:
                 return Registration(definition.name, identity, action, definition, previous)
             if previous is not None:  # runs that are being started by it go on needing it
-                await definitions.add_version(previous.name, previous.identity, compact(previous.content()))
+                await definitions.add_version(previous.name, previous.identity, previous.stored)
             # The version first: a run that is started by the name must find it.
-            await definitions.add_version(definition.name, identity, compact(definition.content()))
+            await definitions.add_version(definition.name, identity, definition.stored)
             try:
                 await definitions.set_newest(
                     definition.name, data, revision=stored.revision if stored is not None else 0
@@ -392,7 +392,7 @@ class AsyncClient(Operator, Housekeeper):
         """Have the version stored that a run is about to be pinned to, and keep it from being removed."""
         key, now_s = (definition.name, definition.identity), asyncio.get_running_loop().time()
         if now_s - self._held.get(key, -_HELD_S) >= _HELD_S:
-            await self._ports.definitions.add_version(*key, compact(definition.content()))
+            await self._ports.definitions.add_version(*key, definition.stored)
             self._held[key] = now_s
 
     async def run(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> Any:

@@ -18,7 +18,7 @@ from dagnats.model.check import load_definition
 from dagnats.model.event import ChildSpawned, WorkflowStarted, decode_event, encode_event
 from dagnats.model.identifier import is_run_id
 from dagnats.model.instant import rfc3339
-from dagnats.model.json import NULL, compact
+from dagnats.model.json import NULL
 from dagnats.runtime.blob import references
 from dagnats.runtime.ports import Entry
 from dagnats.runtime.record import decoded
@@ -276,7 +276,7 @@ def _checked(run: PortableRun, name: str) -> PortableRun:
 def _definition(run: PortableRun) -> msgspec.Raw:
     """Its definition, written as it is stored."""
     data = bytes(run.definition)
-    return run.definition if data == b"null" else msgspec.Raw(compact(load_definition(data).content()))
+    return run.definition if data == b"null" else msgspec.Raw(load_definition(data).stored)
 
 
 def _normal(event: bytes) -> bytes:

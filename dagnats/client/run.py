@@ -46,7 +46,6 @@ from dagnats.model.event import (
     encode_event,
 )
 from dagnats.model.identifier import near
-from dagnats.model.json import compact
 from dagnats.model.pulse import Pulse, decode_pulse
 from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepStatus
 from dagnats.runtime.approval import is_approval_token
@@ -410,7 +409,7 @@ class RunHandle:
         if given:
             given = accepted(given, what="the run's input")
         check_input(definition, given or await resolved(ports, bytes(start.input)))
-        await ports.definitions.add_version(definition.name, definition.identity, compact(definition.content()))
+        await ports.definitions.add_version(definition.name, definition.identity, definition.stored)
         data = await self._passed_on(run_id, start.input)
         if given:
             data = msgspec.Raw(await carried(ports, run_id, given, what="the run's input"))

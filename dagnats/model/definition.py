@@ -101,6 +101,11 @@ class WorkflowDef(Part, frozen=True):
         return pretty({"$schema": SCHEMA_REFERENCE, **self.model_dump(mode="json", exclude_defaults=True)})
 
     @cached_property
+    def stored(self) -> bytes:
+        """The content as a version of the workflow is stored: found out once, not for each child that is started."""
+        return compact(self.content())
+
+    @cached_property
     def identity(self) -> str:
         """SHA-256 of the content, in hex. A run is pinned to it; a new `$schema` or layout does not change it."""
-        return hashlib.sha256(compact(self.content())).hexdigest()
+        return hashlib.sha256(self.stored).hexdigest()

@@ -17,7 +17,6 @@ from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoun
 from dagnats.model.check import load_definition
 from dagnats.model.event import ChildFailed, ChildOutcome, WorkflowStarted, encode_event
 from dagnats.model.identifier import is_workflow_name, near
-from dagnats.model.json import compact
 from dagnats.model.payload import payload_problems
 from dagnats.runtime.blob import BlobLost, moved, resolved
 from dagnats.runtime.burial import bury
@@ -68,8 +67,7 @@ async def misfit(ports: Ports, definition: WorkflowDef, given: bytes) -> str:
 
 async def pin(ports: Ports, definition: WorkflowDef) -> None:
     """Have the version stored that a run will look for."""
-    data = compact(definition.content())
-    await persist(lambda: ports.definitions.add_version(definition.name, definition.identity, data))
+    await persist(lambda: ports.definitions.add_version(definition.name, definition.identity, definition.stored))
 
 
 class Children:

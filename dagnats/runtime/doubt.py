@@ -200,10 +200,18 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
 
 
 def _as_it_is(action: AnyAction, run: Run) -> AnyAction:
-    """A run that was opened again meanwhile may have new tasks in its queues: not to be dropped with the old ones."""
-    if isinstance(action, CancelTasks) and action.ended and not run.ended:
-        return msgspec.structs.replace(action, ended=False)
-    return action
+    """An action, as it is to be done now.
+
+    A run that was opened again meanwhile may have new tasks in its queues: not to be dropped with the old ones. A step
+    that was begun in time is not too late any more: no timer waits for what a worker would drop.
+    """
+    match action:
+        case CancelTasks(ended=True) if not run.ended:
+            return msgspec.structs.replace(action, ended=False)
+        case EnqueueTask() if action.expires_ns and run.steps[action.step_id].status == "running":
+            return msgspec.structs.replace(action, expires_ns=0)
+        case _:
+            return action
 
 
 def _has_ended(known: _Known, after: int) -> bool:

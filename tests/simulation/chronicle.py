@@ -23,6 +23,7 @@ from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.gate.fold import Gates
 
 if TYPE_CHECKING:
+    from dagnats.model.event import AnyEvent
     from dagnats.runtime.core.graph import Graph
     from dagnats.runtime.core.node import Node
     from dagnats.runtime.memory.server import MemoryServer
@@ -42,6 +43,7 @@ class Story:
         done_at: When which step was done: the event that did it.
         late: The attempts of waits that were over when they were answered, told or not.
         wrong: What was seen on the way.
+        said_again: Of that, what is due to a server that has stored one message twice.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -51,7 +53,9 @@ class Story:
         self.done_at: dict[str, int] = {}
         self.late: set[tuple[str, int]] = set()
         self.wrong: list[str] = []
+        self.said_again: list[str] = []
         self._ended_at = 0
+        self._end: AnyEvent | None = None
         maps = [node.id for node in graph.nodes.values() if getattr(node.config, "max_parallel", 0)]
         self._is_limited = bool(graph.max_steps or maps)
 
@@ -99,10 +103,11 @@ class Story:
         event = record.event
         if isinstance(event, TerminalEvent) and run.ended:  # else it did not end it: a cancelled run is undone first
             if self._ended_at and not isinstance(event, WorkflowCancelled):  # which others may say when it is too late
-                self.wrong.append(f"event {record.seq} ends it again, it had ended at {self._ended_at}")
-            self._ended_at = self._ended_at or record.seq
+                wrong = self.said_again if event == self._end else self.wrong
+                wrong.append(f"event {record.seq} ends it again, it had ended at {self._ended_at}")
+            self._ended_at, self._end = self._ended_at or record.seq, self._end or event
         elif isinstance(event, WorkflowReopened) and not run.ended:
-            self._ended_at = 0
+            self._ended_at, self._end = 0, None
 
     def _count(self, run: Run) -> None:
         """No more steps, and no more items of a map, are in flight than may be."""

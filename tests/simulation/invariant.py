@@ -77,6 +77,8 @@ def faults_of(outcome: Outcome) -> list[str]:
         for check in (_life, _results, _skips, _undone, _early, _snapshot):
             wrong += [f"{run_id}: {what}" for what in check(outcome, story)]
         wrong += [f"{run_id}: {what}" for what in story.wrong]
+        if not outcome.clock_was_set:  # one that is set forward forgets the ids of what was stored just now
+            wrong += [f"{run_id}: {what}" for what in story.said_again]
     wrong += _effects(outcome, stories)
     wrong += _left_over(outcome)
     wrong += _gates(outcome)

@@ -187,14 +187,14 @@ def _telling_of_all(_: Any) -> Any:
 
 
 MUTATIONS = (
-    Mutation("attempt fence dropped", ((attempt, "is_current", _any_attempt),), lately=23),
-    Mutation("saga in definition order", ((saga, "_undo_all", _in_definition_order),), lately=30),
-    Mutation("ack before publish", ((Workbench, "_answer", _acknowledging_first),), lately=2),
-    Mutation("early timer", ((Leader, "_arm", _early),)),
-    Mutation("holder not freed", ((TaskGates, "release", _holding_on),), lately=1),
+    Mutation("attempt fence dropped", ((attempt, "is_current", _any_attempt),), lately=5),
+    Mutation("saga in definition order", ((saga, "_undo_all", _in_definition_order),), lately=6),
+    Mutation("ack before publish", ((Workbench, "_answer", _acknowledging_first),), lately=8),
+    Mutation("early timer", ((Leader, "_arm", _early),), lately=1),
+    Mutation("holder not freed", ((TaskGates, "release", _holding_on),), lately=5),
     Mutation("second terminal event", ((Outbox, "_sent", _ending_twice),)),
-    Mutation("duplicate start accepted", ((MemoryLog, "append_after", _starting_anew),), lately=1),
-    Mutation("skip propagated", ((completion, "skipped", _skipping_on),), lately=3),
+    Mutation("duplicate start accepted", ((MemoryLog, "append_after", _starting_anew),)),
+    Mutation("skip propagated", ((completion, "skipped", _skipping_on),), lately=1),
     Mutation(
         "stale leader acts",
         (
@@ -202,11 +202,11 @@ MUTATIONS = (
             (Leadership, "check", _never_losing),
             (Leadership, "_settle", _never_giving_in),
         ),
-        lately=10,
+        lately=1,
     ),
     Mutation(
         "wait matched twice",
         ((advance, "_current", _matching_again), (Correlator, "_match", _telling_of_all)),
-        lately=12,
+        lately=48,
     ),
 )

@@ -89,7 +89,6 @@ class Network:
         down: Whether the server is: nothing passes.
         leader: Who has, as far as is known, the lease.
         faults: How often what happened.
-        dying: Where processes die, by their kind and the boundary: how often it is passed before.
         killed: Called with the process's name when it is to die.
     """
 
@@ -100,7 +99,7 @@ class Network:
         self.weather = CALM
         self.down = False
         self.leader = ""
-        self.dying: dict[Point, int] = {}
+        self._dying: dict[str, dict[Point, int]] = {}
         self.killed: Callable[[str, Boundary], None] = lambda _, __: None
 
     def happens(self, probability: float) -> bool:
@@ -112,19 +111,32 @@ class Network:
         self.faults[fault] += 1
         self.trace.say(f"{fault}: {process} {about}")
 
+    def doom(self, kind: str, boundary: Boundary, before: int) -> None:
+        """Have a process die at a boundary: the next one of its kind that comes there, after so many others."""
+        self._dying.setdefault(boundary[0], {})[kind, boundary] = before
+
+    @property
+    def is_anybody_doomed(self) -> bool:
+        return any(self._dying.values())
+
+    def spare(self) -> None:
+        """Nobody is to die any more."""
+        self._dying.clear()
+
     def cross(self, process: str, call: Call[Any], where: str) -> None:
         """A process comes to a boundary, and may die there."""
-        if not self.dying:
+        doomed = self._dying.get(call.subject if call.kind == "cell.write" else call.kind)
+        if not doomed:
             return
         boundary = (name_of(call), where)
         doom = (kind_of(process), boundary)
-        left = self.dying.get(doom)
+        left = doomed.get(doom)
         if left is None:
             return
         if left:
-            self.dying[doom] = left - 1
+            doomed[doom] = left - 1
         else:
-            del self.dying[doom]
+            del doomed[doom]
             self.killed(process, boundary)
 
 

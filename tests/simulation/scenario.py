@@ -18,7 +18,7 @@ from dagnats.model.check import load_definition
 from dagnats.model.event import decode_event
 from dagnats.model.identifier import is_reserved
 from dagnats.runtime import blob, decider, follower, invocation, lease, outbox, record, standing, workbench
-from dagnats.runtime.core import plan
+from dagnats.runtime.core import graph, plan
 from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.ledger import read_page
 from dagnats.runtime.memory.loop import VirtualLoop
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
     from dagnats.client.difference import Difference
+    from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.memory.stream import Message
 
 _DAY_NS = 24 * 3600 * 1_000_000_000
@@ -46,12 +47,16 @@ _ASKING = {"step.wait.started": "answer", "approval.requested": "approve"}
 _BROKEN = (b'{"type":"workflow.failed"', b'{"type":"workflow.cancelled"')
 _LONGEST_SETTLING_S = 1_500  # tasks for a worker that is gone are given up after a minute each, and tried again
 _MOST_STARTS = 26
-_ENOUGH_EVENTS = 180
+_ENOUGH_EVENTS = 170
 """No run is started any more when there are so many: what goes on makes about as many again as are missing to 300."""
 _LOOK_S = 1.0
 """What engines look for that no news has told them of: when they look more often, that is most of what they do."""
 _VERIFIED = 16
 """Of so many seeds one is looked at by the client's own means, too."""
+_ALIKE = 4
+"""So many seeds in a row have the same workflows: what it takes to read these is done once for all of them."""
+_SHARED = 64
+"""How many graphs, and how many definitions, are kept from seed to seed: of more than any few seeds have."""
 
 
 class Report(NamedTuple):
@@ -120,18 +125,34 @@ def _alone(seed: int) -> Generator[None]:
             gc.enable()
 
 
+_graph_of = lru_cache(maxsize=_SHARED)(graph_of)
+_load_definition = lru_cache(maxsize=_SHARED)(load_definition)
+
+
+@lru_cache(maxsize=2)
+def _workflows(number: int, types: frozenset[str]) -> list[WorkflowDef]:
+    """The workflows of some seeds."""
+    return Author(Random(f"{number}/workflows"), types).definitions()
+
+
+@lru_cache(maxsize=2)
+def _graphs(number: int, types: frozenset[str]) -> dict[str, Graph]:
+    """Theirs, for whoever folds beside the engines."""
+    return {definition.identity: Graph(definition) for definition in _workflows(number, types)}
+
+
 @contextmanager
 def _sharing() -> Generator[None]:
     """What the same bytes say, and is never changed, is found out once for all processes."""
-    graphs, definitions, events = (lru_cache(maxsize=None)(made) for made in (graph_of, load_definition, decode_event))
-    decider.graph_of = standing.graph_of = graphs
-    plan.load_definition = definitions
+    events = lru_cache(maxsize=None)(decode_event)
+    decider.graph_of = standing.graph_of = _graph_of
+    graph.load_definition = plan.load_definition = _load_definition
     decider.decode_event = record.decode_event = chronicle.decode_event = events
     try:
         yield
     finally:
         decider.graph_of = standing.graph_of = graph_of
-        plan.load_definition = load_definition
+        graph.load_definition = plan.load_definition = load_definition
         decider.decode_event = record.decode_event = chronicle.decode_event = decode_event
 
 
@@ -169,7 +190,7 @@ class Scenario:
         """From the first registration to the last check."""
         random = self._random
         settings = Settings(random)
-        definitions = Author(random, self._types).definitions()
+        definitions = _workflows(self.seed // _ALIKE, self._types)
         settings.part(definitions)
         network = Network(Random(f"{self.seed}/network"), self.trace, self.faults)
         world = World(asyncio.get_running_loop(), settings, network, self.trace)  # pyright: ignore[reportArgumentType]  # it is ours
@@ -181,7 +202,7 @@ class Scenario:
         world.server.history.listen(self._event)
         world.server.engine.listen(self._record)
         self.watchman = Watchman(world.server)
-        self._graphs = {definition.identity: Graph(definition) for definition in definitions}
+        self._graphs = _graphs(self.seed // _ALIKE, self._types)
         self._workflows = [definition.name for definition in definitions]
         self.client = world.client()
         self.hand = Hand(self.client, Random(f"{self.seed}/hand"), self._workflows)
@@ -252,7 +273,7 @@ class Scenario:
         position = decode_position(message.data)  # the correlator's begins in the same way
         by = position.by.encode() if position is not None else b""
         writer = self._writers.get(message.subject, b"")
-        if self._taken.get(by, 0) < self._taken.get(writer, 0):
+        if writer and self._taken.get(by, 0) < self._taken.get(writer, 0):  # a lease that was given up relieves nobody
             self.wrong.append(f"{by!r} has written {message.subject} after {writer!r}, which had relieved it")
         self._writers[message.subject] = by
         if message.subject != "engine.position":
@@ -352,7 +373,7 @@ class Scenario:
         )
         await self._until(lambda: self._position == server.history.last_seq, 60.0)
         await asyncio.sleep(2.0)
-        world.network.dying = {}
+        world.network.spare()
         # What far wake-ups are left find their runs ended.
         server.clock.jump(400 * _DAY_NS)
         await self._until(lambda: not server.timers.subjects(), 40.0)

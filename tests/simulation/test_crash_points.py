@@ -103,7 +103,7 @@ async def _run(loop: VirtualLoop, definition: WorkflowDef, doom: tuple[str, Boun
     client = world.client()
     await client.register_all([load_definition(LESSER), definition])
     if doom is not None:
-        network.dying[doom[0], doom[1]] = doom[2]
+        network.doom(*doom)
     world.start()
     handle = await client.start(definition.name, {"n": 1}, run_id="r")
     await asyncio.sleep(0.5)

@@ -7,7 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from dagnats.model.check import load_definition
-from dagnats.model.event import StepCompleted, encode_event
+from dagnats.model.event import StepCompleted, StepStarted, encode_event
 from dagnats.model.task import decode_task
 from dagnats.runtime.arrears import decided
 from dagnats.runtime.core.action import EnqueueTask
@@ -35,7 +35,7 @@ def test_a_child_whose_result_outlived_its_start_can_say_it_again() -> None:
     async def work(world: World) -> None:
         await world.client().register(LESSER)
         client = await begun(world, PARENT)
-        world.network.dying["engine", ("engine.position", "unsent")] = 1  # all is done, and no position says so
+        world.network.doom("engine", ("engine.position", "unsent"), 1)  # all is done, and no position says so
         world.start()
         await until(lambda: world.deaths)
         (task,) = [decode_task(message.data) for message in world.server.tasks.fitting("task.>")]
@@ -81,10 +81,27 @@ def test_a_waiter_that_nobody_asks_for_any_more_goes_though_the_engine_dies_befo
         await client.start("w", run_id="q")
         await asyncio.sleep(1)
         world.server.restart(lost_events=1)
-        world.network.dying["engine", ("waiters.drop", "unsent")] = 0
+        world.network.doom("engine", ("waiters.drop", "unsent"), 0)
         await until(lambda: world.deaths)
         await asyncio.sleep(30)
         assert not world.server.waiters.subjects()
+
+    simulated(work)
+
+
+def test_a_task_that_was_begun_in_time_and_is_put_again_may_be_begun_at_any_time() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, {"steps": [{"id": "s", "task": "do", "queue_timeout": "60s"}]})
+        world.network.doom("engine", ("engine.position", "unsent"), 1)  # the task is there, and no position says so
+        world.start()
+        await until(lambda: world.deaths)
+        begun_and_done = [kind(run_id="r", step_id="s", attempt_number=1) for kind in (StepStarted, StepCompleted)]
+        await say(client, *begun_and_done)
+        world.server.tasks.purge("task.>")
+        world.server.restart(lost_events=1)
+        await until(lambda: world.server.tasks.subjects())
+        (task,) = [decode_task(message.data) for message in world.server.tasks.fitting("task.>")]
+        assert not task.expires, "else a worker drops it, and the step runs for ever"
 
     simulated(work)
 
@@ -101,8 +118,9 @@ def test_a_task_for_a_worker_that_is_gone_is_taken_out_though_the_engine_dies_fi
         world.start()
         await say(client, StepCompleted(run_id="r", step_id="a", attempt_number=1, worker_id="gone"))
         await until(lambda: world.server.own_tasks.subjects())
-        network.killed, network.dying["engine", ("tasks.drop_own", "unsent")] = lose_it, 0
-        await until(lambda: not network.dying)  # whoever was to begin it has not
+        network.killed = lose_it
+        network.doom("engine", ("tasks.drop_own", "unsent"), 0)
+        await until(lambda: not network.is_anybody_doomed)  # whoever was to begin it has not
         await asyncio.sleep(1)
         world.machines["engine0"].kill()
         world.start()

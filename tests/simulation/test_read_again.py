@@ -109,7 +109,7 @@ def test_the_tasks_of_a_run_that_was_opened_again_are_not_dropped_by_who_takes_o
         client = await begun(world, ONE)
         await say(client, WorkflowCancelled(run_id="r"), WorkflowReopened(run_id="r"))
         await client.start("w", run_id="q")
-        world.network.dying["engine", ("tasks.put", "unsent")] = 1  # the new one of `r` is there, that of `q` is not
+        world.network.doom("engine", ("tasks.put", "unsent"), 1)  # the new one of `r` is there, that of `q` is not
         world.start()
         await asyncio.sleep(20)
         assert world.deaths
@@ -154,7 +154,7 @@ def test_a_wake_up_is_not_early_when_the_snapshot_is_ahead_of_the_event_that_is_
         client = await begun(world, SLEEPS)
         await asyncio.sleep(1)
         await say(client, SignalReceived(run_id="r", name="go"))
-        world.network.dying["engine", ("engine.position", "unsent")] = 1  # behind its snapshot
+        world.network.doom("engine", ("engine.position", "unsent"), 1)  # behind its snapshot
         world.start()
         await asyncio.sleep(20)
         assert world.deaths
@@ -186,7 +186,7 @@ def test_a_decided_end_is_sent_again_though_a_cancellation_came_after_it() -> No
     async def work(world: World) -> None:
         client = await begun(world, ONE)
         await say(client, StepCompleted(run_id="r", step_id="s", attempt_number=1))
-        world.network.dying["engine", ("log.append", "unsent")] = 0
+        world.network.doom("engine", ("log.append", "unsent"), 0)
         world.start()
         while not world.deaths:  # noqa: ASYNC110  # nobody else says so
             await asyncio.sleep(0.01)

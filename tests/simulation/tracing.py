@@ -35,8 +35,7 @@ class Trace:
         self.lines.append(f"{self.now():9.4f}  {line}")
 
     def _stored(self, message: Message) -> None:
-        self._hash.update(b"%d %d %s " % (message.seq, message.time_ns, message.subject.encode()))
-        self._hash.update(message.data)
+        self._hash.update(b"%d %d %s %s" % (message.seq, message.time_ns, message.subject.encode(), message.data))
         if self._keep:
             text = message.data.decode(errors="replace")
             self.say(f"    {message.subject} [{message.seq}] {text}")

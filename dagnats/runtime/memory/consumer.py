@@ -115,6 +115,8 @@ class Consumer:
             self._hand_out()
 
     def _hand_out(self) -> None:
+        if not self._rooms:
+            return
         self._rooms = {puller: room for puller, room in self._rooms.items() if not puller.is_gone()}
         while self._rooms and not self._paused and (message := self._next()) is not None:
             puller = next(iter(self._rooms))

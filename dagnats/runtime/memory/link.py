@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
 
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.runtime.memory.process import current_process
@@ -28,7 +30,7 @@ _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
 
 
-class Call(NamedTuple, Generic[T]):
+class Call(msgspec.Struct, Generic[T], frozen=True):
     """What a client asks of the server.
 
     Attributes:
@@ -141,7 +143,7 @@ class Link:
 
         Raises UnavailableError when there is none: the outcome is unknown.
         """
-        answered: asyncio.Future[T] = self.loop.create_future()
+        answered: asyncio.Future[T] = asyncio.Future(loop=self.loop)
 
         def told(result: T | Exception) -> None:
             if answered.done():

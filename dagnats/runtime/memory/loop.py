@@ -7,9 +7,9 @@ real: while one works for the loop, time passes as it really does.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import time
 from contextvars import Context, copy_context
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -25,23 +25,20 @@ if TYPE_CHECKING:
 _IO_PATIENCE_S = 0.01  # how long sockets that somebody opened may keep us from going on in time
 _MANY_CANCELLED = 100
 
+_new = object.__new__
+
 
 class Deadlock(Exception):
     """Everything waits, and nothing is due: no time that passes would change that."""
 
 
 class _Handle(asyncio.Handle):
-    """A callback that remembers nothing for a debugger: most of what a loop does is to make these."""
+    """A callback that remembers nothing for a debugger: most of what a loop does is to make these.
+
+    The loop fills them in itself: a call of `__init__` would cost as much as all the rest.
+    """
 
     __slots__ = ()
-
-    def __init__(self, callback: Any, args: Any, loop: VirtualLoop, context: Context | None) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = self._source_traceback = None
 
 
 class _TimerHandle(asyncio.TimerHandle):
@@ -49,15 +46,11 @@ class _TimerHandle(asyncio.TimerHandle):
 
     __slots__ = ()
 
-    def __init__(self, when: float, callback: Any, args: Any, loop: VirtualLoop, context: Context | None) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = self._source_traceback = None
-        self._when = when
-        self._scheduled = True
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback, self._args = None, ()
+            self._loop._cancelled += self._scheduled
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -87,12 +80,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.on_step: Callable[[int], None] | None = None
         self.choose: Callable[[deque[asyncio.Handle]], int] | None = None
         super().__init__()
-        self._files = self._selector.get_map()
+        # What `get_map` wraps: to ask that for its length is a call, once in every turn.
+        self._files: dict[int, selectors.SelectorKey] = vars(self._selector)["_fd_to_key"]
         self._own_files = len(self._files)
 
     def time(self) -> float:
         """Seconds since the loop was made."""
         return self._now
+
+    def set_debug(self, enabled: bool) -> None:
+        super().set_debug(enabled)
+        self.get_debug = enabled.__bool__  # every future and every task asks
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self)
 
     def create_task(self, coro: Any, **settings: Any) -> asyncio.Task[Any]:
         task = super().create_task(coro, **settings)
@@ -106,25 +107,35 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_soon(self, callback: Any, *args: Any, context: Context | None = None) -> asyncio.Handle:
         if self._closed:
             raise RuntimeError("the event loop is closed")
-        handle = _Handle(callback, args, self, context)
+        handle: Any = _new(_Handle)
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        handle._callback = callback
+        handle._args = args
+        handle._cancelled = False
+        handle._repr = handle._source_traceback = None
         self._ready.append(handle)
         return handle
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Context | None = None) -> asyncio.TimerHandle:
         if self._closed:
             raise RuntimeError("the event loop is closed")
-        handle = _TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, (when, next(self._ages), handle))
+        handle: Any = _new(_TimerHandle)
+        handle._context = copy_context() if context is None else context
+        handle._loop = self
+        handle._callback = callback
+        handle._args = args
+        handle._cancelled = False
+        handle._repr = handle._source_traceback = None
+        handle._when = when
+        handle._scheduled = True
+        heappush(self._timers, (when, next(self._ages), handle))
         return handle
 
     def call_later(
         self, delay: float, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self._now + delay, callback, *args, context=context)
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """What a timer says that is cancelled."""
-        self._cancelled += handle._scheduled
 
     def run_later(self, handles: Iterable[asyncio.Handle]) -> None:
         """Run callbacks that were held back, in the next turn."""
@@ -174,15 +185,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._go_on()
         elif self._working or len(self._files) > self._own_files:
             self._look(0)
-        while timers and timers[0][0] <= self._now:
+        now = self._now
+        while timers and timers[0][0] <= now:
             ready.append(self._next_timer())
+        choose, on_step = self.choose, self.on_step
         for _ in range(len(ready)):
-            handle = ready.popleft() if self.choose is None else self._chosen(self.choose)
+            handle = ready.popleft() if choose is None else self._chosen(choose)
             if handle._cancelled:
                 continue
             self.steps += 1
-            if self.on_step is not None:
-                self.on_step(self.steps)
+            if on_step is not None:
+                on_step(self.steps)
             context = handle._context
             process = context.get(CURRENT)
             if process is None or (process.alive and process.held is None):
@@ -235,7 +248,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _next_timer(self) -> asyncio.TimerHandle:
         """Take the timer that is due first."""
-        _, _, handle = heapq.heappop(self._timers)
+        _, _, handle = heappop(self._timers)
         handle._scheduled = False
         self._cancelled -= handle._cancelled
         return handle
@@ -248,7 +261,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             for _, _, handle in self._timers:
                 handle._scheduled = not handle._cancelled
             self._timers[:] = [timer for timer in self._timers if not timer[2]._cancelled]
-            heapq.heapify(self._timers)
+            heapify(self._timers)
             self._cancelled = 0
 
 

@@ -53,6 +53,11 @@ def matches(pattern: str, subject: str) -> bool:
     return len(words) == len(parts) and all(part in ("*", word) for part, word in zip(parts, words, strict=True))
 
 
+@lru_cache(maxsize=4096)
+def _is_subject(subject: str) -> bool:
+    return " " not in subject and ".." not in f".{subject}." and subject.isprintable()
+
+
 def _is_pattern(subject: str) -> bool:
     return "*" in subject or subject.endswith(">")
 
@@ -129,13 +134,15 @@ class Stream:
         return Receipt(self.last_seq, duplicate=False)
 
     def _refuse(self, subject: str, data: bytes, headers: Mapping[str, str]) -> None:
-        size = len(data) + sum(len(name) + len(value) + 4 for name, value in headers.items())
+        size = len(data)
+        if headers:
+            size += sum(len(name) + len(value) + 4 for name, value in headers.items())
         if self.max_payload_bytes is not None and size + _MARGIN > self.max_payload_bytes:
             raise RefusedError(
                 f"the message has {len(data)} bytes; the server takes at most {self.max_payload_bytes}, "
                 "headers included"
             )
-        if " " in subject or ".." in f".{subject}." or not subject.isprintable():
+        if not _is_subject(subject):
             raise RefusedError(f"{subject!r} cannot be the subject of a message")
 
     def _add(self, message: Message) -> None:
