@@ -41,6 +41,10 @@ class Cancelled:
         if len(self._attempts) > self._most:
             del self._attempts[next(iter(self._attempts))]
 
+    def withdraw(self, task: Task) -> None:
+        """Somebody waits for this attempt after all."""
+        self._attempts.pop((task.run_id, task.step_id, task.attempt), None)
+
     def has(self, task: Task) -> bool:
         """Whether nobody waits for this attempt any more."""
         return bool(self._attempts) and (task.run_id, task.step_id, task.attempt) in self._attempts

@@ -34,6 +34,7 @@ from dagnats.runtime.lease import LeaseLost
 from dagnats.runtime.letter import EVENT_UNREADABLE
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
+from dagnats.runtime.record import has_start
 from dagnats.runtime.together import together
 from dagnats.runtime.watch import Watch, Watches, body_of
 
@@ -125,22 +126,24 @@ class Correlator:
 
     def admit(self, upto: int, *, epoch: int) -> None:
         """Go on watching for what was asked for by event `upto`. What was asked for later is asked for again."""
-        admitted: list[Watch] = []
+        kept: list[Watch] = []
         for waiter in self._kept:
-            if int(waiter.id.split(".")[1]) <= upto and not self._watches.has(waiter):
-                watch = Watch(waiter, epoch, looked=True)
+            if self._watches.has(waiter):
+                continue
+            watch = Watch(waiter, epoch, looked=True)
+            if int(waiter.id.split(".")[1]) <= upto:
                 self._watches.add(watch)
-                admitted.append(watch)
+            kept.append(watch)
         self._kept = []
-        self._errands.begin(self._forget_ended(admitted))
+        self._errands.begin(self._forget_ended(kept))
 
     async def _forget_ended(self, watches: Sequence[Watch]) -> None:
         """Forget waiters of runs that have ended, which nobody drops: such a run could not say what it had waited for
-        any more, as its definition was gone."""
+        any more, as its definition was gone; or its start was lost, and nobody asks again."""
         for watch in watches:
             if not await self._is_over(watch.waiter.run_id):
                 continue
-            if self._watches.get(watch.key) is watch and watch.key not in self._adding:
+            if self._watches.get(watch.key) in (watch, None) and watch.key not in self._adding:
                 self._watches.drop(watch.key)
                 await self._drop(*watch.key)
 
@@ -151,7 +154,7 @@ class Correlator:
             return True
         stored = await persist(lambda: self._ports.snapshots.load(run_id))
         if stored is None:
-            return False
+            return not has_start(await persist(lambda: self._ports.log.read(run_id)))
         try:
             run = decode_run(stored.data)
         except msgspec.DecodeError:

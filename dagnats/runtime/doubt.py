@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dagnats.errors import DecodeError
-from dagnats.model.event import TerminalEvent, WorkflowCancelled, WorkflowStarted
+from dagnats.model.event import TerminalEvent, WorkflowCancelled
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
 from dagnats.model.task import decode_task
 from dagnats.runtime.core.action import (
@@ -31,7 +31,7 @@ from dagnats.runtime.core.action import (
 from dagnats.runtime.core.cancel import PREFIX
 from dagnats.runtime.decider import CoreError
 from dagnats.runtime.patience import persist
-from dagnats.runtime.record import decoded
+from dagnats.runtime.record import decoded, has_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,8 +130,7 @@ class Doubt:
         """Whether a run has its start: of one that the log has lost, a worker may have stored a result since."""
         if not await persist(lambda: self._ports.log.first(run_id)):
             return False
-        records = decoded(await persist(lambda: self._ports.log.read(run_id)))
-        return any(isinstance(record.event, WorkflowStarted) for record in records)
+        return has_start(await persist(lambda: self._ports.log.read(run_id)))
 
     async def _unwritten(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
         """Events for a run that we do not have in memory: those that its history does not have."""

@@ -30,6 +30,21 @@ async def why_over(ports: Ports, task: Task) -> str:
     return over(run, task)
 
 
+async def is_wanted(ports: Ports, task: Task) -> bool:
+    """Whether the log has that somebody waits for an attempt, whatever was said of it since.
+
+    Raises:
+        UnavailableError: NATS did not answer.
+    """
+    try:
+        _, run = await standing(ports, task.run_id)
+    except UnavailableError:
+        raise
+    except DagnatsError:
+        return False
+    return not over(run, task)
+
+
 def over(run: Run, task: Task) -> str:
     """Why nobody waits for an attempt of a run any more; "" when somebody does."""
     if run.ended:

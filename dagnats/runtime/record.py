@@ -24,6 +24,11 @@ def decoded(entries: Iterable[Entry]) -> list[Record]:
     return records
 
 
+def has_start(entries: Iterable[Entry]) -> bool:
+    """Whether a history has its run's start. Where a server has lost it, late results and wake-ups may be there."""
+    return any(isinstance(record.event, WorkflowStarted) for record in decoded(entries))
+
+
 def from_start(records: Sequence[Record]) -> Sequence[Record]:
     """A history from its start on; all of it when it has none.
 

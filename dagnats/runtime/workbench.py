@@ -19,8 +19,10 @@ from dagnats.model.event import TOO_SLOW, Failure
 from dagnats.model.task import Task
 from dagnats.runtime.attempt import BEATS, Attempt, announces_at_once
 from dagnats.runtime.cancellation import Cancelled
+from dagnats.runtime.fence import is_wanted
 from dagnats.runtime.intake import expired, received
 from dagnats.runtime.invocation import Again, AttemptFailed, Rest, invoke, lacks_input, said, with_whole_input
+from dagnats.runtime.patience import persist
 from dagnats.runtime.poison import bury_task
 from dagnats.runtime.report import MOST_DELIVERIES, Reporter
 from dagnats.runtime.sweep import NEVER, Sweep
@@ -166,7 +168,7 @@ class Workbench:
         if task.sticky:
             self.sticky.set()
         deliveries = attempt.delivery.deliveries
-        if attempt.dropped or self._cancelled.has(task) or expired(task, deliveries, self._clock.now_ns()):
+        if attempt.dropped or expired(task, deliveries, self._clock.now_ns()) or await self._is_given_up(task):
             return
         if deliveries >= MOST_DELIVERIES and await self._report.gave_up(task, deliveries):
             return
@@ -176,6 +178,15 @@ class Workbench:
         if attempt.broken_off:
             raise asyncio.CancelledError
         await self._say(attempt, task, outcome)
+
+    async def _is_given_up(self, task: Task) -> bool:
+        """Whether the attempt was cancelled, and still is: a server that lost its log's end has it back."""
+        if not self._cancelled.has(task):
+            return False
+        if not await persist(lambda: is_wanted(self._ports, task)):
+            return True
+        self._cancelled.withdraw(task)
+        return False
 
     async def _say(self, attempt: Attempt, task: Task, outcome: bytes | Again | Rest | Failure) -> None:
         """Store what became of an attempt, behind its start."""

@@ -6,14 +6,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from dagnats import handler
+from dagnats.handling.context import TaskContext
 from dagnats.model.check import load_definition
-from dagnats.model.event import StepCompleted, StepStarted, encode_event
+from dagnats.model.event import StepCompleted, StepStarted, TimerFired, encode_event
 from dagnats.model.task import decode_task
 from dagnats.runtime.arrears import decided
 from dagnats.runtime.core.action import EnqueueTask
 from dagnats.runtime.core.gate.fold import Gates
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.roster import Roster
+from dagnats.runtime.worker import Worker
 from tests.simulation.test_read_again import ONE, begun, kinds, say, simulated
 
 if TYPE_CHECKING:
@@ -85,6 +88,50 @@ def test_a_waiter_that_nobody_asks_for_any_more_goes_though_the_engine_dies_befo
         await until(lambda: world.deaths)
         await asyncio.sleep(30)
         assert not world.server.waiters.subjects()
+
+    simulated(work)
+
+
+def test_a_waiter_of_a_run_whose_start_was_lost_goes_though_a_late_wake_up_is_there() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        ports = client.connection.ports
+        await ports.waiters.put("r", "s", 1, b'{"id":"r.1.1","run_id":"r","step_id":"s","attempt":1,"event":"e"}')
+        world.server.restart(lost_events=1)
+        await say(client, TimerFired(run_id="r", due_ns=1))
+        world.start()
+        await asyncio.sleep(30)
+        world.machines["engine0"].kill()
+        world.start()
+        await asyncio.sleep(30)
+        assert not world.server.waiters.subjects()
+
+    simulated(work)
+
+
+def test_a_task_whose_cancellation_was_lost_is_run_again_by_the_worker_that_had_heard_of_it() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        calls: list[str] = []
+
+        async def do(ctx: TaskContext) -> None:
+            calls.append(ctx.run_id)
+            if len(calls) == 1:
+                await asyncio.Event().wait()
+
+        world.start()
+        working = asyncio.create_task(Worker(world.client("worker"), [handler("do")(do)]).run())
+        await until(lambda: calls)
+        await asyncio.sleep(1)
+        kept = world.server.history.last_seq
+        await client.handle("r").cancel()
+        await asyncio.sleep(1)
+        assert kinds(world)[-1] == "workflow.cancelled"
+        world.server.restart(lost_events=world.server.history.last_seq - kept)
+        async with asyncio.timeout(60):
+            await until(lambda: kinds(world)[-1] == "workflow.completed")
+        assert calls == ["r", "r"]
+        working.cancel()
 
     simulated(work)
 

@@ -13,7 +13,7 @@ from dagnats.model.trace import step_trace_parent
 from dagnats.runtime.api.tap import Taps
 from dagnats.runtime.api.ticket import Ticket, sealed
 from dagnats.runtime.cancellation import Cancelled
-from dagnats.runtime.fence import why_over
+from dagnats.runtime.fence import is_wanted, why_over
 from dagnats.runtime.intake import expired, received
 from dagnats.runtime.invocation import AttemptFailed, with_whole_input
 from dagnats.runtime.poison import bury_task
@@ -168,7 +168,9 @@ class _Admission:
             await bury_task(self._ports, self.drawn.queue.task_type, delivery, task)
             return None
         now_ns = self._ports.clock.now_ns()
-        if self._cancelled.has(task) or expired(task, delivery.deliveries, now_ns):
+        if expired(task, delivery.deliveries, now_ns):
+            return None
+        if self._cancelled.has(task) and not await is_wanted(self._ports, task):
             return None
         if await why_over(self._ports, task) or await self._report.gave_up(task, delivery.deliveries):
             return None
