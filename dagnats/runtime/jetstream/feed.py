@@ -28,13 +28,6 @@ _INACTIVE_NS = 90_000_000_000  # a consumer whose reader died is gone after that
 _PAUSE_S = 0.25
 _NOTHING_BEFORE = f"\r\n{EXPECTED_LAST}: 0\r\n".encode()
 _NEW = f"\r\n{NEW}: ".encode()
-_START = b'{"type":"workflow.started"'  # as we write it; only others' starts are looked up
-
-
-def _is_first(headers: bytes) -> bool:
-    """Whether the server has checked that nothing was there before, or nothing can have been. That no engine has seen
-    it makes it certainly a new run."""
-    return _NEW in headers or _NOTHING_BEFORE in headers
 
 
 class _Feed:
@@ -116,9 +109,10 @@ class _Feed:
             if number != self._next:
                 break
             self._next += 1
-            data = message.data
-            first = data.startswith(_START) and seq >= self._live_from and _is_first(message.raw_headers)
-            entries.append(Entry(seq, time_ns, message.subject[len(self._prefix) :], data, first))
+            # The server has checked that nothing was there before, or nothing can have been, and no engine has seen
+            # it: certainly a new run.
+            first = seq >= self._live_from and (_NEW in (said := message.raw_headers) or _NOTHING_BEFORE in said)
+            entries.append(Entry(seq, time_ns, message.subject[len(self._prefix) :], message.data, first))
         if entries:
             self._seen, self._seen_ns = entries[-1].seq, entries[-1].time_ns
         if len(entries) < len(messages):  # some deliveries were lost; none of them is acknowledged, or comes again

@@ -39,6 +39,7 @@ _SCHEMES = ("nats", "tls", "ws", "wss")
 _TOKEN_HINT = "the server asks for another token: give it with --token or DAGNATS_TOKEN"
 
 _API = "$JS.API."
+_OF_ONE = (f"{_API}DIRECT.GET.", f"{_API}CONSUMER.MSG.NEXT.")  # answered by a stream or a consumer, if it is there
 _ON = "start it as `nats-server --jetstream --store_dir DIR`, or let `dagnats serve` start one: leave its url out there"
 _MARGIN = 512  # for what a connection adds to our headers
 
@@ -186,7 +187,7 @@ class Link:
         def told(result: Message | DagnatsError) -> None:
             if answer.done():
                 return
-            if isinstance(result, Nobody) and subject.startswith(_API):
+            if isinstance(result, Nobody) and subject.startswith(_API) and not subject.startswith(_OF_ONE):
                 result = _Off("NATS answers, and its JetStream is off", hint=_ON)
             elif isinstance(result, Nobody):  # the stream or bucket in the subject may have been removed
                 result = Nobody(f"NATS: nobody serves {subject}; is JetStream on, and is what it names there?")
