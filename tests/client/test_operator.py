@@ -263,7 +263,7 @@ async def test_a_snapshot_that_differs_from_its_history_is_found_and_put_right(n
         client, ports = system.client, system.jetstream.ports
         await client.register(waiting())
         run = await client.start("waiting")
-        await until(lambda: in_flight(run))
+        await until(lambda: is_queued(system, run))  # an engine has the run, and will save it
         await run.cancel()
         await run.wait(timeout="20s")
         revision, data = await snapshot_of(system, run)
