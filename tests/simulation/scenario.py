@@ -17,7 +17,7 @@ from dagnats.errors import DagnatsError, DecodeError, UnavailableError
 from dagnats.model.check import load_definition
 from dagnats.model.event import decode_event
 from dagnats.model.identifier import is_reserved
-from dagnats.runtime import blob, decider, follower, invocation, lease, outbox, record, standing, workbench
+from dagnats.runtime import blob, decider, follower, invocation, lease, outbox, record, report, standing, workbench
 from dagnats.runtime.core import graph, plan
 from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.ledger import read_page
@@ -413,10 +413,10 @@ class Scenario:
 def _light(inline_bytes: int) -> Generator[None]:
     """Payloads larger than this travel as references, and engines that stand by look rarely for what they were told."""
     before, look_s = blob.INLINE_BYTES, lease.LOOK_S
-    blob.INLINE_BYTES = outbox.INLINE_BYTES = inline_bytes
+    blob.INLINE_BYTES = outbox.INLINE_BYTES = report.INLINE_BYTES = inline_bytes
     lease.LOOK_S = follower.LOOK_S = _LOOK_S
     try:
         yield
     finally:
-        blob.INLINE_BYTES = outbox.INLINE_BYTES = before
+        blob.INLINE_BYTES = outbox.INLINE_BYTES = report.INLINE_BYTES = before
         lease.LOOK_S = follower.LOOK_S = look_s
