@@ -10,47 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 import dagnats
-from dagnats.cli import (
-    again,
-    audit,
-    backup,
-    bench,
-    build,
-    clean,
-    completion,
-    config,
-    context,
-    demo,
-    dev,
-    diagnose,
-    dlq,
-    doctor,
-    event,
-    failure,
-    init,
-    inspection,
-    logs,
-    option,
-    order,
-    outcome,
-    output,
-    portable,
-    queue,
-    register,
-    replay,
-    serve,
-    signal,
-    status,
-    token,
-    trace,
-    trigger_type,
-    verify,
-    waitpoint,
-    worker,
-    workers,
-    workflow,
-)
-from dagnats.cli import run as run_noun
+from dagnats.cli import failure, option, output
+from dagnats.cli.contents import Contents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,10 +19,10 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
 _EVERYWHERE = "Every command"
-_NOUNS = ("context", "init", "workflow", "run", "queue", "waitpoint", "dlq", "event", "signal", "token")
 
 app = typer.Typer(
     name="dagnats",
+    cls=Contents,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -94,74 +55,6 @@ def everywhere(
     # Only listed here. `option.split` takes them off the line, because they may stand anywhere on it.
 
 
-app.command("demo", rich_help_panel="Start here")(demo.demo)
-app.add_typer(init.app, name="init", rich_help_panel="Start here")
-app.command("serve", rich_help_panel="Start here")(serve.serve)
-app.command("worker", rich_help_panel="Start here")(worker.worker)
-app.command("dev", rich_help_panel="Start here")(dev.dev)
-app.command("build", rich_help_panel="Workflows and runs")(build.build)
-app.command("register", rich_help_panel="Workflows and runs")(register.register)
-app.add_typer(workflow.app, name="workflow", rich_help_panel="Workflows and runs")
-run_noun.app.add_typer(outcome.app)
-run_noun.app.add_typer(inspection.app)
-run_noun.app.add_typer(order.app)
-run_noun.app.add_typer(again.app)
-run_noun.app.add_typer(diagnose.app)
-run_noun.app.add_typer(replay.app)
-run_noun.app.add_typer(portable.app)
-run_noun.app.add_typer(logs.of_run)
-app.add_typer(run_noun.app, name="run", rich_help_panel="Workflows and runs")
-app.command("trace", rich_help_panel="Workflows and runs")(trace.trace)
-app.add_typer(config.app, name="config", rich_help_panel="Operate")
-app.add_typer(context.app, name="context", rich_help_panel="Operate")
-app.command("status", rich_help_panel="Operate")(status.status)
-app.add_typer(workers.app, name="workers", rich_help_panel="Operate")
-app.add_typer(trigger_type.app, name="trigger-type", rich_help_panel="Operate")
-app.add_typer(queue.app, name="queue", rich_help_panel="Operate")
-app.add_typer(waitpoint.app, name="waitpoint", rich_help_panel="Operate")
-app.add_typer(dlq.app, name="dlq", rich_help_panel="Operate")
-app.add_typer(event.app, name="event", rich_help_panel="Operate")
-app.add_typer(signal.app, name="signal", rich_help_panel="Operate")
-app.add_typer(token.app, name="token", rich_help_panel="Operate")
-app.command("audit", rich_help_panel="Operate")(audit.audit)
-app.add_typer(logs.app, name="logs", rich_help_panel="Operate")
-app.command("doctor", rich_help_panel="Operate")(doctor.doctor)
-app.command("clean", rich_help_panel="Operate")(clean.clean)
-app.command("backup", rich_help_panel="Operate")(backup.backup)
-app.command("restore", rich_help_panel="Operate")(backup.restore)
-app.command("completion", rich_help_panel="Operate")(completion.completion)
-app.command("bench", rich_help_panel="Operate")(bench.bench)
-app.command("verify", rich_help_panel="Operate")(verify.verify)
-app.command("schema", rich_help_panel="Workflows and runs")(build.schema)
-
-for _group in (
-    app,
-    init.app,
-    workflow.app,
-    run_noun.app,
-    outcome.app,
-    inspection.app,
-    order.app,
-    again.app,
-    replay.app,
-    portable.app,
-    logs.app,
-    logs.of_run,
-    workers.app,
-    trigger_type.app,
-    queue.app,
-    waitpoint.app,
-    dlq.app,
-    event.app,
-    signal.app,
-    token.app,
-    config.app,
-    context.app,
-):
-    for _command in _group.registered_commands:
-        _command.epilog = "Every command also takes --json, --server URL, --token TOKEN and --debug."
-
-
 def run(line: Sequence[str]) -> int:
     """Carry out a command line and give its exit code. Nothing but a bug's own `--debug` shows a traceback."""
     try:
@@ -191,15 +84,22 @@ def _carry_out(line: Sequence[str]) -> int:
 
 
 def _call(rest: list[str]) -> int:
-    if not option.current().json and (not rest or rest in ([noun] for noun in _NOUNS)):
+    contents = _contents()
+    if not option.current().json and (not rest or (len(rest) == 1 and contents.is_noun(rest[0]))):
         rest = [*rest, "--help"]  # a noun alone asks what there is
-    code = tree().main(args=rest, prog_name="dagnats", standalone_mode=False)
+    code = contents.main(args=rest, prog_name="dagnats", standalone_mode=False)
     return code if isinstance(code, int) else 0
 
 
-@cache
 def tree() -> Any:
-    """Every command, as typer reads them from our functions: a tenth of a second, which is spent once a process."""
+    """Every command with everything it takes: half a second, which a command line does not spend."""
+    contents = _contents()
+    contents.open_all()
+    return contents
+
+
+@cache
+def _contents() -> Any:
     return typer.main.get_command(app)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 import dagnats
+from dagnats.cli.app import tree
+from dagnats.cli.contents import ENTRIES, Entry
 
 if TYPE_CHECKING:
     from command_line import CommandLine
@@ -95,7 +98,8 @@ _COMMANDS = (
     "workflow versions",
 )
 _HELP_S = 0.3
-_SLACK = 3  # shared machines are slower than a desk; a heavy import costs more than this
+_LIST_LOADED = "import sys; from dagnats.cli.app import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+_SLACK = 2  # shared machines are slower than a desk; a heavy import costs more than this
 
 
 def test_help_lists_every_command(offline: CommandLine, snapshot: SnapshotAssertion) -> None:
@@ -129,7 +133,24 @@ def test_help_comes_at_once(offline: CommandLine) -> None:
     assert 0 < min(took() for _ in range(3)) < _HELP_S * _SLACK
 
 
-@pytest.mark.parametrize("noun", [[], ["dlq"], ["event"], ["init"], ["queue"], ["run"], ["workflow"]])
+def test_help_loads_no_command(offline: CommandLine) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-c", _LIST_LOADED, "--help"], env=offline.env, capture_output=True, text=True, check=True
+    )
+
+    loaded = {name.removeprefix("dagnats.cli.") for name in listed.stderr.split() if name.startswith("dagnats.cli.")}
+    assert loaded == {"app", "contents", "failure", "option", "output"}
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_the_help_says_of_a_command_what_it_says_of_itself(entry: Entry) -> None:
+    command = tree().commands[entry.name]
+
+    assert command.help.split("\n\n")[0].replace("\n", " ").strip() == entry.help
+    assert command.rich_help_panel == entry.panel
+
+
+@pytest.mark.parametrize("noun", [[], ["dlq"], ["event"], ["init"], ["queue"], ["run"], ["trigger-type"], ["workflow"]])
 def test_a_noun_alone_shows_what_there_is(noun: list[str], offline: CommandLine) -> None:
     shown = offline(*noun)
 
