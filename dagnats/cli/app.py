@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from functools import cache
@@ -53,6 +54,7 @@ def everywhere(
 ) -> None:
     """Durable DAG workflows: written in Python, decided by a log in NATS JetStream."""
     # Only listed here. `option.split` takes them off the line, because they may stand anywhere on it.
+    gc.enable()  # the modules are loaded (see `main`), and the command begins
 
 
 def run(line: Sequence[str]) -> int:
