@@ -14,7 +14,7 @@ from dagnats.cli.connection import open_client, run
 from dagnats.cli.consent import FORCE, expect_consent
 from dagnats.cli.definition import definitions_of, read_definition, warnings_of
 from dagnats.cli.failure import NO, InvalidWorkflows, problem_document, problem_lines, warn
-from dagnats.cli.option import current
+from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import counted, emit, paint, room, say, table
 from dagnats.cli.target import BY, REASON
 from dagnats.errors import DefinitionError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dagnats.client import Version
     from dagnats.model.definition import WorkflowDef
+    from dagnats.model.ops import WorkflowLimited
 
 _HASH = 12  # of its 64 digits, in tables
 
@@ -137,29 +138,48 @@ def resume(name: str = _NAME, by: str = BY) -> None:
 @app.command()
 def limit(
     name: str = _NAME,
-    max_runs: int = typer.Option(
-        ...,
-        "--max-runs",
-        metavar="N",
-        min=0,
-        help="How many may go on; 0 for what the definition says.",
-        show_default=False,
+    max_runs: int | None = typer.Option(
+        None, "--max-runs", metavar="N", min=0, help="How many may go on; 0 for what the definition says."
+    ),
+    max_events: int | None = typer.Option(
+        None, "--max-events", metavar="N", min=0, help="How long a new run's history may become; 0 for 50,000 events."
+    ),
+    max_depth: int | None = typer.Option(
+        None, "--max-depth", metavar="N", min=0, help="How many runs may be above one that it starts; 0 for 8."
     ),
     reason: str = REASON,
     by: str = BY,
 ) -> None:
-    """Limit how many runs of a workflow go on at a time, whatever its definition says.
+    """Limit the runs of a workflow: how many go on at a time, how long they become, how deep they start others.
 
-    Runs that went on before, of a workflow without any limit, are not counted.
+    What is not named stays. Runs that went on before, of a workflow without any limit, are not counted.
     """
+    if max_runs is max_events is max_depth is None:
+        raise UsageError("no limit is given", hint="name --max-runs, --max-events or --max-depth; 0 takes it away")
 
-    async def do() -> None:
+    async def do() -> WorkflowLimited:
         async with open_client() as client:
-            await client.limit_workflow(name, max_runs, by=by, reason=reason)
+            return await client.limit_workflow(
+                name, max_runs, max_events=max_events, max_depth=max_depth, by=by, reason=reason
+            )
 
-    run(do())
-    told = f"at most {counted(max_runs, 'run')} at a time" if max_runs else "as the definition says"
-    _say({"name": name, "max_runs": max_runs or None}, f"{paint('Limited:', 'green')} {name}: {told}")
+    limits = run(do())
+    document = {
+        "name": name,
+        "max_runs": limits.max_runs or None,
+        "max_events": limits.max_events or None,
+        "max_depth": limits.max_depth or None,
+    }
+    _say(document, f"{paint('Limited:', 'green')} {name}: {_limits_text(limits)}")
+
+
+def _limits_text(limits: WorkflowLimited) -> str:
+    told = [
+        f"at most {counted(limits.max_runs, 'run')} at a time" if limits.max_runs else "",
+        f"at most {counted(limits.max_events, 'event')} a run" if limits.max_events else "",
+        f"at most {counted(limits.max_depth, 'run')} above a child" if limits.max_depth else "",
+    ]
+    return ", ".join(filter(None, told)) or "as the definition says"
 
 
 def _say(document: dict[str, Any], line: str) -> None:

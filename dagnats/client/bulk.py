@@ -20,7 +20,7 @@ from dagnats.model.event import Start
 from dagnats.model.run import RunStatus
 from dagnats.model.summary import MOST, RunQuery
 from dagnats.runtime.blob import carried
-from dagnats.runtime.limit import is_held
+from dagnats.runtime.limit import hold_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
@@ -177,7 +177,7 @@ async def start_all(
     import msgspec
 
     await ports.definitions.add_version(definition.name, definition.identity, definition.stored)
-    held = await is_held(ports.log, definition.name)
+    hold = await hold_of(ports.log, definition.name)
 
     async def one(pair: tuple[bytes, str]) -> Done:
         data, run_id = pair[0], new_id(pair[1])
@@ -185,8 +185,8 @@ async def start_all(
             key = key_of(definition, data, "")
             owner = await ports.claims.claim(key, run_id) if key else run_id
             carries = msgspec.Raw(await carried(ports, owner, data, what="the run's input"))
-            start = Start(workflow=definition.name, def_hash=definition.identity, input=carries, held=held, by=by)
-            begun = await begin(ports, start, run_id=owner, any_will_do=owner != run_id)
+            start = Start(workflow=definition.name, def_hash=definition.identity, input=carries, by=by)
+            begun = await begin(ports, hold.recorded(start), run_id=owner, any_will_do=owner != run_id)
         except UnavailableError:
             raise
         except DagnatsError as error:

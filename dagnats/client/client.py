@@ -370,14 +370,13 @@ class AsyncClient(Operator, Housekeeper):
             input=msgspec.Raw(await offloaded(self._ports, owner, data, what="the run's input")),
             labels=dict(labels or {}),
             run_at_ns=run_at_ns,
-            held=hold.held,
             by=by,
             parent=parent,
         )
         if is_made_up and not key:
             begun = await self._begin_new(start, hold, run_id)
         else:
-            begun = await begin(self._ports, start, run_id=owner, any_will_do=owner != run_id)
+            begun = await begin(self._ports, hold.recorded(start), run_id=owner, any_will_do=owner != run_id)
         return RunHandle(self._ports, owner, begun=begun)
 
     async def _begin_new(self, start: Start, hold: Hold, run_id: str) -> int:

@@ -301,11 +301,13 @@ def version_document(version: Version) -> VersionDocument:
 
 
 class WorkflowLimitsDocument(Document, frozen=True, kw_only=True):
-    """What operators have said of a workflow; a limit is null where its definition decides."""
+    """What operators have said of a workflow; a limit is null where its definition, or the default, decides."""
 
     workflow: str
     paused: bool
     max_runs: int | None
+    max_events: int | None
+    max_depth: int | None
     by: str
     reason: str
 
@@ -316,6 +318,8 @@ def workflow_limits_document(limits: WorkflowLimited) -> WorkflowLimitsDocument:
         workflow=limits.workflow,
         paused=limits.paused,
         max_runs=limits.max_runs or None,
+        max_events=limits.max_events or None,
+        max_depth=limits.max_depth or None,
         by=limits.by,
         reason=limits.reason,
     )

@@ -457,17 +457,34 @@ class Operator(ABC):
         """Let runs of a paused workflow begin. Raises ConflictError when it is not paused."""
         await queue.resume_workflow(self._ports, workflow, by=by)
 
-    async def limit_workflow(self, workflow: str, max_runs: int, *, by: str = "", reason: str = "") -> WorkflowLimited:
-        """Let at most `max_runs` runs of a workflow go on at a time; 0 for what its definition says.
+    async def limit_workflow(
+        self,
+        workflow: str,
+        max_runs: int | None = None,
+        *,
+        max_events: int | None = None,
+        max_depth: int | None = None,
+        by: str = "",
+        reason: str = "",
+    ) -> WorkflowLimited:
+        """Limit the runs of a workflow. What is not given stays as it is.
 
-        Runs that went on before, of a workflow without any limit, are not counted: nothing had to remember them.
+        Args:
+            max_runs: How many may go on at a time; 0 for what the definition says. Runs that went on before, of a
+                workflow without any limit, are not counted: nothing had to remember them.
+            max_events: How long the history of a run that begins from now on may become; 0 for 50,000 events.
+            max_depth: How many runs may be above a child that such a run, or a child of it, starts; 0 for 8.
+            by: Who says so.
+            reason: Why.
 
         Raises:
+            DagnatsError: No limit is given, or one is negative.
             NotFoundError: No such workflow is registered.
         """
+        limits = {"max_runs": max_runs, "max_events": max_events, "max_depth": max_depth}
+        queue.run_limits(limits)
         await self.workflow(workflow)
-        most = queue.positive("max_runs", max_runs)
-        return await queue.change_workflow(self._ports, workflow, most, by=by, reason=reason)
+        return await queue.change_workflow(self._ports, workflow, limits, by=by, reason=reason)
 
     # -- events ----------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from dagnats.runtime.limit import gate_view, limit_task, limit_workflow, task_li
 from dagnats.runtime.ports import QueueState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.ops import TaskLimited, WorkflowLimited
@@ -113,11 +113,22 @@ async def resume_workflow(ports: Ports, workflow: str, *, by: str) -> None:
     await limit_workflow(ports.log, workflow, paused=False, by=by, timestamp=_now(ports))
 
 
-async def change_workflow(ports: Ports, workflow: str, max_runs: int, *, by: str, reason: str) -> WorkflowLimited:
-    """Limit a workflow; why it is paused, if it is, stays."""
+async def change_workflow(
+    ports: Ports, workflow: str, limits: Mapping[str, int | None], *, by: str, reason: str
+) -> WorkflowLimited:
+    """Limit a workflow; why it is paused, if it is, stays. Raises DagnatsError when `limits` says nothing."""
+    changes = run_limits(limits)
     before = await workflow_limit(ports.log, workflow)
     by, reason = by or before.by, reason or before.reason
-    return await limit_workflow(ports.log, workflow, max_runs=max_runs, by=by, reason=reason, timestamp=_now(ports))
+    return await limit_workflow(ports.log, workflow, by=by, reason=reason, timestamp=_now(ports), **changes)
+
+
+def run_limits(limits: Mapping[str, int | None]) -> dict[str, int]:
+    """The limits that are given. Raises DagnatsError when none is, or one is negative."""
+    given = {name: positive(name, most) for name, most in limits.items() if most is not None}
+    if not given:
+        raise DagnatsError("no limit is given", hint=f"give one of {', '.join(limits)}; 0 takes it away")
+    return given
 
 
 def positive(what: str, count: int) -> int:

@@ -53,7 +53,7 @@ from dagnats.runtime.blob import carried, fill, filled, moved, offloaded, resolv
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph
-from dagnats.runtime.limit import gate_view, is_held
+from dagnats.runtime.limit import gate_view, hold_of, is_held
 from dagnats.runtime.recall import recall
 from dagnats.runtime.record import decoded, from_start
 from dagnats.runtime.standing import graph_behind, parked, standing
@@ -414,9 +414,9 @@ class RunHandle:
         if given:
             data = msgspec.Raw(await carried(ports, run_id, given, what="the run's input"))
         outputs = {step_id: await self._passed_on(run_id, output) for step_id, output in start.outputs.items()}
-        held = await is_held(ports.log, definition.name)
-        start = msgspec.structs.replace(start, input=data, outputs=outputs, held=held)
-        begun = await begin(ports, start, run_id=run_id)
+        hold = await hold_of(ports.log, definition.name)
+        start = msgspec.structs.replace(start, input=data, outputs=outputs)
+        begun = await begin(ports, hold.recorded(start), run_id=run_id)
         return RunHandle(ports, run_id, begun=begun)
 
     async def _passed_on(self, run_id: str, payload: msgspec.Raw) -> msgspec.Raw:

@@ -107,8 +107,7 @@ async def begin_new(ports: Ports, start: Start, hold: Hold, *, run_id: str) -> i
     Raises:
         ConflictError: Something else has been said of them.
     """
-    start = msgspec.structs.replace(start, held=hold.held)
-    data = encode_event(WorkflowStarted(run_id=run_id, payload=start, **stamp(ports.clock)))
+    data = encode_event(WorkflowStarted(run_id=run_id, payload=hold.recorded(start), **stamp(ports.clock)))
     history = workflow_history(start.workflow)
     event_id = f"{run_id}.workflow.started"
     return (await ports.log.append_new(run_id, data, id=event_id, of=history, last=hold.last)).seq

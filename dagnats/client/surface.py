@@ -267,7 +267,14 @@ class AnyClient(Protocol):
     async def pause_workflow(self, workflow: str, reason: str = "", *, by: str = "") -> None: ...
     async def resume_workflow(self, workflow: str, *, by: str = "") -> None: ...
     async def limit_workflow(
-        self, workflow: str, max_runs: int, *, by: str = "", reason: str = ""
+        self,
+        workflow: str,
+        max_runs: int | None = None,
+        *,
+        max_events: int | None = None,
+        max_depth: int | None = None,
+        by: str = "",
+        reason: str = "",
     ) -> WorkflowLimited: ...
 
     # -- events, and the log

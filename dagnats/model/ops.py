@@ -69,15 +69,19 @@ class WorkflowLimited(OperatorEvent, frozen=True, kw_only=True, omit_defaults=Tr
         workflow: Its name.
         max_runs: How many may go on at a time, for each value of the definition's key; 0 leaves it to the definition.
         paused: Whether none begins.
+        max_events: How long the history of a run that begins from now on may become; 0 for `MAX_EVENTS`.
+        max_depth: How many runs may be above a child that such a run, or a child of it, starts; 0 for `MAX_DEPTH`.
     """
 
     workflow: str
     max_runs: _Count = 0
     paused: bool = False
+    max_events: _Count = 0
+    max_depth: _Count = 0
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything is left to the definition."""
+        """Whether the gates have nothing to do with it. What bounds a run itself is recorded in the run's start."""
         return not (self.max_runs or self.paused)
 
 

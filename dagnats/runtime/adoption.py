@@ -20,7 +20,7 @@ from dagnats.model.json import NULL
 from dagnats.model.old_start import old_start_of
 from dagnats.runtime.blob import carried
 from dagnats.runtime.child import misfit, newest_definition, pin
-from dagnats.runtime.limit import is_held
+from dagnats.runtime.limit import hold_of
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded
 
@@ -91,8 +91,8 @@ async def _start(ports: Ports, old: OldStart) -> WorkflowStarted:
             workflow=definition.name,
             def_hash=definition.identity,
             refusal=await misfit(ports, definition, given),
-            held=await persist(partial(is_held, ports.log, definition.name)),
         )
+        payload = (await persist(partial(hold_of, ports.log, definition.name))).recorded(payload)
     return WorkflowStarted(
         run_id=old.run_id,
         timestamp=old.timestamp,

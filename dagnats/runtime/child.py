@@ -21,7 +21,7 @@ from dagnats.model.payload import payload_problems
 from dagnats.runtime.blob import BlobLost, moved, resolved
 from dagnats.runtime.burial import bury
 from dagnats.runtime.letter import NEVER_BEGAN
-from dagnats.runtime.limit import is_held
+from dagnats.runtime.limit import hold_of
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 from dagnats.runtime.record import decoded
@@ -116,10 +116,9 @@ class Children:
         """The child's first event; what its input stands for is its own. Raises BlobLost, RefusedError."""
         start, given = action.start, bytes(action.start.payload.input)
         input = await persist(lambda: moved(self._ports, start.run_id, given))
-        held = await persist(lambda: is_held(self._ports.log, definition.name))
-        identity = definition.identity
-        payload = replace(start.payload, def_hash=identity, refusal=refusal, held=held, input=Raw(input))
-        return replace(start, payload=payload)
+        hold = await persist(lambda: hold_of(self._ports.log, definition.name))
+        payload = replace(start.payload, def_hash=definition.identity, refusal=refusal, input=Raw(input))
+        return replace(start, payload=hold.recorded(payload))
 
     async def _append(self, start: WorkflowStarted, id: str) -> None:
         """Make `start` the beginning of a history, unless it has one. Raises RefusedError, LogCut."""

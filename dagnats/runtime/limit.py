@@ -22,6 +22,7 @@ from dagnats.runtime.ledger import read_page
 from dagnats.runtime.position import Position, decode_position
 
 if TYPE_CHECKING:
+    from dagnats.model.event import Start
     from dagnats.runtime.ports import Log, Ports
 
 _Said = TypeVar("_Said", TaskLimited, WorkflowLimited)
@@ -31,15 +32,28 @@ _LOOKS = 5  # the gates' entries may be written elsewhere while we look
 
 
 class Hold(NamedTuple):
-    """Whether runs of a workflow have to ask the gates although its definition may not say so: see `Start.held`.
+    """What operators have said of a workflow, as its starts record it.
 
     Attributes:
-        held: Whether they have.
+        held: Whether its runs have to ask the gates although its definition may not say so: see `Start.held`.
         last: The place of what was said last; 0 when nothing was.
+        max_events: See `WorkflowLimited`.
+        max_depth: See `WorkflowLimited`.
     """
 
     held: bool
     last: int
+    max_events: int = 0
+    max_depth: int = 0
+
+    def recorded(self, start: Start) -> Start:
+        """`start` with it."""
+        return msgspec.structs.replace(
+            start,
+            held=self.held,
+            max_events=self.max_events or start.max_events,
+            max_depth=self.max_depth or start.max_depth,
+        )
 
 
 async def workflow_limit(log: Log, workflow: str) -> WorkflowLimited:
@@ -69,9 +83,9 @@ async def task_limit(log: Log, task: str) -> TaskLimited:
 
 
 async def hold_of(log: Log, workflow: str) -> Hold:
-    """What holds back a workflow's runs."""
+    """What holds for the next start of a workflow's run."""
     said, last = await _said_of(log, workflow)
-    return Hold(not said.is_idle, last)
+    return Hold(not said.is_idle, last, said.max_events, said.max_depth)
 
 
 async def is_held(log: Log, workflow: str) -> bool:
@@ -83,7 +97,8 @@ async def limit_workflow(log: Log, workflow: str, **changes: Any) -> WorkflowLim
     """Change what holds for a workflow; what is not named stays.
 
     Args:
-        changes: Fields of `WorkflowLimited`: `max_runs`, `paused`, and `timestamp`, `by`, `reason` of the change.
+        changes: Fields of `WorkflowLimited`: `max_runs`, `paused`, `max_events`, `max_depth`, and `timestamp`, `by`,
+            `reason` of the change.
     """
     return await _change(log, workflow_history(workflow), WorkflowLimited(workflow=workflow), changes)
 

@@ -68,7 +68,7 @@ _LINES = (
     "workflow pause retrying",
     "workflow resume retrying",
     "workflow limit retrying --max-runs 1000",
-    "workflow limit retrying --max-runs 0",
+    "workflow limit retrying --max-runs 0 --max-events 0 --max-depth 0",
     "run start waiting --label a=b",
     "run list",
     "run count",

@@ -357,6 +357,8 @@ async def test_queues_and_workflows_are_held_and_limited(transport: Transport) -
         await it.client.pause_workflow("solo", "lunch", by="ann")
         held = await it.client.limit_workflow("solo", 3)
         assert (held.paused, held.max_runs, held.by) == (True, 3, "ann")
+        held = await it.client.limit_workflow("solo", max_events=900, max_depth=2)
+        assert (held.paused, held.max_runs, held.max_events, held.max_depth) == (True, 3, 900, 2)
         await it.client.resume_workflow("solo")
         assert not (await it.client.workflow_limits("solo")).paused
 

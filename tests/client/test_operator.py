@@ -11,7 +11,7 @@ import pytest
 from dagnats import Abort, ConflictError, NotFoundError, Workflow
 from dagnats.client.client import AsyncClient
 from dagnats.errors import DagnatsError
-from dagnats.model.event import Poison, StepCompleted, WorkflowPoisoned, encode_event
+from dagnats.model.event import Poison, StepCompleted, WorkflowPoisoned, WorkflowStarted, decode_event, encode_event
 from dagnats.model.ops import decode_fact, task_history
 from dagnats.model.run import decode_run, encode_run
 from dagnats.runtime.letter import UNREADABLE
@@ -228,6 +228,36 @@ async def test_runs_of_a_paused_or_limited_workflow_have_to_be_admitted(nats_ser
         assert (await (await client.start("waiting")).view()).status == "running"
         with pytest.raises(NotFoundError, match="no workflow 'waitng'"):
             await client.pause_workflow("waitng")
+
+
+async def test_how_long_and_how_deep_a_run_may_become_is_recorded_in_its_start(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server, engine=False) as system:
+        client = system.client
+        await client.register(waiting())
+        said = await client.limit_workflow("waiting", max_events=70_000, max_depth=12, by="ann")
+        assert (said.max_runs, said.max_events, said.max_depth) == (0, 70_000, 12)
+        made_up, named = await client.start("waiting"), await client.start("waiting", run_id="named")
+        again = await made_up.retry()
+        (bulk,) = await client.start_all("waiting", [None])
+        for run_id in (made_up.run_id, named.run_id, again.run_id, bulk.run_id):
+            view = await client.handle(run_id).view()
+            (entry, *_) = await system.jetstream.ports.log.read(run_id)
+            event = decode_event(entry.data)
+            assert isinstance(event, WorkflowStarted)
+            assert (event.payload.max_events, event.payload.max_depth) == (70_000, 12)
+            assert view.status == "running"  # no gate is asked
+        await client.limit_workflow("waiting", max_events=0)
+        after = await client.workflow_limits("waiting")
+        assert (after.max_events, after.max_depth, after.by) == (0, 12, "ann")
+
+
+async def test_a_limit_that_says_nothing_is_refused(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server, engine=False) as system:
+        await system.client.register(waiting())
+        with pytest.raises(DagnatsError, match="no limit is given"):
+            await system.client.limit_workflow("waiting")
+        with pytest.raises(DagnatsError, match="max_depth"):
+            await system.client.limit_workflow("waiting", max_depth=-1)
 
 
 async def test_a_start_sees_what_somebody_else_has_just_said_of_its_workflow(nats_server: EmbeddedServer) -> None:

@@ -87,6 +87,8 @@ async def outlived(system: System, run: RunHandle, step_id: str = "child") -> Ru
 async def test_a_child_gets_the_steps_input_and_gives_its_output(nats_server: EmbeddedServer) -> None:
     async with running(nats_server) as system:
         await registered(system, small(), parent())
+        await system.client.limit_workflow("small", max_events=900)
+        await system.client.limit_workflow("parent", max_depth=3)
         system.start_worker([pack])
         run = await system.client.start("parent", Parcel(id="a"))
         assert await run.result(str, timeout="10s") == "packed a"
@@ -102,6 +104,7 @@ async def test_a_child_gets_the_steps_input_and_gives_its_output(nats_server: Em
         assert begun.trace_parent == history[0].trace_parent
         assert begun.payload["parent"]["run_id"] == run.run_id
         assert begun.payload["def_hash"] == (await system.client.workflow("small")).identity
+        assert (begun.payload["max_events"], begun.payload["max_depth"]) == (900, 3)  # its own, and what is above it
 
 
 async def test_a_child_follows_the_newest_definition_when_it_begins(nats_server: EmbeddedServer) -> None:

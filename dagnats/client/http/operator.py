@@ -29,7 +29,7 @@ from dagnats.client.http.read import (
 from dagnats.client.http.wire import LONG_S, path_of
 from dagnats.client.operator import expect_event, expect_meant
 from dagnats.client.payload import accepted
-from dagnats.client.queue import positive
+from dagnats.client.queue import positive, run_limits
 from dagnats.client.run import json_bytes
 from dagnats.client.start import new_id
 from dagnats.client.verify import Verified
@@ -358,9 +358,19 @@ class HttpOperator(ABC):
         """Let runs of a paused workflow begin. Raises ConflictError when it is not paused."""
         await self._wire.post(path_of("workflows", workflow, "resume"), {"by": by})
 
-    async def limit_workflow(self, workflow: str, max_runs: int, *, by: str = "", reason: str = "") -> WorkflowLimited:
-        """Let at most `max_runs` runs of a workflow go on at a time. See `Operator.limit_workflow`."""
-        said = {"max_runs": positive("max_runs", max_runs), "by": by, "reason": reason}
+    async def limit_workflow(
+        self,
+        workflow: str,
+        max_runs: int | None = None,
+        *,
+        max_events: int | None = None,
+        max_depth: int | None = None,
+        by: str = "",
+        reason: str = "",
+    ) -> WorkflowLimited:
+        """Limit the runs of a workflow. See `Operator.limit_workflow`."""
+        limits = run_limits({"max_runs": max_runs, "max_events": max_events, "max_depth": max_depth})
+        said = {**limits, "by": by, "reason": reason}
         told = await self._wire.post(path_of("workflows", workflow, "limits"), said, again=True)
         return workflow_limits(read(told, WorkflowLimitsDocument))
 

@@ -198,7 +198,13 @@ def finding(found: FindingDocument) -> Finding:
 def workflow_limits(told: WorkflowLimitsDocument) -> WorkflowLimited:
     """A workflow's limits."""
     return WorkflowLimited(
-        workflow=told.workflow, max_runs=told.max_runs or 0, paused=told.paused, by=told.by, reason=told.reason
+        workflow=told.workflow,
+        max_runs=told.max_runs or 0,
+        paused=told.paused,
+        max_events=told.max_events or 0,
+        max_depth=told.max_depth or 0,
+        by=told.by,
+        reason=told.reason,
     )
 
 

@@ -37,10 +37,15 @@ class Which(Order):
     version: str = ""
 
 
-class RunLimit(Note):
-    """How many runs may go on at a time; 0 for what the definition says."""
+_Most = Annotated[int, Field(ge=0, le=2**53)]
 
-    max_runs: Annotated[int, Field(ge=0, le=2**53)]
+
+class RunLimit(Note):
+    """What bounds a workflow's runs: at least one of them; 0 for what the definition, or the default, says."""
+
+    max_runs: _Most | None = None
+    max_events: _Most | None = None
+    max_depth: _Most | None = None
 
 
 class AdviceDocument(Document, frozen=True, kw_only=True):
@@ -203,9 +208,16 @@ async def limits(asked: Asked[Nothing, None]) -> WorkflowLimitsDocument:
 
 
 async def limit(asked: Asked[Nothing, RunLimit]) -> WorkflowLimitsDocument:
-    """Let only so many runs of a workflow go on at a time."""
+    """Limit how many runs of a workflow go on, how long they become, and how deep they start others."""
     said = asked.body
-    done = await asked.client.limit_workflow(asked.path["workflow"], said.max_runs, by=said.by, reason=said.reason)
+    done = await asked.client.limit_workflow(
+        asked.path["workflow"],
+        said.max_runs,
+        max_events=said.max_events,
+        max_depth=said.max_depth,
+        by=said.by,
+        reason=said.reason,
+    )
     return workflow_limits_document(done)
 
 
