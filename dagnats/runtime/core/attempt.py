@@ -47,6 +47,11 @@ def is_over(run: Run, step_id: str, attempt: int) -> bool:
     return run.ended or state.status not in IN_FLIGHT or rests(state) or state.left > 0
 
 
+def is_out(run: Run, step_id: str, attempt: int) -> bool:
+    """Whether an attempt is at a gate, in its queue or with a worker: whoever has it is waited for."""
+    return step_id in run.steps and attempt == run.steps[step_id].attempt and not is_over(run, step_id, attempt)
+
+
 def number(turn: Turn, state: StepState) -> None:
     """Make the next attempt the current one."""
     state.attempt += 1
