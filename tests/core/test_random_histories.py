@@ -501,7 +501,7 @@ def test_every_attempt_is_answered_or_stopped_or_in_flight(history: History) -> 
         left = (before | queued) - _in_hand(history.graph, run)
         assert set(stopped) <= left
         answered = left - set(stopped)
-        if isinstance(record.event, StepCompleted | StepFailed | StepContinued | StepPaused):
+        if isinstance(record.event, StepCompleted | StepFailed | StepContinued | StepPaused | StepQueued):
             assert {step_id for step_id, _ in answered} <= {record.event.step_id}
             assert len(answered) <= 1
         else:

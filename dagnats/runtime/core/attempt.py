@@ -75,8 +75,15 @@ def hand_out(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
 
 
 def let_through(turn: Turn, step_id: str, state: StepState) -> None:
-    """The gates have room for the current attempt: it goes to the workers, once."""
+    """The gates have room for the current attempt: it goes to the workers, once.
+
+    They do not know of a run that is paused: there the attempt gives its place back, and the next one asks anew.
+    """
     if state.status != "queued" or state.admitted:
+        return
+    if turn.run.paused:
+        turn.settle(step_id, state)
+        turn.hold(step_id, state)
         return
     node = turn.node_of(step_id)
     if state.sticky:
