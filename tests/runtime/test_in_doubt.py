@@ -12,6 +12,7 @@ from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
+from dagnats.runtime.retention import Keep
 from dagnats.runtime.worker import Worker
 from tests.support.processes import until
 
@@ -51,6 +52,25 @@ def planned() -> Workflow[Any, Any]:
     return workflow
 
 
+@handler("doubt.pay")
+async def pay() -> str:
+    _calls.append("pay")
+    return "paid"
+
+
+def below() -> Workflow[Any, Any]:
+    workflow = Workflow("below")
+    workflow.task("pay", pay)
+    return workflow
+
+
+def above() -> Workflow[Any, Any]:
+    workflow = Workflow("above")
+    child = workflow.sub_workflow("child", "below").with_detach()
+    workflow.sleep("rest", "30d").after(child)
+    return workflow
+
+
 def retried() -> Workflow[Any, Any]:
     workflow = Workflow("retried")
     workflow.task("flaky", flaky).with_retry(max_attempts=1, initial_delay="100ms")
@@ -65,11 +85,11 @@ class Plant:
         self.client = AsyncClient(self.server.connect())
 
     async def begin(self) -> None:
-        await self.client.register_all([planned().build(), retried().build()])
+        await self.client.register_all([each.build() for each in (planned(), retried(), below(), above())])
         worker, engine = Process(virtual_loop(), "worker"), Process(virtual_loop(), "engine")
-        worker.spawn(Worker(AsyncClient(worker.run(self.server.connect)), [plan, slow, flaky]).run())
+        worker.spawn(Worker(AsyncClient(worker.run(self.server.connect)), [plan, slow, flaky, pay]).run())
         memory = engine.run(self.server.connect)
-        engine.spawn(Engine(memory.ports, memory.feeds).run())
+        engine.spawn(Engine(memory.ports, memory.feeds, keep=Keep(age=timedelta(seconds=10))).run())
 
     async def outlive(self) -> None:
         """Start the server anew: the engine asks what of all that it has sent is still there."""
@@ -131,5 +151,22 @@ def test_an_attempt_that_failed_is_not_made_again_while_its_run_is_paused() -> N
         await run.resume()
         assert await run.result(timeout=timedelta(hours=1)) == "done"
         assert _calls == ["flaky", "flaky"]
+
+    _in_memory(live())
+
+
+def test_a_child_that_has_ended_and_is_not_kept_any_more_is_not_started_again() -> None:
+    async def live() -> None:
+        plant = Plant()
+        await plant.begin()
+        await plant.client.start("above")
+
+        async def removed() -> bool:
+            await asyncio.sleep(10)
+            return _calls == ["pay"] and not await plant.client.runs(workflow="below")
+
+        await until(removed, within_s=600)
+        await plant.outlive()
+        assert _calls == ["pay"]
 
     _in_memory(live())
