@@ -129,8 +129,7 @@ def _next_in_line(turn: Turn) -> bool:
     run.line.pop(0)
     if state.held:  # not given up meanwhile
         state.held = False
-        if run.saga is None:
-            _begin(turn, turn.node_of(step_id), step_id, state)
+        _begin(turn, turn.node_of(step_id), step_id, state)
     return True
 
 
