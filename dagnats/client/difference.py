@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from dagnats.model.run import IN_FLIGHT
+from dagnats.runtime.core.attempt import is_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dagnats.client.fold import Fold
     from dagnats.client.stock import Attempt, Goods
-    from dagnats.model.run import Run, StepState
+    from dagnats.model.run import Run
     from dagnats.model.waiter import Waiter
     from dagnats.runtime.core.action import AddWaiter
     from dagnats.runtime.core.gate.book import RunTicket
@@ -175,7 +176,7 @@ def _gates(fold: Fold, goods: Goods) -> Iterator[Difference]:
     for ticket in goods.tickets:
         state, which = run.steps.get(ticket.step_id), f"attempt {ticket.attempt} of step {ticket.step_id!r}"
         has = "has a slot" if ticket.state == "out" else "waits"
-        if state is None or not _flies(run, state, ticket.attempt):
+        if state is None or not is_out(run, ticket.step_id, ticket.attempt):
             detail = f"{which} {has} at the gate of {ticket.task!r}"
             yield Difference(run.run_id, "gate", detail, "no place: it is over", "rebuild", ticket.step_id)
         elif state.admitted and ticket.state != "out":
@@ -194,16 +195,11 @@ def _slots(fold: Fold, goods: Goods) -> Iterator[Difference]:
     run = fold.run
     there = {(ticket.step_id, ticket.attempt) for ticket in goods.tickets}
     for (step_id, attempt), action in fold.tasks.items():
-        state = run.steps.get(step_id)
-        if not action.limits.concurrency or state is None or (step_id, attempt) in there:
+        if not action.limits.concurrency or (step_id, attempt) in there:
             continue
-        if _flies(run, state, attempt):
+        if is_out(run, step_id, attempt):
             detail = f"attempt {attempt} of step {step_id!r} has no place at the gate of {action.task!r}"
             yield Difference(run.run_id, "gate", detail, "a slot, or a place in the line", "rebuild", step_id)
-
-
-def _flies(run: Run, state: StepState, attempt: int) -> bool:
-    return not run.ended and state.status in IN_FLIGHT and state.attempt == attempt and not state.retry_at_ns
 
 
 def _place(fold: Fold, ticket: RunTicket | None) -> tuple[str, str] | None:

@@ -41,16 +41,19 @@ def of_step(facts: Facts, step: StepView) -> Iterator[Finding]:
     yield from _over_time(facts, step)
     if step.retry_at_ns:
         wait = span((step.retry_at_ns - facts.now_ns) / _SECOND)
+        last = f"; the last one: {step.error}" if step.error else ""  # a turn of a loop, or a pause, has none
         yield Finding(
-            "retry", "waits", f"its next attempt is due in {wait}; the last one: {step.error}", "it is tried again",
+            "retry", "waits", f"its next attempt is due in {wait}{last}",
+            "it is tried again" if last else "it begins then",
             f"dagnats run fail {facts.view.run_id} {step.id}", step.id,
         )  # fmt: skip
     elif step.held:
+        paused = facts.view.paused
         yield Finding(
             "in-line",
             "waits",
-            "it is ready, and as many steps of the run are in flight as may be",
-            "it goes on when one of them has ended",
+            f"it is ready, and {'its run is paused' if paused else 'as many steps of the run are in flight as may be'}",
+            f"it goes on when {'the run is resumed' if paused else 'one of them has ended'}",
             step_id=step.id,
         )
     elif step.child_run_id:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dagnats.model.run import Run
     from dagnats.runtime.core.action import AnyAction
     from dagnats.runtime.core.gate.fold import Gates
+    from dagnats.runtime.debt import Debts
     from dagnats.runtime.decider import Decider
     from dagnats.runtime.ports import Ports
 
@@ -56,8 +57,14 @@ def is_own(action: AnyAction) -> bool:
     return not (isinstance(action, SendDeadLetter) or (isinstance(action, StartChild) and action.detached))
 
 
-async def decided(ports: Ports, decider: Decider, gates: Gates, run_id: str, upto: int) -> list[AnyAction]:
-    """All of that up to an event that is made good where it was lost; without tasks that a gate holds."""
+async def decided(
+    ports: Ports, decider: Decider, gates: Gates, run_id: str, upto: int, debts: Debts | None = None
+) -> list[AnyAction]:
+    """All of that up to an event that is made good where it was lost; without tasks that a gate holds.
+
+    Args:
+        debts: Notes what of it may be owed to others.
+    """
     actions: list[AnyAction] = []
     records = from_start(decoded(await persist(lambda: ports.log.read(run_id))))
     run: Run | None = None
@@ -72,6 +79,8 @@ async def decided(ports: Ports, decider: Decider, gates: Gates, run_id: str, upt
         except Exception:  # noqa: BLE001  # it is parked, or will be
             break
         run = decision.run
+        if debts is not None:
+            debts.note(record, decision)
         actions += [action for action in decision.actions if isinstance(action, _MADE_GOOD)]
     return _let_through(gates, actions)
 

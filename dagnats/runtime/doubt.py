@@ -28,6 +28,7 @@ from dagnats.runtime.core.action import (
     SetTimer,
     StartChild,
 )
+from dagnats.runtime.core.attempt import is_out
 from dagnats.runtime.core.cancel import PREFIX
 from dagnats.runtime.decider import CoreError
 from dagnats.runtime.patience import persist
@@ -174,10 +175,8 @@ def _is_left(action: AnyAction, known: _Known) -> bool:
     run = known.run
     match action:
         case EnqueueTask():
-            state = run.steps.get(action.step_id)
-            if state is None or state.attempt != action.attempt or state.retry_at_ns:
-                return False
-            return state.status in IN_FLIGHT and (action.step_id, action.attempt) not in known.queued
+            is_queued = (action.step_id, action.attempt) in known.queued
+            return not is_queued and is_out(run, action.step_id, action.attempt)
         case EndRun():
             return not run.ended and not _has_ended(known, decided_by(action))
         case AddWaiter() if action.step_id.startswith(PREFIX):

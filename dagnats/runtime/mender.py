@@ -22,6 +22,7 @@ from dagnats.model.identifier import is_run_id
 from dagnats.model.run import ENDED, IN_FLIGHT
 from dagnats.runtime.arrears import decided, is_own
 from dagnats.runtime.core.action import AskAdmission, AskApproval, DropTask, KeepSignal, SetTimer
+from dagnats.runtime.debt import TAIL_NS, Debts
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.doubt import Doubt
 from dagnats.runtime.patience import persist
@@ -86,13 +87,20 @@ class Mender:
             await asyncio.sleep(_REST_S)
         wakeups = {(each.run_id, each.seq) for each in await persist(self._ports.timers.all)}
         await self._send(self._gates.outstanding())
+        debts = await self._debts()
         for some in _chunks(live):
-            for actions in await asyncio.gather(*(self._owed(run_id, upto) for run_id in some)):
+            for actions in await asyncio.gather(*(self._owed(run_id, upto, debts) for run_id in some)):
                 await self._send(each for each in actions if not _is_there(each, wakeups))
             self._roster.clear()
             self._decider.clear()
             self._decider.tidy()
             await asyncio.sleep(_REST_S)
+
+    async def _debts(self) -> Debts:
+        """What was done for others before the end of the log was written may have been removed since, on purpose."""
+        last = await persist(self._ports.log.last)
+        entry = await persist(lambda: self._ports.log.at(last)) if last else None
+        return Debts((entry.time_ns if entry is not None else 0) - TAIL_NS)
 
     async def _live(self, run_id: str) -> str | None:
         """The run, when it may go on. A snapshot that the log does not know of is taken away: others go by it."""
@@ -110,17 +118,18 @@ class Mender:
             await persist(lambda: self._ports.snapshots.remove(run_id))
         return run_id
 
-    async def _owed(self, run_id: str, upto: int) -> list[AnyAction]:
+    async def _owed(self, run_id: str, upto: int, debts: Debts) -> list[AnyAction]:
         """What a run that goes on has decided, and what others have decided for it."""
         run = await self._loaded(run_id, upto)
         if run is None or run.ended:
             return []
-        actions = await self._decided(run_id, upto)
+        actions = await self._decided(run_id, upto, debts)
         for relative in _relatives(run):
             await self._loaded(relative, upto)
-            said = await self._decided(relative, upto)
+            said = await self._decided(relative, upto, debts)
             actions += [action for action in said if action.run_id == run_id and not is_own(action)]
-        return actions
+        await debts.forgive_removed(self._ports.log)
+        return [action for action in actions if debts.is_owed(action)]
 
     async def _loaded(self, run_id: str, upto: int) -> Run | None:
         if not await self._decider.have(run_id, before=upto + 1):
@@ -128,8 +137,8 @@ class Mender:
         seat = self._roster.seat(run_id)
         return seat.run if seat is not None else None
 
-    async def _decided(self, run_id: str, upto: int) -> list[AnyAction]:
-        found = await decided(self._ports, self._decider, self._gates, run_id, upto)
+    async def _decided(self, run_id: str, upto: int, debts: Debts) -> list[AnyAction]:
+        found = await decided(self._ports, self._decider, self._gates, run_id, upto, debts)
         return [action for action in found if not isinstance(action, _ONCE)]
 
     async def _send(self, actions: Iterable[AnyAction]) -> None:

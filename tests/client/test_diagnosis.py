@@ -220,6 +220,16 @@ def test_one_worker_is_not_told_as_several() -> None:
     assert alone.seen == "1 worker is there, and none serves 'order.work'"
 
 
+def test_a_step_that_its_paused_run_holds_is_not_said_to_wait_for_others() -> None:
+    found = named(findings(facts(view(step(status="pending", held=True), paused=True))), "in-line")
+    assert (found.seen, found.why) == ("it is ready, and its run is paused", "it goes on when the run is resumed")
+
+
+def test_a_step_that_rests_without_an_error_tells_of_none() -> None:
+    found = named(findings(facts(view(step(retry_at_ns=ago(-20))))), "retry")
+    assert (found.seen, found.why) == ("its next attempt is due in 20 s", "it begins then")
+
+
 def test_what_somebody_has_to_do_comes_first() -> None:
     given = facts(view(step(type="sleep", due_ns=ago(-20)), paused=True), newest_hash="b" * 64)
     assert [each.grade for each in findings(given)] == ["wrong", "waits", "note"]

@@ -162,3 +162,19 @@ def test_deadlines_pass_while_a_run_is_paused() -> None:
     history.paused()
     history.tick()
     assert history.run.status == "failed"
+
+
+def test_what_a_gate_lets_go_while_its_run_is_paused_waits_for_the_run_and_asks_anew() -> None:
+    history = History(graph(step("a", max_task_concurrency=1, queue_timeout=SECOND, retry={"max_attempts": 1})))
+    history.start()
+    history.paused()
+    assert history.let_through("a") == []
+    assert (history.run.line, history.settled) == (["a"], [("a", 1)])
+    assert history.let_through("a") == []
+    history.wait(2)
+    history.resumed()
+    assert (history.enqueued, history.task.attempt, history.task.admitted) == (["a"], 2, False)
+    history.let_through("a")
+    assert (history.enqueued, history.task.admitted) == (["a"], True)
+    history.failed("a", kind="retriable")
+    assert history.state("a").retry_at_ns, "no retry was used up by the pause"

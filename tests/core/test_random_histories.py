@@ -15,6 +15,7 @@ from hypothesis.errors import NoSuchExample
 from invariant import check, rests
 
 from dagnats.model.event import (
+    MAX_EVENTS,
     AnyEvent,
     ApprovalGranted,
     ApprovalRejected,
@@ -200,14 +201,18 @@ endings: st.SearchStrategy[FailureType | Literal["answered", "open"]] = st.sampl
 
 
 def _played(
-    made: Graph, script: list[tuple[str, int]], end: FailureType | Literal["answered", "open"], later: bool
+    made: Graph,
+    script: list[tuple[str, int]],
+    end: FailureType | Literal["answered", "open"],
+    later: bool,
+    most: int = MAX_EVENTS,
 ) -> History:
     """A history of random moves, answers to any attempt ever handed out among them, so late and stale ones too.
 
     Unless it stays open, every task is then answered (with success, or with a failure of one kind) until it ends.
     """
     history = Watched(made, loops_back=False)
-    history.start({"n": 1}, run_at_ns=BEGIN + SECOND if later else 0)
+    history.start({"n": 1}, run_at_ns=BEGIN + SECOND if later else 0, max_events=most)
     for move, choice in script:
         _play(history, move, choice)
     if end == "open":
@@ -217,6 +222,14 @@ def _played(
 
 seldom = st.sampled_from([False, False, False, True])
 histories = st.builds(_played, graphs(), st.lists(moves, min_size=4, max_size=24), endings, seldom)
+short_histories = st.builds(
+    _played,
+    graphs(),
+    st.lists(live_moves, min_size=4, max_size=24),
+    endings.filter(lambda end: end != "open"),
+    seldom,
+    st.integers(3, 14),
+)
 uncancelled_histories = st.builds(
     _played, graphs(), st.lists(live_moves, min_size=4, max_size=24), endings.filter(lambda end: end != "open"), seldom
 )
@@ -488,7 +501,7 @@ def test_every_attempt_is_answered_or_stopped_or_in_flight(history: History) -> 
         left = (before | queued) - _in_hand(history.graph, run)
         assert set(stopped) <= left
         answered = left - set(stopped)
-        if isinstance(record.event, StepCompleted | StepFailed | StepContinued | StepPaused):
+        if isinstance(record.event, StepCompleted | StepFailed | StepContinued | StepPaused | StepQueued):
             assert {step_id for step_id, _ in answered} <= {record.event.step_id}
             assert len(answered) <= 1
         else:
@@ -513,6 +526,11 @@ def _in_hand(made: Graph, run: Run | None) -> set[tuple[str, int]]:
 def test_a_run_whose_tasks_are_all_answered_ends_with_exactly_one_terminal_event(history: History) -> None:
     assert history.run.ended
     assert len(history.of(EndRun)) == (history.run.status != "cancelled")  # that one somebody else has written
+
+
+@given(short_histories)
+def test_a_run_ends_whatever_event_makes_its_history_too_long(history: History) -> None:
+    assert history.run.ended
 
 
 @given(histories)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from history import BEGIN, SECOND, History, graph, step
+from history import BEGIN, SECOND, History, graph, step, typed
 
 from dagnats.model.event import Parent, Start, WorkflowCompleted, WorkflowStarted
 from dagnats.model.json import encode
@@ -171,5 +171,16 @@ def test_undoing_may_take_a_history_further() -> None:
     history.completed("a")
     history.signalled("x", 1)
     assert history.enqueued == ["u"]
+    history.completed("u")
+    assert history.run.status == "compensated"
+
+
+def test_a_history_that_becomes_too_long_by_an_answer_is_undone_without_it() -> None:
+    wait = {"event": "e", "timeout": "1h", "match": {"left": "n", "op": "eq", "right": {"value": 1}}}
+    history = History(graph(step("a", compensate="u"), typed("w", "wait_for_event", "a", config=wait), step("u")))
+    history.start(max_events=4)
+    history.completed("a")
+    history.matched("w")
+    assert (history.status("w"), history.enqueued) == ("cancelled", ["u"])
     history.completed("u")
     assert history.run.status == "compensated"

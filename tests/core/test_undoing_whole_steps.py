@@ -123,3 +123,32 @@ def test_what_stood_in_the_line_when_undoing_began_is_not_handed_out() -> None:
     history.failed("b")
     history.completed("u")
     assert (history.run.status, history.status("c"), history.run.line) == ("compensated", "pending", [])
+
+
+def test_undoing_a_paused_run_keeps_in_the_line_only_what_will_begin() -> None:
+    history = begun(step("x", "a"), typed("m", "map", "a", config={"max_parallel": 1}, compensate="u"))
+    history.paused()
+    history.completed("a", [1, 2])
+    history.resumed()
+    assert history.enqueued == ["x", "m.map.0"]
+    history.paused()
+    history.completed("m.map.0")
+    history.failed("x", kind="retriable")
+    history.failed("b")
+    assert (history.run.line, history.run.saga is not None) == (["m.map.1"], True)
+    history.resumed()
+    history.completed("m.map.1")
+    history.completed("u")
+    assert history.run.status == "compensated"
+
+
+def test_what_stands_in_the_line_of_a_paused_run_leaves_it_when_undoing_begins() -> None:
+    history = History(graph(step("a", compensate="u"), step("b"), step("x", "a"), step("u")))
+    history.start()
+    history.paused()
+    history.completed("a")
+    assert history.run.line == ["x"]
+    history.failed("b")
+    assert (history.run.line, history.state("x").held) == (["u"], False)
+    history.resumed()
+    assert history.enqueued == ["u"]

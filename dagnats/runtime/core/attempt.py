@@ -47,6 +47,11 @@ def is_over(run: Run, step_id: str, attempt: int) -> bool:
     return run.ended or state.status not in IN_FLIGHT or rests(state) or state.left > 0
 
 
+def is_out(run: Run, step_id: str, attempt: int) -> bool:
+    """Whether an attempt is at a gate, in its queue or with a worker: whoever has it is waited for."""
+    return step_id in run.steps and attempt == run.steps[step_id].attempt and not is_over(run, step_id, attempt)
+
+
 def number(turn: Turn, state: StepState) -> None:
     """Make the next attempt the current one."""
     state.attempt += 1
@@ -70,8 +75,15 @@ def hand_out(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
 
 
 def let_through(turn: Turn, step_id: str, state: StepState) -> None:
-    """The gates have room for the current attempt: it goes to the workers, once."""
+    """The gates have room for the current attempt: it goes to the workers, once.
+
+    They do not know of a run that is paused: there the attempt gives its place back, and the next one asks anew.
+    """
     if state.status != "queued" or state.admitted:
+        return
+    if turn.run.paused:
+        turn.settle(step_id, state)
+        turn.hold(step_id, state)
         return
     node = turn.node_of(step_id)
     if state.sticky:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from dagnats.model.event import NOTHING, Failure
+from dagnats.model.run import IN_FLIGHT
 from dagnats.runtime.core import (
     approval,
     attempt,
@@ -50,8 +51,10 @@ def settle(turn: Turn) -> None:
 
 
 def _take(turn: Turn, step_id: str, answer: msgspec.Raw | Failure) -> None:
-    """A step's current attempt has come to its end."""
+    """A step's current attempt has come to its end, unless it was given up at the same event."""
     node, state = turn.node_of(step_id), turn.run.steps[step_id]
+    if state.status not in IN_FLIGHT:
+        return
     if isinstance(answer, Failure):
         failure.attempt_failed(turn, node, step_id, state, answer)
     else:
@@ -126,8 +129,7 @@ def _next_in_line(turn: Turn) -> bool:
     run.line.pop(0)
     if state.held:  # not given up meanwhile
         state.held = False
-        if run.saga is None:
-            _begin(turn, turn.node_of(step_id), step_id, state)
+        _begin(turn, turn.node_of(step_id), step_id, state)
     return True
 
 

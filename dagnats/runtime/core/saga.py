@@ -53,7 +53,9 @@ def begin(turn: Turn, step_id: str, error: str) -> None:
     run.saga.awaiting = [
         other for other, state in run.steps.items() if state.status in IN_FLIGHT and _undoable(turn.graph, other, state)
     ]
-    cancel_in_flight(turn, but=frozenset(run.saga.awaiting))
+    awaited = frozenset(run.saga.awaiting)
+    cancel_in_flight(turn, but=awaited)
+    _empty_line(run, awaited)
     turn.append(
         CompensateStarted(
             run_id=run.run_id, timestamp=turn.now, payload=Compensation(trigger_step=step_id, error=error)
@@ -61,6 +63,16 @@ def begin(turn: Turn, step_id: str, error: str) -> None:
     )
     if not run.saga.awaiting:
         _undo_all(turn, run.saga)
+
+
+def _empty_line(run: Run, awaited: frozenset[str]) -> None:
+    """What is in the line will not begin any more, except for parts of what is awaited."""
+    line, run.line = run.line, []
+    for step_id in line:
+        if run.steps[step_id].part_of in awaited:
+            run.line.append(step_id)
+        else:
+            run.steps[step_id].held = False
 
 
 def go_on(turn: Turn, saga: Saga) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagnats.model.event import Record, StepQueued
+from dagnats.model.event import Record, StepQueued, WorkflowPaused, WorkflowResumed
 from dagnats.model.ops import GateTicked
 from dagnats.runtime.core.action import CancelTasks, Decision
 from tests.core.gate.world import SECOND, World, graph, step, stored
@@ -431,3 +431,15 @@ def test_what_no_gate_concerns_passes_untouched() -> None:
     assert not world.gates.page()
     world.cancel("r")
     assert not any(isinstance(event, CancelTasks) for event in world.unfed)
+
+
+def test_a_paused_run_gives_the_place_that_it_gets_to_the_next_one() -> None:
+    world = one(max_task_concurrency=1)
+    start(world, 3)
+    world.feed(WorkflowPaused(run_id="r1"))
+    world.complete("r0", "a")
+    assert world.queued == ["r2.a"]
+    world.complete("r2", "a")
+    world.feed(WorkflowResumed(run_id="r1"))
+    world.settle()
+    assert world.queued == ["r1.a"]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple, assert_never
 from dagnats.model.event import Outcome, Record, StepQueued, WorkflowAdmitted, WorkflowCancelled
 from dagnats.model.instant import rfc3339
 from dagnats.model.ops import GATES, GateTicked, QueueMeasured, TaskLimited, WorkflowLimited
-from dagnats.model.run import IN_FLIGHT
 from dagnats.runtime.core.action import AppendEvent, AskAdmission, Decision, EnqueueTask
+from dagnats.runtime.core.attempt import is_out
 from dagnats.runtime.core.gate.book import Leaf, Page
 from dagnats.runtime.core.gate.run import Refusal, RunGates, replaced_by
 from dagnats.runtime.core.gate.task import TaskGates, queue_of, ticket_name
@@ -157,7 +157,7 @@ class Gates:
             actions: All that its whole history has decided; gives what of it, and of the gates' answers, is to be done.
         """
         tickets = [self._task_tickets.entries[name] for name in self._known_tasks.get(run.run_id, ())]
-        over = [ticket for ticket in tickets if not _flies(run, ticket.step_id, ticket.attempt)]
+        over = [ticket for ticket in tickets if not is_out(run, ticket.step_id, ticket.attempt)]
         settled = tuple(sorted((ticket.step_id, ticket.attempt) for ticket in over))
         wanted = tuple(action for action in actions if self._is_missed(run, action))
         # Whether it was admitted meanwhile shows in its status: said once more, that changes nothing.
@@ -170,7 +170,7 @@ class Gates:
                 return run.status == "pending" and run.run_id not in self._known_runs
             case EnqueueTask():
                 name = ticket_name(run.run_id, action.step_id, action.attempt)
-                return name not in self._task_tickets.entries and _flies(run, action.step_id, action.attempt)
+                return name not in self._task_tickets.entries and is_out(run, action.step_id, action.attempt)
             case _:
                 return True
 
@@ -369,12 +369,6 @@ class Gates:
         page.clock_ns, page.last_ns = self._clock_ns, self._last_ns
         page.wake_ns, page.wake_seq = self.wake_ns, self.wake_seq
         return page
-
-
-def _flies(run: Run, step_id: str, attempt: int) -> bool:
-    """Whether an attempt is in flight."""
-    state = run.steps.get(step_id)
-    return state is not None and state.status in IN_FLIGHT and state.attempt == attempt and not state.retry_at_ns
 
 
 def _note(limits: Leaf[TaskLimited] | Leaf[WorkflowLimited], name: str, said: TaskLimited | WorkflowLimited) -> None:
