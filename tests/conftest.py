@@ -25,6 +25,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1_000)
+# `make coverage`: that a branch is taken must not be luck, and each example takes several times as long there.
+settings.register_profile("sparse", settings.get_profile("quick"), max_examples=5, derandomize=True, database=None)
 settings.load_profile("quick")
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", [1])
 async def test_kills_of_each_process_and_of_all_lose_nothing(tmp_path: Path, seed: int) -> None:

@@ -59,7 +59,6 @@ async def total(squares: list[int]) -> dict[str, Any]:
     return {"in_order": squares == [number * number for number in range(len(squares))], "count": len(squares)}
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(400)
 async def test_a_map_of_thousands_of_items_finishes(nats_server: EmbeddedServer, tmp_path: Path) -> None:
     wf = Workflow("load-map")
@@ -98,7 +97,6 @@ async def test_an_event_published_just_before_its_waiter_is_matched(
     assert f"{EVENTS} runs, " in verified(nats_server, tmp_path)
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(400)
 async def test_two_engines_started_together_do_everything_once(nats_server: EmbeddedServer, tmp_path: Path) -> None:
     book = tmp_path / "ledger"

@@ -91,7 +91,6 @@ def peak_mb(pid: int) -> float:
     return int(line.split()[1]) / 1_024
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(120)
 async def test_one_process_runs_many_sleeping_handlers_at_a_time(server: EmbeddedServer, tmp_path: Path) -> None:
     env = environment(server, NAP_S="1")

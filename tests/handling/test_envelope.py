@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from dagnats import Workflow
 from dagnats.handling.codec import CodecError
 from dagnats.handling.handler import handler
+from dagnats.model.envelope import data_within, enveloped
 from dagnats.testing import Harness
 
 
@@ -73,6 +75,19 @@ def test_an_envelope_may_hold_nothing() -> None:
 def test_what_does_not_fit_is_told_as_of_any_input(payload: bytes) -> None:
     with pytest.raises(CodecError):
         take.read(payload)
+
+
+SAID = {"trigger": "external", "source": "inbox", "workflow": "mail", "timestamp": "2026-11-22T05:00:00Z"}
+
+
+@pytest.mark.parametrize("data", [b"null", b'{"data":1,"trigger":"cron"}', b'"\\u00e9"', b"[1e3,9007199254740993]"])
+def test_what_is_in_an_envelope_is_what_was_put_into_it(data: bytes) -> None:
+    assert data_within(enveloped(data, **SAID)) == data
+
+
+def test_an_envelope_says_who_started_what_and_when() -> None:
+    said = {"trigger": "external", "source": "inbox", "workflow_id": "mail", "timestamp": SAID["timestamp"]}
+    assert json.loads(enveloped(b"7", **SAID)) == {**said, "data": 7}
 
 
 async def test_runs_of_a_trigger_and_by_hand_look_alike_to_it() -> None:

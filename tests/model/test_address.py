@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dagnats.model.address import is_http, is_loopback, without_secrets
+from dagnats.model.address import is_address, is_http, is_loopback, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,10 @@ def test_this_machine_has_several_names(host: str) -> None:
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "10.0.0.1", "example.test", "localhost.example.test"])
 def test_what_others_can_reach_is_not_this_machine_alone(host: str) -> None:
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("10.0.0.1", True), ("::1", True), ("localhost", False), ("10.0.0", False)]
+)
+def test_a_name_is_no_ip_address(text: str, is_one: bool) -> None:
+    assert is_address(text) is is_one

@@ -26,7 +26,7 @@ def _steps(**settings: Any) -> dict[str, Any]:
 
 
 @given(mutated_documents())
-@settings(max_examples=150)
+@settings(max_examples=3 * settings().max_examples)
 @example(_steps(depends_on=["b"]))
 @example(_steps() | {"name": "w\n"})
 @example(_steps(retries=1.0))

@@ -229,6 +229,8 @@ class _Nursery:
         """What the child must not hold on to: with a line of ours the nursery would never end."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # A shell in the background has its commands ignore it, the tests too, and what they start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         for held in (self._wishes, self._woken, self._waker, *self._lines.values()):
             held.close()
 

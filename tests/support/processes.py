@@ -97,11 +97,13 @@ class Program:
 async def until(
     condition: Callable[[], Awaitable[bool]], *, within_s: float = 20.0, what: Callable[[], str] | str = "it"
 ) -> None:
-    """Wait for a condition, looking every few milliseconds; fail with `what` when it does not come."""
+    """Wait for a condition, looking less often the longer it takes; fail with `what` when it does not come."""
+    pause_s = 0.01
     try:
         async with asyncio.timeout(within_s):
-            while not await condition():  # noqa: ASYNC110  # other processes set no event here
-                await asyncio.sleep(0.01)
+            while not await condition():  # other processes set no event here
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 1.1, 0.05)  # looking takes time that what we wait for could use
     except TimeoutError:
         text = what if isinstance(what, str) else what()
         raise AssertionError(f"waited {within_s:g} s in vain for {text}") from None

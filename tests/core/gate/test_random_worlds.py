@@ -225,7 +225,7 @@ def _lane(ticket: TaskTicket) -> tuple[object, ...]:
     return ticket.task, limits, ticket.key if ticket.keyed_rate else ""
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(st.tuples(*[st.sampled_from(sorted(GRAPHS))] * 2), st.lists(deeds, min_size=30, max_size=90))
 def test_limits_hold_and_nobody_is_forgotten(workflows: tuple[str, str], deeds: list[Deed]) -> None:
     world = _Watched(*workflows)
