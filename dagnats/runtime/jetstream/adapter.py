@@ -197,12 +197,16 @@ class JetStream:
         )
 
     @classmethod
-    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> JetStream:
-        """Connect to NATS. Raises UnavailableError when nothing answers there."""
-        link = await Link.connect(url, token=token, name=name)
+    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats", namespace: str = "") -> JetStream:
+        """Connect to NATS, within a namespace if one is given. Raises UnavailableError when nothing answers there."""
+
+        def dial(name: str) -> Awaitable[Link]:
+            return Link.connect(url, token=token, name=name, namespace=namespace)
+
+        link = await dial(name)
         policy = Policy(link)
         await policy.read()
-        return cls(link, policy, lambda: Link.connect(url, token=token, name=f"{name} keeper"))
+        return cls(link, policy, lambda: dial(f"{name} keeper"))
 
     async def close(self) -> None:
         await self.link.close()

@@ -18,6 +18,7 @@ import msgspec
 from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.model.address import without_secrets
 from dagnats.runtime.jetstream.channel import reason
+from dagnats.runtime.jetstream.namespace import NamespacedChannel
 from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, error_of, header_block, receipt_of
 from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
 from dagnats.runtime.ports import JetStreamOff
@@ -73,15 +74,22 @@ class Link:
         channel.subscribe(f"{self._inbox}*", self._on_answer)
 
     @classmethod
-    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> Self:
+    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats", namespace: str = "") -> Self:
         """Connect, or raise UnavailableError at once; later losses of the connection heal by themselves.
+
+        Args:
+            url: Where the server is.
+            token: What lets us in.
+            name: How the connection shows up in NATS.
+            namespace: What the server's names have before ours; "" for nothing.
 
         Raises:
             DagnatsError: `url` is no address of a NATS server.
             UnavailableError: Nothing answers there, or it does not let us in.
         """
         _check_address(url)
-        return cls(await _open(url, token, name))
+        channel = await _open(url, token, name)
+        return cls(NamespacedChannel(channel, namespace) if namespace else channel)
 
     async def close(self) -> None:
         """Close the connection; what waits for an answer fails."""

@@ -1,0 +1,28 @@
+"""Namespaces: what several installations on one NATS server put before their names, so that none meets another's."""
+
+from __future__ import annotations
+
+import re
+
+_NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+
+RESERVED = frozenset(
+    "audit blob dagnats dead due engine event history imported sleep sticky stored stream task telemetry kv obj".split()
+)
+"""The first words of the subjects that DagNats has without a namespace: the stream that takes `history.>` would take a
+namespace's `history.…` too. And what NATS puts before the names of buckets and object stores."""
+
+
+def checked_namespace(text: str) -> str:
+    """A namespace as it was given; "" is none.
+
+    Raises:
+        ValueError: It can be none; the message does not repeat it.
+    """
+    if not text:
+        return text
+    if _NAMESPACE.fullmatch(text) is None:
+        raise ValueError("a namespace is a letter, then letters, digits, '_' and '-', 32 characters at most")
+    if text.lower() in RESERVED:
+        raise ValueError("DagNats without a namespace has subjects of that name; take one such as 'staging'")
+    return text
