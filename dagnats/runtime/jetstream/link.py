@@ -18,7 +18,7 @@ import msgspec
 from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.model.address import without_secrets
 from dagnats.runtime.jetstream.channel import reason
-from dagnats.runtime.jetstream.namespace import NamespacedChannel
+from dagnats.runtime.jetstream.namespace import Names, NamespacedChannel
 from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, error_of, header_block, receipt_of
 from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
 from dagnats.runtime.ports import JetStreamOff
@@ -54,10 +54,16 @@ class _Off(Nobody, JetStreamOff):
 
 
 class Link:
-    """A connection that many tasks share."""
+    """A connection that many tasks share.
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    Args:
+        channel: What it goes over.
+        namespace: What the server's names have before ours; "" for nothing.
+    """
+
+    def __init__(self, channel: Channel, namespace: str = "") -> None:
+        self.namespace = namespace
+        self._channel = channel = NamespacedChannel(channel, namespace) if namespace else channel
         self._inbox = f"_INBOX.{secrets.token_hex(11)}."
         self._tokens = itertools.count()
         # By token: when to give up, and whom to tell. In order of asking, so the oldest is first.
@@ -88,8 +94,7 @@ class Link:
             UnavailableError: Nothing answers there, or it does not let us in.
         """
         _check_address(url)
-        channel = await _open(url, token, name)
-        return cls(NamespacedChannel(channel, namespace) if namespace else channel)
+        return cls(await _open(url, token, name), namespace)
 
     async def close(self) -> None:
         """Close the connection; what waits for an answer fails."""
@@ -240,6 +245,10 @@ class Link:
             told(UnavailableError(why))
 
     # -- JetStream -----------------------------------------------------------------------------------------
+
+    def full_name(self, stream: str) -> str:
+        """What a stream is called on the server, for those who look at it with the `nats` tool."""
+        return Names(self.namespace).stream(stream) if self.namespace else stream
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> Receipt:
         """Store one message in whatever stream has the subject.

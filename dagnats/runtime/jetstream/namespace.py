@@ -132,25 +132,13 @@ class NamespacedChannel:
     def __init__(self, channel: Channel, namespace: str) -> None:
         self._channel = channel
         self._names = Names(namespace)
+        self.on_lost: Callable[[], None] = lambda: None
+        self.on_up: Callable[[], None] = lambda: None
+        channel.on_lost = lambda: self.on_lost()
+        channel.on_up = lambda: self.on_up()
         self._target = rb"\g<1>" + f"{namespace}.".encode()
         self._read = _READ + f"{namespace}.".encode()
         self._read_key = _READ + f"{_KV}{namespace}_".encode()
-
-    @property
-    def on_lost(self) -> Callable[[], None]:
-        return self._channel.on_lost
-
-    @on_lost.setter
-    def on_lost(self, callback: Callable[[], None]) -> None:
-        self._channel.on_lost = callback
-
-    @property
-    def on_up(self) -> Callable[[], None]:
-        return self._channel.on_up
-
-    @on_up.setter
-    def on_up(self, callback: Callable[[], None]) -> None:
-        self._channel.on_up = callback
 
     @property
     def connected(self) -> bool:
