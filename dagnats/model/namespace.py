@@ -6,10 +6,10 @@ import re
 
 _NAMESPACE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
-RESERVED = frozenset(
-    ["audit", "blob", "dagnats", "dead", "due", "engine", "event", "history", "imported", "kv", "obj", "sleep"]
-    + ["sticky", "stored", "stream", "task", "telemetry"]
-)
+RESERVED = frozenset((
+    "audit", "blob", "dagnats", "dead", "due", "engine", "event", "history", "imported", "sleep", "sticky", "stored",
+    "stream", "task", "telemetry", "kv", "obj",
+))  # fmt: skip
 """The first words of the subjects that DagNats has without a namespace: the stream that takes `history.>` would take a
 namespace's `history.…` too. And what NATS puts before the names of buckets and object stores."""
 
