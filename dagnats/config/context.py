@@ -31,6 +31,13 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+def _namespace(text: str) -> str:
+    try:
+        return checked_namespace(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} cannot be a namespace: {error}") from None
+
+
 class Context(_Model):
     """A server.
 
@@ -44,7 +51,7 @@ class Context(_Model):
     url: Annotated[str, Field(min_length=1), AfterValidator(server_url)]
     token: SecretStr = SecretStr("")
     token_file: str = ""
-    namespace: Annotated[str, AfterValidator(checked_namespace)] = ""
+    namespace: Annotated[str, AfterValidator(_namespace)] = ""
 
     def secret(self) -> str:
         """The token. Raises DagnatsError when its file cannot be read."""

@@ -29,5 +29,5 @@ def checked_namespace(text: str) -> str:
     if _NAMESPACE.fullmatch(text) is None:
         raise ValueError("a namespace is a letter, then letters, digits, '_' and '-', 32 characters at most")
     if text.lower() in RESERVED:
-        raise ValueError("DagNats without a namespace has subjects of that name; take one such as 'staging'")
+        raise ValueError("the names of an installation without a namespace begin so; take another, such as 'staging'")
     return text

@@ -18,7 +18,7 @@ import msgspec
 from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.model.address import without_secrets
 from dagnats.runtime.jetstream.channel import reason
-from dagnats.runtime.jetstream.namespace import Names, NamespacedChannel
+from dagnats.runtime.jetstream.namespace import NamespacedChannel, full_stream
 from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, error_of, header_block, receipt_of
 from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
 from dagnats.runtime.ports import JetStreamOff
@@ -248,7 +248,7 @@ class Link:
 
     def full_name(self, stream: str) -> str:
         """What a stream is called on the server, for those who look at it with the `nats` tool."""
-        return Names(self.namespace).stream(stream) if self.namespace else stream
+        return full_stream(self.namespace, stream)
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> Receipt:
         """Store one message in whatever stream has the subject.

@@ -23,6 +23,7 @@ _KV = "$KV."
 _BUCKET = "KV_"
 _ANSWER = b'{"type":"io.nats.jetstream.api.'
 _SUBJECT = {"subject", "filter", "filter_subject", "subjects_filter", "next_by_subj", "last_by_subj", "src", "dest"}
+_OF_A_STREAM = {"subjects", "mirror"}  # what a stream has, and a consumer has not
 _SUBJECTS = {"subjects", "filter_subjects", "multi_last"}
 # Headers whose value is a subject, in what we send and in what the server answers.
 _SENT = re.compile(rb"(\r\nNats-(?:Schedule-Target|Scheduler|Expected-Last-Subject-Sequence-Subject): )")
@@ -100,6 +101,16 @@ class Names:
         return msgspec.json.encode(_renamed(msgspec.json.decode(data), self.bare_stream, self.bare_subject))
 
 
+def full_stream(namespace: str, name: str) -> str:
+    """What a stream is called on the server; "" is no namespace."""
+    return Names(namespace).stream(name) if namespace else name
+
+
+def full_subject(namespace: str, subject: str) -> str:
+    """What a subject is on the server; "" is no namespace."""
+    return Names(namespace).subject(subject) if namespace else subject
+
+
 def _renamed(value: Any, stream: Callable[[str], str], subject: Callable[[str], str]) -> Any:
     """JSON of JetStream's with every name changed: of streams, and of subjects and patterns."""
     if isinstance(value, list):
@@ -108,7 +119,9 @@ def _renamed(value: Any, stream: Callable[[str], str], subject: Callable[[str], 
         return value
     renamed: dict[str, Any] = {}
     for key, each in cast("dict[str, Any]", value).items():
-        if key == "stream_name" or (key == "name" and "subjects" in value):  # else it is a consumer's
+        if key == "mirror":
+            renamed[key] = each  # said in full: it may be of another namespace
+        elif key == "stream_name" or (key == "name" and _OF_A_STREAM & value.keys()):  # else it is a consumer's
             renamed[key] = stream(each)
         elif key == "streams" and isinstance(each, list):  # else it is how many there are
             renamed[key] = [stream(name) for name in cast("list[str]", each)]
