@@ -43,6 +43,13 @@ def everywhere(
     token: str = typer.Option(
         "", "--token", metavar="TOKEN", help="What lets you into that server.", rich_help_panel=_EVERYWHERE
     ),
+    namespace: str = typer.Option(
+        "",
+        "--namespace",
+        metavar="NAME",
+        help="Which of several installations on that server; 'off' for the one without a namespace.",
+        rich_help_panel=_EVERYWHERE,
+    ),
     context: str = typer.Option(
         "", "--context", metavar="NAME", help="The server of this context, instead.", rich_help_panel=_EVERYWHERE
     ),

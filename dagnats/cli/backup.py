@@ -97,20 +97,25 @@ async def _store(where: Place, *, new: bool) -> AsyncGenerator[JetStream]:
     from dagnats.runtime.jetstream.adapter import JetStream
     from dagnats.runtime.local import find_local_server
 
-    url, token, folder = where.url, where.token, Path(where.data_dir)
+    url, token, folder, namespace = where.url, where.token, Path(where.data_dir), where.namespace
     local = None if url else find_local_server(folder)
     if local is not None:
         url, token = local.url, token or local.token
+        namespace = local.namespace if namespace is None else namespace
+
+    async def connected(url: str, token: str) -> JetStream:
+        return await JetStream.connect(url, token=token, name="dagnats backup", namespace=namespace or "")
+
     try:
         if url:
-            async with await JetStream.connect(url, token=token, name="dagnats backup") as jetstream:
+            async with await connected(url, token) as jetstream:
                 yield jetstream
             return
         if not new and not (folder / "jetstream").is_dir():
             raise UnavailableError(f"no server is named, none is running, and there is no store in {folder}")
         async with (
             EmbeddedServer(folder, port=0) as server,
-            await JetStream.connect(server.url, token=server.token, name="dagnats backup") as jetstream,
+            await connected(server.url, server.token) as jetstream,
         ):
             yield jetstream
     except UnavailableError as error:

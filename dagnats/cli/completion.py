@@ -34,7 +34,7 @@ _PATIENCE_S = 0.3  # who pressed Tab waits; a far server may need more, and the 
 _MOST = 50
 _NOUN = 3  # words before a run: `dagnats run status`
 _VARIABLE = "_DAGNATS_COMPLETE"
-_SETTINGS = {"DAGNATS_URL", "DAGNATS_TOKEN_FILE"}
+_SETTINGS = {"DAGNATS_URL", "DAGNATS_TOKEN_FILE", "DAGNATS_NAMESPACE"}
 _LINES = ("_TYPER_COMPLETE_ARGS", "COMP_WORDS")
 """Where shells say what has been typed."""
 
@@ -197,13 +197,13 @@ def _ask(over_nats: _OverNats, over_http: _OverHttp, incomplete: str) -> list[st
 async def _answer(over_nats: _OverNats, over_http: _OverHttp) -> list[str]:
     import asyncio
 
-    url, token = _where()
+    url, token, namespace = _where()
     if is_http(url):
         from dagnats.client.http import connect_http
 
         async with asyncio.timeout(_patience_s()), connect_http(url, token=token) as client:
             return await over_http(client)
-    async with asyncio.timeout(_patience_s()), _link(url, token) as link:
+    async with asyncio.timeout(_patience_s()), _link(url, token, namespace) as link:
         return await over_nats(link)
 
 
@@ -221,36 +221,37 @@ def _typed() -> tuple[option.Options, list[str]]:
 
 
 @asynccontextmanager
-async def _link(url: str, token: str) -> AsyncGenerator[Link, None]:
+async def _link(url: str, token: str, namespace: str) -> AsyncGenerator[Link, None]:
     """A connection to a server."""
     from dagnats.runtime.jetstream.link import Link  # not before somebody is there to ask
 
-    link = await Link.connect(url, token=token, name="dagnats completion")
+    link = await Link.connect(url, token=token, name="dagnats completion", namespace=namespace)
     try:
         yield link
     finally:
         await link.close()
 
 
-def _where() -> tuple[str, str]:
-    """The server's URL and token. Raises when there is none."""
+def _where() -> tuple[str, str, str]:
+    """The server's URL, token and namespace. Raises when there is none."""
     from pathlib import Path
 
     from dagnats.config.file import contexts_file, find_file
     from dagnats.runtime.local import data_dir, find_local_server
 
     asked, folder, token = option.current(), data_dir(), os.environ.get("DAGNATS_TOKEN", "")
+    namespace: str | None = None
     # The configuration takes as long to load as everything else here: most have none, and a server of this machine.
     is_said = asked != option.Options() or bool(_SETTINGS & os.environ.keys())
     if is_said or find_file("") is not None or contexts_file().is_file():
         found = place(leniently=True)
-        folder, token = Path(found.data_dir), found.token
+        folder, token, namespace = Path(found.data_dir), found.token, found.namespace
         if found.url:
-            return found.url, token
+            return found.url, token, namespace or ""
     local = find_local_server(folder)
     if local is None:
         raise UnavailableError("no server is there")
-    return local.url, token or local.token
+    return local.url, token or local.token, local.namespace if namespace is None else namespace
 
 
 def _patience_s() -> float:

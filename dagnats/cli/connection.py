@@ -58,7 +58,7 @@ def configuration(**flags: Any) -> Configuration:
 def said(**flags: Any) -> dict[str, Any]:
     """What the line says, by key: `flags`, and the server, where that is not among them."""
     options = current()
-    return {"url": options.server, "token": options.token, **flags}
+    return {"url": options.server, "token": options.token, "namespace": options.namespace, **flags}
 
 
 def _expect_address(options: Options) -> None:
@@ -81,11 +81,13 @@ class Place(NamedTuple):
         url: Its address; "" for the local `serve`.
         token: What lets us in.
         data_dir: Where the local `serve` keeps its data.
+        namespace: Which of the installations there; None for that of the local `serve`.
     """
 
     url: str
     token: str
     data_dir: str
+    namespace: str | None
 
     @property
     def is_http(self) -> bool:
@@ -102,7 +104,7 @@ def place(*, leniently: bool = False) -> Place:
             the rest of the configuration cannot be.
 
     Raises:
-        UsageError: The line names two, or `--server` is no address.
+        UsageError: The line names two, or `--server` is no address; or `--namespace` stands beside HTTP.
         ConfigurationError: Something of the configuration cannot be.
         NotFoundError: There is no such context.
     """
@@ -113,14 +115,28 @@ def place(*, leniently: bool = False) -> Place:
         raise UsageError(f"--context {options.context} and --server say two things", hint="leave one of them out")
     found = _configured_place() if leniently else configuration()
     url, token, folder = found.settings.url, found.token, found.settings.data_dir
+    is_said, namespace = "namespace" in found.settings.model_fields_set, found.settings.namespace
     if options.context == LOCAL:
-        return Place("", options.token, folder)
+        return Place("", options.token, folder, namespace if options.namespace else None)
     if options.context:  # its address and its token belong together: variables are about another server
         chosen = load_contexts().named(options.context)
-        return Place(chosen.url, options.token or chosen.secret(), folder)
+        kept = namespace if options.namespace else chosen.namespace
+        return _checked(Place(chosen.url, options.token or chosen.secret(), folder, kept))
     if not url and (used := load_contexts().used) is not None:
-        return Place(used.url, token or used.secret(), folder)
-    return Place(url, token, folder)
+        kept = namespace if is_said else used.namespace
+        return _checked(Place(used.url, token or used.secret(), folder, kept))
+    return _checked(Place(url, token, folder, namespace if url or is_said else None))
+
+
+def _checked(where: Place) -> Place:
+    """Raise UsageError when the line asks HTTP for a namespace: whoever serves there has one of its own."""
+    named = current().namespace
+    if named and where.is_http:
+        raise UsageError(
+            f"--namespace {named}: DagNats over HTTP serves one namespace, its own",
+            hint="leave --namespace out, or name the NATS server: --server nats://host:4222",
+        )
+    return where
 
 
 def _configured_place() -> Configuration:
@@ -174,5 +190,7 @@ def needs_nats(url: str) -> UsageError:
 async def _connected(where: Place, name: str) -> AsyncGenerator[AsyncClient, None]:
     from dagnats.client import connect
 
-    async with connect(where.url, token=where.token, name=name, data_dir=where.data_dir) as client:
+    async with connect(
+        where.url, token=where.token, namespace=where.namespace, name=name, data_dir=where.data_dir
+    ) as client:
         yield client

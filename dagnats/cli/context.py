@@ -10,13 +10,14 @@ import typer
 from dagnats.cli.consent import FORCE, expect_consent
 from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import emit, paint, room, say, table
+from dagnats.model.address import is_http
 
 if TYPE_CHECKING:
     from dagnats.config.context import Context, Contexts
 
 app = typer.Typer(help="Name the servers that you use.")
 
-HEADER = ("", "NAME", "URL", "TOKEN")
+HEADER = ("", "NAME", "URL", "NAMESPACE", "TOKEN")
 
 _NAME = typer.Argument(metavar="NAME", help="The context.", show_default=False)
 _HIDDEN = "***"
@@ -33,7 +34,10 @@ def add(
     ),
     use: bool = typer.Option(False, "--use", help="Use it from now on."),
 ) -> None:
-    """Keep a server under a name, or change the one of that name. --token says what lets you in."""
+    """Keep a server under a name, or change the one of that name. --token says what lets you in.
+
+    --namespace says which of several installations on that server you mean.
+    """
     options = current()
     if url and options.server:
         raise UsageError(f"the URL {_shown(url)} and --server say two things", hint="leave one of them out")
@@ -43,7 +47,13 @@ def add(
         raise UsageError("which server?", hint="give its URL: nats://host:4222, or http://host:8080")
     file = str(token_file.expanduser().absolute()) if token_file is not None else ""
     before = _contexts()
-    after = before.adding(name, url=url or options.server, token=options.token, token_file=file)
+    at = url or options.server
+    if options.namespace and is_http(at):
+        raise UsageError(
+            f"--namespace {options.namespace}: DagNats over HTTP serves one namespace, its own",
+            hint="leave --namespace out, or give the NATS server's URL",
+        )
+    after = before.adding(name, url=at, token=options.token, token_file=file, namespace=options.namespace)
     _store(after.using(name) if use else after)
     verb = "Changed" if name in before.known else "Added"
     _say(_document(after.using(name) if use else after, name), f"{paint(f'{verb}:', 'green')} {name}")
@@ -72,6 +82,7 @@ def list_contexts(wide: bool = typer.Option(False, "--wide", help="Do not cut li
             "*" if each["current"] else "",
             each["name"],
             each["url"] or "the local `serve`",
+            each["namespace"] or "-",
             each["token"] or each["token_file"] or "-",
         )
         for each in documents
@@ -90,7 +101,7 @@ def show(name: str = typer.Argument("", metavar="NAME", help="The context; the o
         return
     say(f"Name: {document['name']}{' (in use)' if document['current'] else ''}")
     say(f"URL: {document['url'] or 'the local `serve`'}")
-    for label, key in (("Token", "token"), ("Token file", "token_file")):
+    for label, key in (("Namespace", "namespace"), ("Token", "token"), ("Token file", "token_file")):
         if document[key]:
             say(f"{label}: {document[key]}")
     say(f"File: {found.file}")
@@ -131,6 +142,7 @@ def _document(contexts: Contexts, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "url": _shown(context.url) if context is not None else None,
+        "namespace": (context.namespace or None) if context is not None else None,
         "token": _HIDDEN if context is not None and context.token.get_secret_value() else None,
         "token_file": (context.token_file or None) if context is not None else None,
         "current": name == (contexts.current or _local()),

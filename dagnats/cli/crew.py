@@ -13,6 +13,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from dagnats.model.namespace import NONE
+
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable, Mapping, Sequence
@@ -148,7 +150,7 @@ class Processes:
             line.close()
 
 
-def environment(url: str, token: str) -> dict[str, str]:
+def environment(url: str, token: str, namespace: str) -> dict[str, str]:
     """What a process of the crew has: ours, the server, and that it is one."""
     others = {name: value for name, value in os.environ.items() if name != "DAGNATS_TOKEN_FILE"}
     # No bytecode: it is found by the second of a file's change, and two changes may lie in one.
@@ -156,6 +158,7 @@ def environment(url: str, token: str) -> dict[str, str]:
         **others,
         "DAGNATS_URL": url,
         "DAGNATS_TOKEN": token,
+        "DAGNATS_NAMESPACE": namespace or NONE,
         "DAGNATS_DEV_MODE": "true",
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -15,6 +15,7 @@ from dagnats.cli.definition import TARGETS_HELP
 from dagnats.cli.option import UsageError, current, use
 from dagnats.cli.output import counted, emit_line, paint, say
 from dagnats.errors import UnavailableError
+from dagnats.model.namespace import NONE
 
 if TYPE_CHECKING:
     import asyncio
@@ -98,31 +99,38 @@ def _options() -> list[str]:
     return [*flags, *(["--config", options.config] if options.config else [])]
 
 
-async def _server(stack: AsyncExitStack, stop: asyncio.Event) -> tuple[AsyncClient, tuple[str, str]]:
-    """A client on the server, which is started where none answers; and its URL and token."""
+async def _server(stack: AsyncExitStack, stop: asyncio.Event) -> tuple[AsyncClient, tuple[str, str, str]]:
+    """A client on the server, which is started where none answers; and its URL, token and namespace."""
     from dagnats.client import connect
     from dagnats.runtime.loaded import ask_loaded
     from dagnats.runtime.local import find_local_server
 
     where = place_of_nats()
-    folder, url, token = Path(where.data_dir), where.url, where.token
+    folder, url, token, namespace = Path(where.data_dir), where.url, where.token, where.namespace
     local = find_local_server(folder)
     if not url and local is not None:
         url, token = local.url, token or local.token
+        namespace = local.namespace if namespace is None else namespace
+
+    def connected() -> connect:
+        return connect(url, token=token, namespace=namespace, name="dagnats dev", data_dir=folder)
+
     try:
-        client = await stack.enter_async_context(connect(url, token=token, name="dagnats dev", data_dir=folder))
+        client = await stack.enter_async_context(connected())
     except UnavailableError:
         if url:
             raise
-        url, token = await _started(stack, stop, where)
-        return await stack.enter_async_context(connect(url, token=token, name="dagnats dev")), (url, token)
-    if local is None and await ask_loaded(client.connection.ports.inquiries) is None:
-        await _started(stack, stop, where)  # NATS answers, but nobody decides there
-    return client, (url, token)
+        url, token, namespace = await _started(stack, stop, where)
+        return await stack.enter_async_context(connected()), (url, token, namespace)
+    decides = local is not None and local.namespace == (namespace or "")
+    if not decides and await ask_loaded(client.connection.ports.inquiries) is None:
+        # NATS answers, but nobody decides there.
+        await _started(stack, stop, where._replace(url=url, token=token, namespace=namespace))
+    return client, (url, token, namespace or "")
 
 
-async def _started(stack: AsyncExitStack, stop: asyncio.Event, where: Place) -> tuple[str, str]:
-    """Start a server in this process; its URL and token. When it ends by itself, so do we.
+async def _started(stack: AsyncExitStack, stop: asyncio.Event, where: Place) -> tuple[str, str, str]:
+    """Start a server in this process; its URL, token and namespace. When it ends by itself, so do we.
 
     Raises:
         UsageError: The context is this machine, and the configuration says otherwise.
@@ -138,7 +146,9 @@ async def _started(stack: AsyncExitStack, stop: asyncio.Event, where: Place) -> 
         ready.set_result(up)
 
     ends = asyncio.Event()
-    watch = watched(url=where.url, token=where.token)  # a context is in no configuration
+    # A context is in no configuration.
+    named = {"namespace": where.namespace or NONE} if where.namespace is not None else {}
+    watch = watched(url=where.url, token=where.token, **named)
     if (named := watch.first.settings.url) != where.url:
         raise UsageError(
             f"--context {current().context} and the configuration's url, {without_secrets(named)}, say two things",
@@ -157,7 +167,7 @@ async def _started(stack: AsyncExitStack, stop: asyncio.Event, where: Place) -> 
     stack.push_async_callback(end)
     up = ready.result()
     _tell(f"server started: {_where(up)}")
-    return up.url, up.token
+    return up.url, up.token, up.namespace
 
 
 def _where(up: Serving) -> str:

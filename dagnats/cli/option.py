@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FLAGS = {"--json": "json", "--debug": "debug", "--version": "version", "-v": "version"}
-_VALUES = {"--server": "server", "--token": "token", "--context": "context", "--config": "config"}
+_VALUES = {
+    "--server": "server",
+    "--token": "token",
+    "--namespace": "namespace",
+    "--context": "context",
+    "--config": "config",
+}
 _OWN: dict[tuple[str, ...], str] = {("run", "approve"): "--token", ("run", "reject"): "--token"}
 """An option that a command has of its own, which means that one behind its name."""
 _NEGATIVE_NUMBER = re.compile(r"-(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -33,6 +39,7 @@ class Options:
         version: Only print the version.
         server: Which server to talk to; "" finds one (see `dagnats.client.connect`).
         token: For that server.
+        namespace: Which of the installations on that server; "" finds it as `server` is found.
         context: Which server, by the name that it was given (see `dagnats.config.context`).
         config: The configuration file; "" looks for one (see `dagnats.config`).
     """
@@ -42,6 +49,7 @@ class Options:
     version: bool = False
     server: str = ""
     token: str = ""
+    namespace: str = ""
     context: str = ""
     config: str = ""
 

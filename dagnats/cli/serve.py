@@ -159,6 +159,7 @@ async def serve_until(
         port=settings.nats_port,
         url=settings.url,
         token=found.token,
+        namespace=settings.namespace,
         sync=settings.sync,
         keep=_keep(settings),
         http=listener(settings),
@@ -215,6 +216,7 @@ async def _announce(serving: Serving) -> None:
             "sync": serving.sync or None,
             "http": serving.http or None,
             "pid": os.getpid(),
+            **({"namespace": serving.namespace} if serving.namespace else {}),
         }
         emit({**document, "task_types": list(serving.task_types)} if serving.task_types else document)
         return
@@ -225,6 +227,8 @@ async def _announce(serving: Serving) -> None:
         host = serving.url.removeprefix("nats://")
         say(f"Data:      {folder}")
         say(f'NATS tool: nats --server "nats://{token}@{host}" stream ls')
+    if serving.namespace:
+        say(f"Namespace: {serving.namespace}")
     if serving.http:
         say(f"HTTP:      {serving.http}")
     if serving.task_types:

@@ -40,7 +40,7 @@ async def everything() -> AsyncGenerator[AsyncClient, None]:
             if serving.done():
                 serving.result()
             up = ready.result()
-            async with connect(up.url, token=up.token) as client:
+            async with connect(up.url, token=up.token, namespace=up.namespace) as client:
                 yield client
         finally:
             stop.set()

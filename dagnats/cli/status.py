@@ -38,12 +38,15 @@ def status(
             "jetstream": "available",
             "stream_count": found.streams,
             "active_runs": found.active_runs,
+            **({"namespace": found.namespace} if found.namespace else {}),
         }
         document |= _document(health) if health is not None else {}
         emit(document | {"configuration": _loaded_document(loaded) if loaded is not None else None})
         return
     say(f"NATS: {paint('connected', 'green')}")
     say(f"JetStream: {paint('available', 'green')} ({counted(found.streams, 'stream')})")
+    if found.namespace:
+        say(f"Namespace: {found.namespace}")
     say(f"Active runs: {found.active_runs}")
     for line in _loaded_lines(loaded) if loaded is not None else ():
         say(line)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import dagnats
-from dagnats.client.backup_file import FORMAT, About, Held, writing
+from dagnats.client.backup_file import FORMAT, NAMESPACED, About, Held, writing
 from dagnats.errors import DecodeError
 from dagnats.model.instant import rfc3339
 from dagnats.model.removal import RETENTION, decode_removal
@@ -65,8 +65,13 @@ async def take(jetstream: JetStream, file: Path, *, told: Callable[[int], None] 
         UnavailableError: The connection was lost.
         OSError: The file cannot be written.
     """
-    taken_at = rfc3339(jetstream.ports.clock.now_ns())
-    about = About(format=FORMAT, id=secrets.token_hex(8), taken_at=taken_at, dagnats=dagnats.__version__)
+    about = About(
+        format=NAMESPACED if jetstream.link.namespace else FORMAT,
+        id=secrets.token_hex(8),
+        taken_at=rfc3339(jetstream.ports.clock.now_ns()),
+        dagnats=dagnats.__version__,
+        namespace=jetstream.link.namespace,
+    )
     done = 0
 
     def taken(count: int) -> None:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
+NAMESPACED = 2
+"""The same, of a namespace: earlier versions would restore it as one without."""
+
 _ABOUT = "dagnats-backup.json"
 _REMOVED = "removed.json"
 _SUMS = "SHA256SUMS"
@@ -46,12 +49,14 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         id: Made up for it.
         taken_at: When it was begun.
         dagnats: The version that took it.
+        namespace: Whose messages these are: their subjects have it before them. All other names are bare.
     """
 
     format: int
     id: str
     taken_at: str
     dagnats: str
+    namespace: str = ""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -304,7 +309,7 @@ class _Reading:
         """What the file says of itself. Raises DagnatsError for one of a later version."""
         data = self._documents[_ABOUT]
         try:
-            if msgspec.json.decode(data)["format"] != FORMAT:
+            if msgspec.json.decode(data)["format"] not in (FORMAT, NAMESPACED):
                 raise _bad(self._file, "it was written by a later version of DagNats, which is needed to read it")
             return msgspec.json.decode(data, type=About)
         except (msgspec.DecodeError, KeyError, TypeError):

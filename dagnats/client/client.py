@@ -101,16 +101,18 @@ class ServerStatus:
     """The server at a glance.
 
     Attributes:
-        streams: How many streams JetStream holds.
+        streams: How many streams there are of ours.
         runs: How many runs have a history.
         active_runs: How many of them have begun and not ended, as far as the engine is.
         configuration: What a `serve` has loaded; None where none says.
+        namespace: What the names on the NATS server have before them; "" for nothing.
     """
 
     streams: int
     runs: int
     active_runs: int
     configuration: Loaded | None = None
+    namespace: str = ""
 
 
 class AsyncClient(Operator, Housekeeper):
@@ -558,7 +560,8 @@ class AsyncClient(Operator, Housekeeper):
         loaded: Loaded | None = None
         with suppress(UnavailableError):  # who should answer does not; the rest is known all the same
             loaded = await ask_loaded(self._ports.inquiries)
-        return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0, loaded)
+        active = position.active if position is not None else 0
+        return ServerStatus(overview.streams, overview.runs, active, loaded, overview.namespace)
 
 
 def too_short(prefix: str) -> DagnatsError:

@@ -26,6 +26,7 @@ from dagnats.runtime.blob import filled
 from dagnats.runtime.jetstream import resources
 from dagnats.runtime.jetstream.image import PIECE_BYTES, put_back
 from dagnats.runtime.jetstream.read import state_of
+from dagnats.runtime.jetstream.relocation import forget_copy, put_back_from
 from dagnats.runtime.jetstream.resources import RESTORING, unfinished_restore
 from dagnats.runtime.position import decode_position, encode_position
 from dagnats.runtime.record import decoded
@@ -93,7 +94,9 @@ async def _expect_empty(jetstream: JetStream, *, force: bool) -> None:
 
 async def _expect_capacity(jetstream: JetStream, backup: BackupFile) -> None:
     """Raise RefusedError when the account has less room than the backup needs."""
-    needed = sum(held.bytes for held in backup.streams.values())
+    sizes = [held.bytes for held in backup.streams.values()]
+    # In another namespace each stream is there twice for a while.
+    needed = sum(sizes) + (max(sizes) if backup.about.namespace != jetstream.link.namespace else 0)
     holding = await jetstream.ports.server.holding()
     ours = sum(state["bytes"] for state in (await _states(jetstream.link)).values())
     if holding.limit and needed > holding.limit - holding.used + ours:
@@ -131,14 +134,18 @@ async def restore(jetstream: JetStream, backup: BackupFile, *, told: Callable[[i
 
 
 async def _put_all_back(jetstream: JetStream, backup: BackupFile, told: Callable[[int, int], None] | None) -> None:
-    link, done = jetstream.link, 0
+    link, origin, done = jetstream.link, backup.about.namespace, 0
+    await forget_copy(link)
     for name in await _states(link):
         await _delete(link, name)
     # The engine's last: one that waits for it, somewhere, has nothing to lead by.
     for name in sorted(backup.streams, key=lambda name: name == resources.ENGINE):
         held = backup.streams[name]
         pieces = backup.pieces(name, PIECE_BYTES)
-        await put_back(link, name, held.config, held.state, pieces)
+        if origin == link.namespace:
+            await put_back(link, name, held.config, held.state, pieces)
+        elif name != resources.TIMERS:  # in each is where it goes: the engine sets them anew
+            await put_back_from(link, origin, name, held.config, held.state, pieces)
         done += backup.size(name)
         if told is not None:
             told(done, backup.bytes)

@@ -11,6 +11,7 @@ from dagnats.client.client import AsyncClient
 from dagnats.client.connect import connect
 from dagnats.client.run import RunHandle
 from dagnats.client.surface import AnyClient, AnyRun
+from dagnats.errors import DagnatsError
 from dagnats.model.address import is_http
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Client:
     Args:
         url: `nats://host:4222`, or `http://host:8080`; when left out, `DAGNATS_URL`, then the local `dagnats serve`.
         token: For that server; when left out, `DAGNATS_TOKEN`, then the local server's own.
+        namespace: Which of several installations on a NATS server; see `connect`. HTTP serves its own.
         name: How the connection shows up in NATS.
         data_dir: Where the local `dagnats serve` keeps its data; when left out, `DAGNATS_DATA_DIR`, then its default.
 
@@ -118,10 +120,19 @@ class Client:
         UnavailableError: No server answers there.
     """
 
-    def __init__(self, url: str = "", *, token: str = "", name: str = "dagnats", data_dir: Path | str = "") -> None:
+    def __init__(
+        self,
+        url: str = "",
+        *,
+        token: str = "",
+        namespace: str | None = None,
+        name: str = "dagnats",
+        data_dir: Path | str = "",
+    ) -> None:
         self.loop = Loop()
         try:
-            self.inner = self.loop.do(_opened(url or os.environ.get("DAGNATS_URL", ""), token, name, data_dir))
+            at = url or os.environ.get("DAGNATS_URL", "")
+            self.inner = self.loop.do(_opened(at, token, namespace, name, data_dir))
         except BaseException:
             self.loop.close(_nothing())
             raise
@@ -227,9 +238,12 @@ class Client:
         return self.loop.each(self.inner.follow_logs(level=level, service=service, text=text))
 
 
-async def _opened(url: str, token: str, name: str, data_dir: Path | str) -> AnyClient:
+async def _opened(url: str, token: str, namespace: str | None, name: str, data_dir: Path | str) -> AnyClient:
     if not is_http(url):
-        return await connect(url, token=token, name=name, data_dir=data_dir)
+        return await connect(url, token=token, namespace=namespace, name=name, data_dir=data_dir)
+    if namespace:
+        hint = "leave the namespace out, or name the NATS server"
+        raise DagnatsError(f"namespace {namespace!r}: DagNats over HTTP serves one namespace, its own", hint=hint)
     from dagnats.client.http import connect_http  # not at the top: whoever speaks to NATS loads nothing of it
 
     return await connect_http(url, token=token)

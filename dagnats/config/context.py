@@ -18,6 +18,7 @@ from dagnats.config.file import contexts_file
 from dagnats.config.settings import server_url
 from dagnats.errors import ConfigurationError, DagnatsError, NotFoundError, Problem
 from dagnats.model.identifier import near
+from dagnats.model.namespace import checked_namespace
 
 LOCAL = "local"
 """The context that is always there: the `serve` of this machine."""
@@ -30,6 +31,13 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+def _namespace(text: str) -> str:
+    try:
+        return checked_namespace(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} cannot be a namespace: {error}") from None
+
+
 class Context(_Model):
     """A server.
 
@@ -37,11 +45,13 @@ class Context(_Model):
         url: Its address, of NATS or of HTTP.
         token: What lets us in.
         token_file: The file that holds the token instead.
+        namespace: Which of the installations there is meant; "" for the one without a namespace.
     """
 
     url: Annotated[str, Field(min_length=1), AfterValidator(server_url)]
     token: SecretStr = SecretStr("")
     token_file: str = ""
+    namespace: Annotated[str, AfterValidator(_namespace)] = ""
 
     def secret(self) -> str:
         """The token. Raises DagnatsError when its file cannot be read."""
@@ -165,5 +175,10 @@ def _meant(type: str, path: tuple[str | int, ...]) -> str:
 
 
 def _plain(context: Context) -> dict[str, str]:
-    said = {"url": context.url, "token": context.token.get_secret_value(), "token_file": context.token_file}
+    said = {
+        "url": context.url,
+        "token": context.token.get_secret_value(),
+        "token_file": context.token_file,
+        "namespace": context.namespace,
+    }
     return {key: value for key, value in said.items() if value}

@@ -19,7 +19,14 @@ from dagnats.model.identifier import near
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-FLAGS = {"nats_port": "--port", "sync": "--sync", "retention": "--retention", "url": "--server", "token": "--token"}
+FLAGS = {
+    "nats_port": "--port",
+    "sync": "--sync",
+    "retention": "--retention",
+    "url": "--server",
+    "token": "--token",
+    "namespace": "--namespace",
+}
 _IN_FILES_ONLY = ("worker", "access", "workflows", "policy")
 _PLACES = ("data_dir", "token_file")
 _WORKER_KEYS = (*EXEC_KEYS, *HTTP_KEYS, "timeout", "max_output_bytes")

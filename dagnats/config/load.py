@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _SECRET = {"token", "url", "exec", "http", "headers", "basic"}  # their values are in no message
 _MOST_SHOWN = 80
-_PLACE = ("url", "token", "token_file", "data_dir")
+_PLACE = ("url", "token", "token_file", "namespace", "data_dir")
 _NO_LEAF = "a leaf node would store what others on its hub publish, so that `serve` makes none"
 _HINTS = {
     "leaf_remotes": _NO_LEAF,

@@ -19,6 +19,7 @@ from dagnats.config.worker import MOST_WORKERS, WorkerSettings
 from dagnats.config.workflow import MOST_WORKFLOWS
 from dagnats.model.address import is_http
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
+from dagnats.model.namespace import checked_namespace
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
@@ -100,6 +101,11 @@ class Settings(BaseSettings):
     )
     token: SecretStr = Field(default=SecretStr(""), description="What lets us into that server.")
     token_file: Place = Field(default="", description="The file that holds the token.")
+    namespace: Annotated[str, AfterValidator(checked_namespace)] = Field(
+        default="",
+        description="What every stream, bucket and subject has before its name, so that several installations share a "
+        "NATS server; `off` is nothing.",
+    )
     sync: Sync = Field(
         default="",
         description="When writes are on disk: `always`, or an interval: `100ms`, the default. With `url`, what that "

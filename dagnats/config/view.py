@@ -89,6 +89,7 @@ def _flat(settings: Settings) -> dict[str, Any]:
         "url": without_secrets(settings.url) or None,
         "token": HIDDEN if settings.token.get_secret_value() else None,
         "token_file": settings.token_file or None,
+        "namespace": settings.namespace or None,
         "sync": settings.sync or (None if settings.url else _DEFAULT_SYNC),
         "retention": _age(settings.retention),
         "retention_runs": OFF if settings.retention_runs is None else settings.retention_runs,

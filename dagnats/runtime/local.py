@@ -17,11 +17,13 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         url: `nats://127.0.0.1:4222`.
         token: What lets a client in.
         pid: The process that serves.
+        namespace: Where on it that serves; "" for no namespace.
     """
 
     url: str
     token: str
     pid: int
+    namespace: str = ""
 
 
 def data_dir() -> Path:

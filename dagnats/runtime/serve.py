@@ -55,6 +55,7 @@ class Serving:
         sync: How often its writes are on disk: `always`, or an interval; "" when only its operator knows.
         http: Where HTTP is listened to; "" when it is not.
         task_types: What its own worker serves.
+        namespace: What its names on the NATS server have before them; "" for nothing.
     """
 
     url: str
@@ -63,6 +64,7 @@ class Serving:
     sync: str
     http: str = ""
     task_types: tuple[str, ...] = ()
+    namespace: str = ""
 
 
 async def serve(
@@ -71,6 +73,7 @@ async def serve(
     port: int | None = None,
     url: str = "",
     token: str = "",
+    namespace: str = "",
     sync: str = "",
     keep: Keep | None = KEEP,
     http: Address | None = None,
@@ -89,6 +92,7 @@ async def serve(
         port: The embedded server's client port; None chooses (see `EmbeddedServer`).
         url: A NATS server of one's own; the embedded one is not started then.
         token: For that server.
+        namespace: What our names on the NATS server have before them, so that others can share it; "" for nothing.
         sync: `always`, or an interval such as `100ms`: when writes are on disk. Sets the embedded server; of another
             one it says what its operator has set.
         keep: How long ended runs are kept; None for ever.
@@ -116,11 +120,15 @@ async def serve(
                 EmbeddedServer(folder, port=port, sync_interval=sync, options=options)
             )
             url, token = embedded.url, embedded.token
-        jetstream = await stack.enter_async_context(await JetStream.connect(url, token=token, name="dagnats serve"))
+        jetstream = await stack.enter_async_context(
+            await JetStream.connect(url, token=token, name="dagnats serve", namespace=namespace)
+        )
         await jetstream.ports.server.prepare(sync=_policy(sync))
         observer = Observer(jetstream.ports, await stack.enter_async_context(telemetry(jetstream.ports)))
         meter = observer.meter
-        index = Indexer(jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url)), meter=meter)
+        index = Indexer(
+            jetstream.ports, jetstream.feeds, stack.enter_context(index_file(folder, url, namespace)), meter=meter
+        )
         feeds = Tap(jetstream.feeds, index.source)
         charter = Charter(control_plane)
         reloader: Reloader | None = None
@@ -146,7 +154,7 @@ async def serve(
         if worker is not None and working is not None:
             stack.push_async_callback(_drain, worker, working)
         if embedded is not None:
-            write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid()))
+            write_server_file(folder, LocalServer(url=url, token=token, pid=os.getpid(), namespace=namespace))
             stack.callback(remove_server_file, folder)
         if door is not None:
             await door.open(jetstream, meter)
@@ -159,6 +167,7 @@ async def serve(
                 sync=sync,
                 http=door.url if door is not None else "",
                 task_types=worker.task_types if worker is not None else (),
+                namespace=namespace,
             )
         )
         if door is not None:

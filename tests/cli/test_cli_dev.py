@@ -142,7 +142,7 @@ async def test_code_that_never_ends_to_be_imported_is_killed_and_given_up_for_th
         "pathlib.Path('pid').write_text(str(os.getpid()))\n"
         "time.sleep(600)\n"
     )
-    crew = Processes(["stuck.py"], environment("nats://127.0.0.1:1", ""), [], lambda code: None, stop_s=0.1)
+    crew = Processes(["stuck.py"], environment("nats://127.0.0.1:1", "", ""), [], lambda code: None, stop_s=0.1)
     sources = Sources(tmp_path)
     replacing = asyncio.create_task(replaced(crew, sources, 0.05))
 

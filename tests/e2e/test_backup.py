@@ -22,6 +22,7 @@ from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.position import decode_position
 from tests.support.mortal import Killed
 from tests.support.nats import prepared
+from tests.support.processes import until
 from tests.support.system import System, running
 
 if TYPE_CHECKING:
@@ -128,6 +129,40 @@ async def test_what_was_acknowledged_before_a_backup_under_load_ends_after_its_r
             found = await system.client.verify()
             assert found.runs >= 2 * len(before)
             assert found.differences == ()
+
+
+async def test_a_backup_is_restored_into_a_namespace_beside_where_it_is_from(
+    nats_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    napping = Workflow("backed-up-nap")
+    napping.sleep("nap", "1h")
+    async with running(nats_server) as system:
+        client, ports = system.client, system.jetstream.ports
+        await client.register_all([small().build(), everything().build(), napping.build()])
+        system.start_worker([first])
+        for n in range(2):
+            await client.start("backed-up", {"n": n}, run_id=f"run-{n}")
+        await client.start("backed-up-nap", run_id="run-nap")
+        await client.publish_event("paid", {"n": 0})
+
+        async def stuck() -> bool:
+            return bool(await ports.tasks.waiting("backup.last", "run-0") and await ports.waiters.all())
+
+        await until(stuck)
+        backup = await take(system.jetstream, tmp_path / "backup.tar")
+
+        async with await JetStream.connect(nats_server.url, token=nats_server.token, namespace="copy") as jetstream:
+            await expect_room(jetstream, backup, force=False)
+            await restore(jetstream, backup)
+        async with running(nats_server, namespace="copy") as copy:
+            copy.start_worker([first, last])
+            assert await copy.client.handle("run-0").result(timeout="30s") == 300_000
+            await copy.client.publish_event("paid", {"n": 1})
+            assert await copy.client.handle("run-1").result(timeout="30s") == 0
+            assert [each.run_id for each in await copy.jetstream.ports.timers.all()] == ["run-nap"]
+            found = await copy.client.verify()
+            assert (found.runs, found.differences) == (5, ())
+        assert (await client.handle("run-0").view()).status == "running"
 
 
 class Remover:

@@ -70,9 +70,11 @@ class System:
 
 
 @asynccontextmanager
-async def running(server: EmbeddedServer, *, engine: bool = True, prepared: bool = True) -> AsyncGenerator[System]:
+async def running(
+    server: EmbeddedServer, *, engine: bool = True, prepared: bool = True, namespace: str = ""
+) -> AsyncGenerator[System]:
     """A system on a server; closed at the end."""
-    jetstream = await JetStream.connect(server.url, token=server.token)
+    jetstream = await JetStream.connect(server.url, token=server.token, namespace=namespace)
     system = System(server, jetstream)
     try:
         if prepared:

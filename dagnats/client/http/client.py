@@ -80,6 +80,7 @@ class _Status(msgspec.Struct, frozen=True):
     runs: int
     active_runs: int
     configuration: Loaded | None = None
+    namespace: str = ""
 
 
 class _Checked(msgspec.Struct, frozen=True):
@@ -320,7 +321,7 @@ class HttpClient(HttpOperator, HttpHousekeeper):
     async def status(self) -> ServerStatus:
         """The server at a glance."""
         found = read(await self._wire.get(path_of("status")), _Status)
-        return ServerStatus(found.stream_count, found.runs, found.active_runs, found.configuration)
+        return ServerStatus(found.stream_count, found.runs, found.active_runs, found.configuration, found.namespace)
 
 
 def _registration(told: _Registered, definition: WorkflowDef) -> Registration:

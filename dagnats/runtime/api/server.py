@@ -60,6 +60,7 @@ class StatusDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
     stream_count: int
     runs: int
     active_runs: int
+    namespace: str = ""
     configuration: Loaded | None = None
     queues: tuple[QueueHealthDocument, ...] | None = None
     dlq: LettersDocument | None = None
@@ -134,6 +135,7 @@ async def status(asked: Asked[Detail, None]) -> StatusDocument:
         stream_count=found.streams,
         runs=found.runs,
         active_runs=found.active_runs,
+        namespace=found.namespace,
         configuration=found.configuration,
         queues=detail.queues if detail is not None else None,
         dlq=detail.dlq if detail is not None else None,

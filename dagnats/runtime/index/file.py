@@ -17,13 +17,14 @@ _MOST = 16  # servers of one user on one machine, all beside the same NATS serve
 
 
 @contextmanager
-def index_file(folder: Path, url: str) -> Generator[Path]:
-    """The file of one server of the NATS servers at `url`: the same one as last time, unless another server has it.
+def index_file(folder: Path, url: str, namespace: str = "") -> Generator[Path]:
+    """The file of one server of a namespace at `url`: the same one as last time, unless another server has it.
 
     Raises:
         ConflictError: All that there may be are taken.
     """
-    name = hashlib.sha256(url.encode()).hexdigest()[:8]
+    place = f"{url} {namespace}" if namespace else url
+    name = hashlib.sha256(place.encode()).hexdigest()[:8]
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(_MOST):
         lock = folder / f"index-{name}-{number}.lock"

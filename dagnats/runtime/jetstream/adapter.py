@@ -32,10 +32,19 @@ from dagnats.runtime.jetstream.peer import peers_of
 from dagnats.runtime.jetstream.policy import Policy
 from dagnats.runtime.jetstream.pulse import JetStreamPulses
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
-from dagnats.runtime.jetstream.read import subjects_of
+from dagnats.runtime.jetstream.read import streams_of, subjects_of
 from dagnats.runtime.jetstream.record import JetStreamRecords, JetStreamTenures
 from dagnats.runtime.jetstream.request import JetStreamRequests
-from dagnats.runtime.jetstream.resources import HISTORY, IMPORTS, NOT_FOUND, TRIGGER_TYPES, TRIGGERS, defects, prepare
+from dagnats.runtime.jetstream.resources import (
+    HISTORY,
+    IMPORTS,
+    NOT_FOUND,
+    TRIGGER_TYPES,
+    TRIGGERS,
+    defects,
+    prepare,
+    stream_names,
+)
 from dagnats.runtime.jetstream.secret import JetStreamSecrets
 from dagnats.runtime.jetstream.signal import JetStreamSignals
 from dagnats.runtime.jetstream.snapshot import JetStreamSnapshots
@@ -69,12 +78,11 @@ class JetStreamServer:
         self._policy = policy
 
     async def overview(self) -> Overview:
-        account = await self._link.api("INFO")
+        streams = stream_names() & set(await streams_of(self._link))
         state = (await self._link.api(f"STREAM.INFO.{HISTORY}"))["state"]
         own = await subjects_of(self._link, HISTORY, "history.*.>")  # a run's history has no dots
-        return Overview(
-            jetstream=True, streams=account.get("streams", 0), runs=max(state.get("num_subjects", 0) - len(own), 0)
-        )
+        runs = max(state.get("num_subjects", 0) - len(own), 0)
+        return Overview(jetstream=True, streams=len(streams), runs=runs, namespace=self._link.namespace)
 
     async def defects(self) -> list[Defect]:
         return await defects(self._link)
@@ -197,12 +205,16 @@ class JetStream:
         )
 
     @classmethod
-    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> JetStream:
-        """Connect to NATS. Raises UnavailableError when nothing answers there."""
-        link = await Link.connect(url, token=token, name=name)
+    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats", namespace: str = "") -> JetStream:
+        """Connect to NATS, within a namespace if one is given. Raises UnavailableError when nothing answers there."""
+
+        def dial(name: str) -> Awaitable[Link]:
+            return Link.connect(url, token=token, name=name, namespace=namespace)
+
+        link = await dial(name)
         policy = Policy(link)
         await policy.read()
-        return cls(link, policy, lambda: Link.connect(url, token=token, name=f"{name} keeper"))
+        return cls(link, policy, lambda: dial(f"{name} keeper"))
 
     async def close(self) -> None:
         await self.link.close()

@@ -18,6 +18,7 @@ import msgspec
 from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.model.address import without_secrets
 from dagnats.runtime.jetstream.channel import reason
+from dagnats.runtime.jetstream.namespace import NamespacedChannel, full_stream
 from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, error_of, header_block, receipt_of
 from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
 from dagnats.runtime.ports import JetStreamOff
@@ -53,10 +54,16 @@ class _Off(Nobody, JetStreamOff):
 
 
 class Link:
-    """A connection that many tasks share."""
+    """A connection that many tasks share.
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    Args:
+        channel: What it goes over.
+        namespace: What the server's names have before ours; "" for nothing.
+    """
+
+    def __init__(self, channel: Channel, namespace: str = "") -> None:
+        self.namespace = namespace
+        self._channel = channel = NamespacedChannel(channel, namespace) if namespace else channel
         self._inbox = f"_INBOX.{secrets.token_hex(11)}."
         self._tokens = itertools.count()
         # By token: when to give up, and whom to tell. In order of asking, so the oldest is first.
@@ -73,15 +80,21 @@ class Link:
         channel.subscribe(f"{self._inbox}*", self._on_answer)
 
     @classmethod
-    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats") -> Self:
+    async def connect(cls, url: str, *, token: str = "", name: str = "dagnats", namespace: str = "") -> Self:
         """Connect, or raise UnavailableError at once; later losses of the connection heal by themselves.
+
+        Args:
+            url: Where the server is.
+            token: What lets us in.
+            name: How the connection shows up in NATS.
+            namespace: What the server's names have before ours; "" for nothing.
 
         Raises:
             DagnatsError: `url` is no address of a NATS server.
             UnavailableError: Nothing answers there, or it does not let us in.
         """
         _check_address(url)
-        return cls(await _open(url, token, name))
+        return cls(await _open(url, token, name), namespace)
 
     async def close(self) -> None:
         """Close the connection; what waits for an answer fails."""
@@ -232,6 +245,10 @@ class Link:
             told(UnavailableError(why))
 
     # -- JetStream -----------------------------------------------------------------------------------------
+
+    def full_name(self, stream: str) -> str:
+        """What a stream is called on the server, for those who look at it with the `nats` tool."""
+        return full_stream(self.namespace, stream)
 
     async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> Receipt:
         """Store one message in whatever stream has the subject.

@@ -84,6 +84,17 @@ async def state_of(link: Link, stream: str) -> dict[str, Any]:
     return state
 
 
+async def streams_of(link: Link) -> list[str]:
+    """The names of all streams; "" for each that is of another namespace."""
+    found: list[str] = []
+    while True:
+        page = await link.api("STREAM.NAMES", {"offset": len(found)})
+        names: list[str] = page.get("streams") or []
+        found += names
+        if not names or len(found) >= page.get("total", 0):
+            return found
+
+
 async def subjects_of(link: Link, stream: str, pattern: str) -> list[str]:
     """The subjects that have messages."""
     found: list[str] = []

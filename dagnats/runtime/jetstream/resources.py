@@ -174,6 +174,11 @@ _AGES = {CLAIMS: _DAY, PULSES: 30 * _DAY, WORKERS: 60 * _SECOND}
 """How long a bucket keeps a value, where that is not for ever."""
 
 
+def stream_names() -> set[str]:
+    """The streams that there may be, buckets included."""
+    return {*STREAMS, *(f"KV_{bucket}" for bucket in (*BUCKETS, *BOARDS)), RESTORING}
+
+
 def stream_configs() -> Iterator[dict[str, Any]]:
     """Every stream's configuration, buckets included: a bucket is a stream with a naming rule."""
     for name, config in STREAMS.items():
@@ -256,7 +261,7 @@ async def _adopt(link: Link, wanted: Mapping[str, Any]) -> None:
     """Use a stream that exists, with what one of an earlier version lacks, and without what nobody needs any more."""
     found: dict[str, Any] = (await link.api(f"STREAM.INFO.{wanted['name']}"))["config"]
     config = _updated(wanted, found)
-    _refuse_difference(wanted, config)
+    _refuse_difference(link.full_name(wanted["name"]), _differences(wanted, config))
     if config != found:
         await link.api(f"STREAM.UPDATE.{wanted['name']}", config)
 
@@ -287,7 +292,7 @@ async def _without_consumer(link: Link) -> Defect | None:
     except RefusedError as error:
         if error.code not in (NOT_FOUND, _NO_CONSUMER):
             raise
-        return Defect(WAKEUPS, "no-consumer", TIMERS) if error.code == _NO_CONSUMER else None
+        return Defect(WAKEUPS, "no-consumer", link.full_name(TIMERS)) if error.code == _NO_CONSUMER else None
     return None
 
 
@@ -298,9 +303,9 @@ async def _defect(link: Link, wanted: Mapping[str, Any]) -> Defect | None:
     except RefusedError as error:
         if error.code != NOT_FOUND:
             raise
-        return Defect(name, "missing")
+        return Defect(link.full_name(name), "missing")
     differing = _differences(wanted, _updated(wanted, found))
-    return Defect(name, "differs", "; ".join(differing)) if differing else None
+    return Defect(link.full_name(name), "differs", "; ".join(differing)) if differing else None
 
 
 NAME_IN_USE = 10058
@@ -321,10 +326,9 @@ def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     ]
 
 
-def _refuse_difference(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    differing = _differences(wanted, found)
+def _refuse_difference(stream: str, differing: list[str]) -> None:
     if differing:
         raise ConflictError(
-            f"stream {wanted['name']} exists with another configuration: {'; '.join(differing)}",
-            hint="change the stream, or give DagNats a NATS account of its own",
+            f"stream {stream} exists with another configuration: {'; '.join(differing)}",
+            hint="change the stream, or give DagNats a NATS account or a namespace of its own",
         )

@@ -14,6 +14,8 @@ class Overview(NamedTuple):
     streams: int
     runs: int
     """Runs that have a history. DagNats's own histories are no runs."""
+    namespace: str = ""
+    """What the server's names have before ours."""
 
 
 Sync = Literal["interval", "always"]
