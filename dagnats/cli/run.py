@@ -53,10 +53,13 @@ def start(
         None, "--input-file", metavar="FILE", help="The input; - for what is piped in."
     ),
     run_id: str = typer.Option("", "--run-id", metavar="ID", help="The new run's id; made up when left out."),
+    priority: int | None = typer.Option(
+        None, "--priority", metavar="SECONDS", help="While held, ahead of runs that came up to so much earlier."
+    ),
     by: str = BY,
 ) -> None:
     """Start a run of a registered workflow."""
-    terms = Terms(run_id=run_id, idempotency_key=key, at=at or None, labels=_labels(label), by=by)
+    terms = Terms(run_id=run_id, idempotency_key=key, at=at or None, labels=_labels(label), priority=priority, by=by)
     run(_start(workflow, input_bytes(input, input_file), terms, watch=watch or output, output=output))
 
 
@@ -194,6 +197,7 @@ class Terms(TypedDict):
 
     run_id: str
     idempotency_key: str
+    priority: int | None
     at: str | None
     labels: dict[str, str]
     by: str

@@ -23,13 +23,13 @@ from dagnats.client.payload import accepted
 from dagnats.client.portable import exported
 from dagnats.client.rehearsal import rehearse
 from dagnats.client.run import RunHandle, json_bytes
-from dagnats.client.start import begin, begin_new, check_input, key_of, new_id
+from dagnats.client.start import Terms, begin, begin_new, check_input, key_of, new_id
 from dagnats.client.trace import trace
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError, Problem, UnavailableError
 from dagnats.model.check import advice, load_definition
 from dagnats.model.definition import WorkflowDef
-from dagnats.model.event import Start
+from dagnats.model.event import MAX_DEPTH, MAX_EVENTS, Start
 from dagnats.model.identifier import is_run_id, is_scoped, is_workflow_name, near
 from dagnats.model.json import compact
 from dagnats.model.summary import RunQuery
@@ -274,6 +274,9 @@ class AsyncClient(Operator, Housekeeper):
         idempotency_key: str = "",
         at: Moment | None = None,
         labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        max_depth: int = MAX_DEPTH,
+        max_events: int = MAX_EVENTS,
         by: str = "",
     ) -> RunHandle:
         """Start a run. When this returns, the start is in the log and will be carried out.
@@ -286,6 +289,10 @@ class AsyncClient(Operator, Housekeeper):
                 definition's own `idempotency_key` finds in the input.
             at: When the run is to begin, at most a year ahead: a datetime, a timedelta, or text such as `"+10m"`.
             labels: Shown with the run; lists filter by them.
+            priority: While a limit of the workflow holds it, it goes before those that came up to so many seconds
+                earlier: -600 to 600, instead of what the definition's `priority` gives.
+            max_depth: How many runs may be above one that a step of it starts, counting from the first.
+            max_events: How long its history may become; then it fails.
             by: Who starts it, for people.
 
         Raises:
@@ -299,8 +306,9 @@ class AsyncClient(Operator, Housekeeper):
         # Asked at the same time: a start that comes after a pause sees it, and takes no longer for that.
         known = not (run_id or idempotency_key)
         definition, hold = await asyncio.gather(self.workflow(name), self._hold_on(name, known=known))
+        terms = Terms(labels=labels, priority=priority, max_depth=max_depth, max_events=max_events, by=by)
         return await self._start(
-            definition, data, hold, run_id=run_id, idempotency_key=idempotency_key, at=at, labels=labels, by=by
+            definition, data, hold, run_id=run_id, idempotency_key=idempotency_key, at=at, terms=terms
         )
 
     async def start_json(
@@ -312,6 +320,9 @@ class AsyncClient(Operator, Housekeeper):
         idempotency_key: str = "",
         at: Moment | None = None,
         labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        max_depth: int = MAX_DEPTH,
+        max_events: int = MAX_EVENTS,
         by: str = "",
         parent: Parent | None = None,
     ) -> RunHandle:
@@ -321,16 +332,11 @@ class AsyncClient(Operator, Housekeeper):
             parent: The step that starts it, where it belongs to a tree of runs.
         """
         hold = await self._hold_on(definition.name, known=not (run_id or idempotency_key))
+        terms = Terms(
+            labels=labels, priority=priority, max_depth=max_depth, max_events=max_events, by=by, parent=parent
+        )
         return await self._start(
-            definition,
-            input,
-            hold,
-            run_id=run_id,
-            idempotency_key=idempotency_key,
-            at=at,
-            labels=labels,
-            by=by,
-            parent=parent,
+            definition, input, hold, run_id=run_id, idempotency_key=idempotency_key, at=at, terms=terms
         )
 
     async def _hold_on(self, name: str, *, known: bool = False) -> Hold:
@@ -351,12 +357,11 @@ class AsyncClient(Operator, Housekeeper):
         run_id: str,
         idempotency_key: str,
         at: Moment | None,
-        labels: Mapping[str, str] | None,
-        by: str,
-        parent: Parent | None = None,
+        terms: Terms,
     ) -> RunHandle:
         import msgspec
 
+        terms.check()
         data, is_made_up, run_id = accepted(input, what="the run's input"), not run_id, new_id(run_id)
         check_input(definition, data)
         key = key_of(definition, data, idempotency_key)
@@ -370,10 +375,13 @@ class AsyncClient(Operator, Housekeeper):
             workflow=definition.name,
             def_hash=definition.identity,
             input=msgspec.Raw(await offloaded(self._ports, owner, data, what="the run's input")),
-            labels=dict(labels or {}),
+            labels=dict(terms.labels or {}),
             run_at_ns=run_at_ns,
-            by=by,
-            parent=parent,
+            max_events=terms.max_events,
+            max_depth=terms.max_depth,
+            priority=terms.priority,
+            by=terms.by,
+            parent=terms.parent,
         )
         if is_made_up and not key:
             begun = await self._begin_new(start, hold, run_id)

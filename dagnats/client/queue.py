@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dagnats.client.start import MOST_DEPTH, MOST_EVENTS
 from dagnats.errors import ConflictError, DagnatsError
 from dagnats.model.instant import rfc3339
 from dagnats.runtime.limit import gate_view, limit_task, limit_workflow, task_limit, workflow_limit
@@ -124,10 +125,13 @@ async def change_workflow(
 
 
 def run_limits(limits: Mapping[str, int | None]) -> dict[str, int]:
-    """The limits that are given. Raises DagnatsError when none is, or one is negative."""
+    """The limits that are given. Raises DagnatsError when none is, or one is negative, or more than any run may have."""
     given = {name: positive(name, most) for name, most in limits.items() if most is not None}
     if not given:
         raise DagnatsError("no limit is given", hint=f"give one of {', '.join(limits)}; 0 takes it away")
+    for name, most in (("max_events", MOST_EVENTS), ("max_depth", MOST_DEPTH)):
+        if given.get(name, 0) > most:
+            raise DagnatsError(f"{name} is {given[name]}", hint=f"the most is {most:,}")
     return given
 
 

@@ -31,6 +31,8 @@ def rerun(definition: WorkflowDef, old: Graph, run: Run, *, by: str = "") -> Sta
         def_hash=definition.identity,
         input=run.input,
         labels=_own_labels(old, run),
+        max_depth=run.max_depth,
+        priority=run.priority,
         retry_of=run.run_id,
         by=by,
     )
@@ -73,6 +75,8 @@ def fork(graph: Graph, old: Graph, run: Run, from_step: str, *, by: str = "") ->
         def_hash=graph.identity,
         input=run.input,
         labels=_own_labels(old, run),
+        max_depth=run.max_depth,
+        priority=run.priority,
         forked_from=run.run_id,
         outputs=outputs,
         by=by,

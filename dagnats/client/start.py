@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from dagnats.client.stamp import stamp
 from dagnats.errors import ConflictError, DagnatsError, InputError, Problem
-from dagnats.model.event import Start, WorkflowStarted, encode_event
+from dagnats.model.event import MAX_DEPTH, MAX_EVENTS, MAX_OFFSET, Start, WorkflowStarted, encode_event
 from dagnats.model.identifier import is_run_id
 from dagnats.model.ops import workflow_history
 from dagnats.model.payload import payload_problems
@@ -22,9 +23,45 @@ from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
 from dagnats.runtime.record import decoded as events_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dagnats.model.definition import WorkflowDef
+    from dagnats.model.event import Parent
     from dagnats.runtime.limit import Hold
     from dagnats.runtime.ports import Ports
+
+
+MOST_DEPTH = 100
+MOST_EVENTS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a run is started with, besides its workflow, its input and its name. See `AsyncClient.start`."""
+
+    labels: Mapping[str, str] | None = None
+    priority: int | None = None
+    max_depth: int = MAX_DEPTH
+    max_events: int = MAX_EVENTS
+    by: str = ""
+    parent: Parent | None = None
+
+    def check(self) -> None:
+        """Raise DagnatsError for numbers that no run can be started with."""
+        _expect_within("priority", self.priority or 0, -MAX_OFFSET, MAX_OFFSET)
+        _expect_within("max_depth", self.max_depth, 0, MOST_DEPTH)
+        _expect_within("max_events", self.max_events, 1, MOST_EVENTS)
+
+    def unusual(self) -> dict[str, int]:
+        """Those numbers that are not as usual, by name."""
+        usual = Terms()
+        said = {"priority": self.priority, "max_depth": self.max_depth, "max_events": self.max_events}
+        return {name: value for name, value in said.items() if value is not None and value != getattr(usual, name)}
+
+
+def _expect_within(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise DagnatsError(f"{name} is {value!r}", hint=f"it is a number from {least:,} to {most:,}")
 
 
 def check_input(definition: WorkflowDef, data: bytes) -> None:

@@ -123,6 +123,9 @@ class AnyClient(Protocol):
         idempotency_key: str = "",
         at: Moment | None = None,
         labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        max_depth: int = ...,
+        max_events: int = ...,
         by: str = "",
     ) -> AnyRun: ...
     async def start_json(
@@ -134,6 +137,9 @@ class AnyClient(Protocol):
         idempotency_key: str = "",
         at: Moment | None = None,
         labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        max_depth: int = ...,
+        max_events: int = ...,
         by: str = "",
     ) -> AnyRun: ...
     async def run(self, workflow: Workflow | str, input: Any = None, *, run_id: str = "") -> Any: ...

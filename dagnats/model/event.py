@@ -64,6 +64,10 @@ MAX_DEPTH = 8
 """How many runs may be above a run, when its start does not say."""
 
 
+MAX_OFFSET = 600
+"""How many seconds a run's priority may be, either way."""
+
+
 class Parent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The step that a child run runs for.
 
@@ -102,6 +106,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         refusal: Why the run cannot work, as its starter found out: it fails at once, visibly.
         max_events: How long its history may become.
         max_depth: How many runs may be above a child that it, or a child of it, starts.
+        priority: Its place in the line of its workflow, as seconds by which it came earlier; instead of what its
+            definition says.
         retry_of: The run that this one repeats.
         forked_from: The run whose outputs it takes over.
         outputs: Outputs taken over, by step: these steps are done from the start.
@@ -119,6 +125,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refusal: str = ""
     max_events: Annotated[int, msgspec.Meta(ge=1)] = MAX_EVENTS
     max_depth: Annotated[int, msgspec.Meta(ge=0)] = MAX_DEPTH
+    priority: Annotated[int, msgspec.Meta(ge=-MAX_OFFSET, le=MAX_OFFSET)] | None = None
     retry_of: str = ""
     forked_from: str = ""
     outputs: dict[str, msgspec.Raw] = {}

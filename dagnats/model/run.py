@@ -163,6 +163,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
         events: How many events its history has, without heartbeats and wake-ups.
         max_events: How many it may have.
         max_depth: How many runs may be above one that it starts, counting from the first.
+        priority: Its starter's word on its place in the line, in seconds; None leaves it to the definition.
         labels: Shown with it.
         parent: The step it runs for, if it is an attached child.
         retry_of: The run that it repeats.
@@ -204,6 +205,7 @@ class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
     events: int = 0
     max_events: int = MAX_EVENTS
     max_depth: int = MAX_DEPTH
+    priority: int | None = None
     labels: dict[str, str] = {}
     parent: Parent | None = None
     retry_of: str = ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 
 from dagnats.errors import ConflictError, DecodeError
+from dagnats.model.event import MAX_DEPTH, MAX_EVENTS
 from dagnats.model.identifier import EVENT
 from dagnats.model.ops import TaskLimited, WorkflowLimited, decode_fact, encode_fact, task_history, workflow_history
 from dagnats.runtime.core.gate.book import Page
@@ -47,13 +48,19 @@ class Hold(NamedTuple):
     max_depth: int = 0
 
     def recorded(self, start: Start) -> Start:
-        """`start` with it."""
+        """`start` with it. Of two numbers the smaller counts, where the start's is not the usual one."""
         return msgspec.structs.replace(
             start,
             held=self.held,
-            max_events=self.max_events or start.max_events,
-            max_depth=self.max_depth or start.max_depth,
+            max_events=_bounded(start.max_events, MAX_EVENTS, self.max_events),
+            max_depth=_bounded(start.max_depth, MAX_DEPTH, self.max_depth),
         )
+
+
+def _bounded(asked: int, usual: int, limit: int) -> int:
+    if not limit:
+        return asked
+    return limit if asked == usual else min(asked, limit)
 
 
 async def workflow_limit(log: Log, workflow: str) -> WorkflowLimited:

@@ -80,6 +80,8 @@ class Mender:
 
     async def _mend(self) -> None:
         upto = self._keeper.stored_seq  # what was decided up to here was stored
+        # What was done for others long before that may have been removed since, on purpose.
+        debts = Debts(self._keeper.now.time_ns - TAIL_NS)
         run_ids = [run_id for run_id in await persist(self._ports.log.run_ids) if is_run_id(run_id)]
         live: list[str] = []
         for some in _chunks(run_ids):
@@ -87,7 +89,6 @@ class Mender:
             await asyncio.sleep(_REST_S)
         wakeups = {(each.run_id, each.seq) for each in await persist(self._ports.timers.all)}
         await self._send(self._gates.outstanding())
-        debts = await self._debts()
         for some in _chunks(live):
             for actions in await asyncio.gather(*(self._owed(run_id, upto, debts) for run_id in some)):
                 await self._send(each for each in actions if not _is_there(each, wakeups))
@@ -95,12 +96,6 @@ class Mender:
             self._decider.clear()
             self._decider.tidy()
             await asyncio.sleep(_REST_S)
-
-    async def _debts(self) -> Debts:
-        """What was done for others before the end of the log was written may have been removed since, on purpose."""
-        last = await persist(self._ports.log.last)
-        entry = await persist(lambda: self._ports.log.at(last)) if last else None
-        return Debts((entry.time_ns if entry is not None else 0) - TAIL_NS)
 
     async def _live(self, run_id: str) -> str | None:
         """The run, when it may go on. A snapshot that the log does not know of is taken away: others go by it."""

@@ -30,6 +30,7 @@ from dagnats.client.portable import encode_document, read_document
 from dagnats.errors import Problem, RefusedError
 from dagnats.model.instant import rfc3339
 from dagnats.runtime.api.app import Api
+from dagnats.runtime.standing import standing
 from dagnats.runtime.telemetry.exporter import telemetry
 from dagnats.runtime.telemetry.note import note
 from dagnats.runtime.token import owner_of
@@ -361,6 +362,25 @@ async def test_queues_and_workflows_are_held_and_limited(transport: Transport) -
         assert (held.paused, held.max_runs, held.max_events, held.max_depth) == (True, 3, 900, 2)
         await it.client.resume_workflow("solo")
         assert not (await it.client.workflow_limits("solo")).paused
+
+
+@both
+async def test_a_start_says_its_place_in_the_line_and_how_far_its_run_may_go(transport: Transport) -> None:
+    async with there(transport) as it:
+        await it.client.pause_workflow("solo")
+        first = await it.client.start("solo")
+        ahead = await it.client.start("solo", priority=60, max_depth=2, max_events=5)
+        again = await (await it.here.client.start("solo", priority=-1)).retry()
+        await asyncio.sleep(1)
+        await it.client.limit_workflow("solo", 1)
+        await it.client.resume_workflow("solo")
+        await asyncio.sleep(1)
+        assert ((await ahead.view()).status, (await first.view()).status) == ("running", "pending")
+        run = (await standing(it.here.ports, ahead.run_id))[1]
+        assert (run.priority, run.max_depth, run.max_events) == (60, 2, 5)
+        assert (await standing(it.here.ports, again.run_id))[1].priority == -1
+        with pytest.raises(DagnatsError, match="priority is 601"):
+            await it.client.start("solo", priority=601)
 
 
 @both

@@ -246,6 +246,12 @@ async def test_how_long_and_how_deep_a_run_may_become_is_recorded_in_its_start(n
             assert isinstance(event, WorkflowStarted)
             assert (event.payload.max_events, event.payload.max_depth) == (70_000, 12)
             assert view.status == "running"  # no gate is asked
+        small, large = [await client.start("waiting", max_events=most) for most in (900, 80_000)]
+        for run, most in ((small, 900), (large, 70_000)):
+            (entry, *_) = await system.jetstream.ports.log.read(run.run_id)
+            event = decode_event(entry.data)
+            assert isinstance(event, WorkflowStarted)
+            assert event.payload.max_events == most
         await client.limit_workflow("waiting", max_events=0)
         after = await client.workflow_limits("waiting")
         assert (after.max_events, after.max_depth, after.by) == (0, 12, "ann")
@@ -258,6 +264,8 @@ async def test_a_limit_that_says_nothing_is_refused(nats_server: EmbeddedServer)
             await system.client.limit_workflow("waiting")
         with pytest.raises(DagnatsError, match="max_depth"):
             await system.client.limit_workflow("waiting", max_depth=-1)
+        with pytest.raises(DagnatsError, match="max_events is 1000001"):
+            await system.client.limit_workflow("waiting", max_events=1_000_001)
 
 
 async def test_a_start_sees_what_somebody_else_has_just_said_of_its_workflow(nats_server: EmbeddedServer) -> None:

@@ -145,6 +145,14 @@ def test_a_second_start_changes_nothing() -> None:
     assert len(history.of(EnqueueTask)) == 1
 
 
+def test_a_starts_own_priority_counts_before_the_definitions() -> None:
+    for said, seconds in ((None, -60), (600, 600), (0, 0)):
+        history = History(graph(step("a"), **HELD))
+        history.start({"plan": "gold"}, priority=said)
+        (asked,) = history.of(AskAdmission)
+        assert asked.offset_ns == seconds * SECOND
+
+
 def test_labels_come_from_the_workflow_and_from_the_start() -> None:
     history = History(graph(step("a"), labels={"team": "a", "env": "dev"}))
     history.start(labels={"env": "prod"})

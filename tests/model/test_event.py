@@ -166,7 +166,7 @@ EVENTS: st.SearchStrategy[AnyEvent] = st.one_of(
     st.builds(StepPaused, **OF_STEPS, delay_ms=st.integers(0, 2**53), started_at=TEXTS, consumed=CONSUMED),
     st.builds(StepHeartbeat, **OF_STEPS, payload=RAWS),
     st.builds(WorkflowPoisoned, **COMMON, payload=st.builds(Poison, error=TEXTS)),
-    st.builds(TimerFired, **COMMON, due_ns=st.integers(0, 2**63)),
+    st.builds(TimerFired, **COMMON, due_ns=INSTANTS),
     st.builds(CompensateStarted, **COMMON, payload=COMPENSATIONS),
     st.builds(CompensateStepCompleted, **COMMON, step_id=TEXTS, payload=COMPENSATIONS),
 )

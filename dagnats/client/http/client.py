@@ -33,12 +33,13 @@ from dagnats.client.payload import accepted
 from dagnats.client.portable import Document
 from dagnats.client.rehearsal import RehearsalDocument, rehearsal_of
 from dagnats.client.run import json_bytes
-from dagnats.client.start import new_id
+from dagnats.client.start import Terms, new_id
 from dagnats.client.trace import SpanDocument, span_of
 from dagnats.client.waitpoint import chosen
 from dagnats.errors import DefinitionError, NotFoundError, RefusedError
 from dagnats.model.check import load_definition
 from dagnats.model.duration import format_duration
+from dagnats.model.event import MAX_DEPTH, MAX_EVENTS
 from dagnats.model.identifier import is_run_id
 from dagnats.model.instant import parse_rfc3339, rfc3339
 from dagnats.runtime.clock import SystemClock
@@ -170,12 +171,15 @@ class HttpClient(HttpOperator, HttpHousekeeper):
         idempotency_key: str = "",
         at: Moment | None = None,
         labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        max_depth: int = MAX_DEPTH,
+        max_events: int = MAX_EVENTS,
         by: str = "",
     ) -> HttpRun:
         """Start a run. When this returns, the start is in the log and will be carried out. See `AsyncClient.start`."""
-        data = json_bytes(input)
+        terms = Terms(labels=labels, priority=priority, max_depth=max_depth, max_events=max_events, by=by)
         return await self._start(
-            name_of(workflow), data, run_id=run_id, idempotency_key=idempotency_key, at=at, labels=labels, by=by
+            name_of(workflow), json_bytes(input), run_id=run_id, idempotency_key=idempotency_key, at=at, terms=terms
         )
 
     async def start_json(
@@ -187,11 +191,15 @@ class HttpClient(HttpOperator, HttpHousekeeper):
         idempotency_key: str = "",
         at: Moment | None = None,
         labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        max_depth: int = MAX_DEPTH,
+        max_events: int = MAX_EVENTS,
         by: str = "",
     ) -> HttpRun:
         """Start a run of a registered workflow with input that is JSON already; its newest definition counts."""
+        terms = Terms(labels=labels, priority=priority, max_depth=max_depth, max_events=max_events, by=by)
         return await self._start(
-            definition.name, input, run_id=run_id, idempotency_key=idempotency_key, at=at, labels=labels, by=by
+            definition.name, input, run_id=run_id, idempotency_key=idempotency_key, at=at, terms=terms
         )
 
     async def _start(
@@ -202,15 +210,16 @@ class HttpClient(HttpOperator, HttpHousekeeper):
         run_id: str,
         idempotency_key: str,
         at: Moment | None,
-        labels: Mapping[str, str] | None,
-        by: str,
+        terms: Terms,
     ) -> HttpRun:
+        terms.check()
         said: dict[str, Any] = {
             "workflow": workflow,
             "input": msgspec.Raw(accepted(input, what="the run's input")),
             "run_id": new_id(run_id),  # ours, so that the same request again is the same start
-            "labels": dict(labels or {}),
-            "by": by,
+            "labels": dict(terms.labels or {}),
+            "by": terms.by,
+            **terms.unusual(),
         }
         if at is not None:
             said["run_at"] = _start_text(at)

@@ -10,9 +10,10 @@ from pydantic import Field
 
 from dagnats.client.document import Document
 from dagnats.client.moment import instant_of
+from dagnats.client.start import MOST_DEPTH, MOST_EVENTS
 from dagnats.errors import Problem, ResultTimeout
 from dagnats.model.duration import parse_duration
-from dagnats.model.event import NOTHING
+from dagnats.model.event import MAX_DEPTH, MAX_EVENTS, MAX_OFFSET, NOTHING
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import RunStatus
 from dagnats.runtime.api.body import Order
@@ -38,6 +39,9 @@ class Start(Order):
     run_at: str | None = None
     run_id: str = ""
     labels: dict[str, str] = Field(default={})
+    priority: int | None = Field(default=None, ge=-MAX_OFFSET, le=MAX_OFFSET)
+    max_depth: int = Field(default=MAX_DEPTH, ge=0, le=MOST_DEPTH)
+    max_events: int = Field(default=MAX_EVENTS, ge=1, le=MOST_EVENTS)
     by: str = ""
 
 
@@ -101,6 +105,9 @@ async def start(asked: Asked[Wait, Start]) -> Reply:
         idempotency_key=asked.headers.get("idempotency-key", ""),
         at=at,
         labels=said.labels,
+        priority=said.priority,
+        max_depth=said.max_depth,
+        max_events=said.max_events,
         by=said.by,
     )
     note("api", "INFO", "started run", run_id=handle.run_id, workflow=said.workflow)

@@ -42,6 +42,7 @@ def new_run(graph: Graph, event: WorkflowStarted, record: Record) -> Run:
     run.parent = start.parent
     run.retry_of, run.forked_from = start.retry_of, start.forked_from
     run.max_events, run.max_depth = start.max_events, start.max_depth
+    run.priority = start.priority
     return run
 
 
@@ -117,6 +118,8 @@ def _key(run: Run, path: str | None) -> str:
 
 
 def _offset_ns(graph: Graph, run: Run) -> int:
+    if run.priority is not None:
+        return run.priority * _SECOND
     priority = graph.priority
     if priority is None:
         return 0
