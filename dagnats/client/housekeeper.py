@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.client import imported, logs, token
-from dagnats.client.audit import AuditQuery, audit, record
-from dagnats.client.moment import Moment, instant_of
+from dagnats.client.audit import audit, audit_query, record
 from dagnats.client.token import Made
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from dagnats.client.audit import Deed
     from dagnats.client.imported import Guest, Taken
+    from dagnats.client.moment import Moment
     from dagnats.client.portable import Document
     from dagnats.model.access import Scope
     from dagnats.model.token import AccessToken
@@ -98,15 +98,18 @@ class Housekeeper:
             after: Done then or later.
             before: Done before then.
             limit: At most so many.
+
+        Raises:
+            DagnatsError: There is no such outcome, or no such instant.
         """
-        now_ns = self._ports.clock.now_ns()
-        query = AuditQuery(
+        query = audit_query(
             by=by,
             action=action,
             target=target,
             outcome=outcome,
-            after_ns=instant_of(after, now_ns=now_ns) if after is not None else 0,
-            before_ns=instant_of(before, now_ns=now_ns) if before is not None else 0,
+            after=after,
+            before=before,
+            now_ns=self._ports.clock.now_ns(),
         )
         return await audit(self._ports, query, limit=limit)
 

@@ -57,6 +57,7 @@ _ASKED = (
     "logs search x --level loud",
     "audit --action no-such-thing",
     "audit --after yesterday",
+    "audit --outcome forbiden",
     "token revoke nobody",
     "token create a/b --scope read",
     "clean --older-than 30d --dry-run",

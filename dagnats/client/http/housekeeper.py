@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dagnats.client.audit import audit_query
 from dagnats.client.clean import DEFAULT, Cleaned, Place
 from dagnats.client.http.read import access_token, decoded, deed, moment_text, read
 from dagnats.client.http.wire import path_of
@@ -89,6 +90,7 @@ class HttpHousekeeper:
         limit: int = 50,
     ) -> list[Deed]:
         """What was done, and by whom, the newest first. See `Housekeeper.deeds`."""
+        audit_query(outcome=outcome, now_ns=0)  # what cannot be is told in the same words
         which: dict[str, Any] = {"by": by, "action": action, "target": target, "outcome": outcome}
         which |= {"after": moment_text(after)} if after is not None else {}
         which |= {"before": moment_text(before)} if before is not None else {}
