@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
@@ -76,11 +76,23 @@ def _line(span: Span, indent: str, width: int | None, paint: Paint) -> str:
     attempt = span.attributes.get("attempt", 1)
     again = f" (attempt {attempt})" if isinstance(attempt, int) and attempt > 1 else ""
     took = f"({_millis(span.end_ns - span.start_ns)})" if span.end_ns else "(not over)"
-    status = f"[{span.status}]"
-    text = f"{indent}{one_line(span.name)}{again} {took} {status}{f' {one_line(span.error)}' if span.error else ''}"
+    end = _end(span)
+    words = (f"{indent}{one_line(span.name)}{again}", took, end, one_line(span.error))
+    text = cut(" ".join(word for word in words if word), width)
     colour = _COLOURS.get(span.status)
-    text = cut(text, width)
-    return text.replace(status, paint(status, colour), 1) if colour else text
+    return text.replace(end, paint(end, colour), 1) if colour else text
+
+
+def _end(span: Span) -> str:
+    """How it ended: a run in the word for its status, what is neither good nor bad in the event's."""
+    from dagnats.model.run import RunStatus
+
+    status, event = str(span.attributes.get("status", "")), str(span.attributes.get("event", ""))
+    if status in get_args(RunStatus):
+        return f"[{status}]"
+    if span.status == "unset":
+        return f"[{one_line(event.rpartition('.')[2])}]" if span.end_ns and event else ""
+    return f"[{span.status}]"
 
 
 def _millis(nanos: int) -> str:

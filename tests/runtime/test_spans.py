@@ -10,6 +10,7 @@ from dagnats.model.event import (
     ChildFailed,
     ChildOutcome,
     ChildSpawned,
+    CompensateCompleted,
     Outcome,
     Parent,
     Record,
@@ -117,6 +118,13 @@ def test_a_run_that_is_opened_again_ends_when_it_ends_for_the_last_time() -> Non
     (again,) = spans_of(history(*events))
     assert (again.status, again.error, again.end_ns) == ("unset", "", 0)
     assert [moment.name for moment in again.moments] == ["timer.fired", "workflow.reopened"]
+
+
+def test_a_run_that_was_undone_is_an_error_and_one_that_was_cancelled_is_not() -> None:
+    (undone,) = spans_of(history(started(), CompensateCompleted(run_id="r1", payload=Outcome(error="no stock"))))
+    assert (undone.status, undone.error, undone.attributes["status"]) == ("error", "no stock", "compensated")
+    (cancelled,) = spans_of(history(started(), WorkflowCancelled(run_id="r1", payload=Outcome())))
+    assert (cancelled.status, cancelled.attributes["status"]) == ("unset", "cancelled")
 
 
 def test_a_history_without_its_beginning_has_no_spans() -> None:

@@ -143,7 +143,12 @@ class _Run:
         )
 
 
-_GRADES: dict[str, SpanStatus] = {"completed": "ok", "failed": "error", "compensate_failed": "error"}
+_GRADES: dict[str, SpanStatus] = {
+    "completed": "ok",
+    "failed": "error",
+    "compensated": "error",  # it has failed, and what it had done is undone
+    "compensate_failed": "error",
+}
 
 
 def _status_of(event: AnyEvent) -> tuple[str, str] | None:
