@@ -74,7 +74,7 @@ class HttpHousekeeper:
         return list(map(access_token, read(await self._wire.get(path_of("tokens")), list[TokenDocument])))
 
     async def revoke_token(self, which: str, *, by: str = "") -> AccessToken:
-        """Let a token let nobody in any more. See `Housekeeper.revoke_token`; the audit has whom the server knows."""
+        """Let a token let nobody in any more. See `Housekeeper.revoke_token`; who does it, the server knows itself."""
         path = path_of("tokens", id_of(which) or which)  # proxies write addresses down: a secret is none
         return access_token(read(await self._wire.ask("DELETE", path), RevokedDocument))
 
