@@ -20,10 +20,12 @@ from dagnats.client.client import (
     name_of,
     too_short,
 )
-from dagnats.client.document import FindingDocument, RunDocument, VersionDocument
+from dagnats.client.document.finding import FindingDocument, finding_of
+from dagnats.client.document.run import RunDocument, run_of
+from dagnats.client.document.workflow import VersionDocument
 from dagnats.client.http.housekeeper import HttpHousekeeper
 from dagnats.client.http.operator import HttpOperator
-from dagnats.client.http.read import ailment, finding, health, read, run_view, waitpoint
+from dagnats.client.http.read import ailment, health, read, waitpoint
 from dagnats.client.http.run import HttpRun
 from dagnats.client.http.wire import LONG_S, path_of
 from dagnats.client.imported import IMPORTED
@@ -271,7 +273,7 @@ class HttpClient(HttpOperator, HttpHousekeeper):
         path = path_of("runs", run_id)
         view = read(await self._wire.get(path), RunDocument)
         found = read(await self._wire.get(f"{path}/diagnose"), _Diagnosis)
-        return run_view(view), [finding(each) for each in found.findings]
+        return run_of(view), [finding_of(each) for each in found.findings]
 
     async def run_logs(
         self, run_id: str, *, level: str = "", service: str = "", text: str = "", limit: int = 1_000

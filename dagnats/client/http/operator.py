@@ -10,22 +10,12 @@ import msgspec
 
 from dagnats.client import bulk
 from dagnats.client.bulk import Done, Live, Mode
-from dagnats.client.document import (
-    DifferenceDocument,
-    LetterDocument,
-    ListedRunDocument,
-    QueueDocument,
-    WorkflowLimitsDocument,
-)
-from dagnats.client.http.read import (
-    dead_letter,
-    difference,
-    moment_text,
-    queue_view,
-    read,
-    summary,
-    workflow_limits,
-)
+from dagnats.client.document.finding import DifferenceDocument, difference_of
+from dagnats.client.document.letter import LetterDocument, letter_of
+from dagnats.client.document.listed import ListedRunDocument, summary_of
+from dagnats.client.document.queue import QueueDocument, queue_of
+from dagnats.client.document.workflow import WorkflowLimitsDocument, limits_of
+from dagnats.client.http.read import moment_text, read
 from dagnats.client.http.wire import LONG_S, path_of
 from dagnats.client.operator import expect_event, expect_meant
 from dagnats.client.payload import accepted
@@ -168,7 +158,7 @@ class HttpOperator(ABC):
 
     async def _page(self, which: dict[str, Any], below: int, limit: int) -> RunPage:
         told = await self._wire.get(path_of("runs"), {**which, "cursor": below, "limit": min(limit, MOST)})
-        runs = tuple(map(summary, read(told, list[ListedRunDocument])))
+        runs = tuple(map(summary_of, read(told, list[ListedRunDocument])))
         return RunPage(runs=runs, more="next" in told.links)
 
     async def count(
@@ -271,11 +261,11 @@ class HttpOperator(ABC):
     async def dead_letters(self, run_id: str = "") -> list[DeadLetter]:
         """All dead letters, or a run's, oldest first."""
         found = read(await self._wire.get(path_of("dlq"), {"run_id": run_id}), list[LetterDocument])
-        return list(map(dead_letter, found))
+        return list(map(letter_of, found))
 
     async def dead_letter(self, seq: int) -> DeadLetter:
         """The dead letter at a place. Raises NotFoundError."""
-        return dead_letter(read(await self._wire.get(path_of("dlq", str(seq))), LetterDocument))
+        return letter_of(read(await self._wire.get(path_of("dlq", str(seq))), LetterDocument))
 
     async def replay_dead_letter(self, seq: int, *, by: str = "") -> DeadLetter:
         """Try again what a dead letter is about. See `Operator.replay_dead_letter`."""
@@ -311,11 +301,11 @@ class HttpOperator(ABC):
 
     async def queues(self) -> list[QueueView]:
         """Every queue that has tasks, had workers, or is named by a registered workflow."""
-        return list(map(queue_view, read(await self._wire.get(path_of("queues")), list[QueueDocument])))
+        return list(map(queue_of, read(await self._wire.get(path_of("queues")), list[QueueDocument])))
 
     async def queue(self, name: str) -> QueueView:
         """The queue of a task type. Raises NotFoundError, with near names."""
-        return queue_view(read(await self._wire.get(path_of("queues", name)), QueueDocument))
+        return queue_of(read(await self._wire.get(path_of("queues", name)), QueueDocument))
 
     async def pause_queue(self, task: str, reason: str = "", *, by: str = "") -> None:
         """Hand out no task of a type until it is resumed. See `Operator.pause_queue`."""
@@ -342,13 +332,11 @@ class HttpOperator(ABC):
         }
         said = {**limits, "period": duration_text(period), "by": by, "reason": reason}
         told = await self._wire.post(path_of("queues", task, "limits"), said, again=True)
-        return queue_view(read(told, QueueDocument)).limits
+        return queue_of(read(told, QueueDocument)).limits
 
     async def workflow_limits(self, workflow: str) -> WorkflowLimited:
         """What operators have said of a workflow."""
-        return workflow_limits(
-            read(await self._wire.get(path_of("workflows", workflow, "limits")), WorkflowLimitsDocument)
-        )
+        return limits_of(read(await self._wire.get(path_of("workflows", workflow, "limits")), WorkflowLimitsDocument))
 
     async def pause_workflow(self, workflow: str, reason: str = "", *, by: str = "") -> None:
         """Let no run of a workflow begin until it is resumed. See `Operator.pause_workflow`."""
@@ -362,7 +350,7 @@ class HttpOperator(ABC):
         """Let at most `max_runs` runs of a workflow go on at a time. See `Operator.limit_workflow`."""
         said = {"max_runs": positive("max_runs", max_runs), "by": by, "reason": reason}
         told = await self._wire.post(path_of("workflows", workflow, "limits"), said, again=True)
-        return workflow_limits(read(told, WorkflowLimitsDocument))
+        return limits_of(read(told, WorkflowLimitsDocument))
 
     # -- events ----------------------------------------------------------------------------------------------
 
@@ -384,14 +372,14 @@ class HttpOperator(ABC):
         found = read(await self._wire.get(path_of("verify"), wait_s=LONG_S), _Verified)
         if told is not None:
             told(found.runs, found.runs)
-        return Verified(found.runs, found.events, tuple(map(difference, found.differences)), found.moving)
+        return Verified(found.runs, found.events, tuple(map(difference_of, found.differences)), found.moving)
 
     async def repair(self, differences: Sequence[Difference]) -> list[Difference]:
         """Put right, from the log, what differs by now; gives those of `differences` that had to be left."""
         if not differences:
             return []
         told = await self._wire.post(path_of("queues", "repair"), {"dry_run": False}, again=True, long=True)
-        left = [difference(each) for each in read(told, _Repaired).left]
+        left = [difference_of(each) for each in read(told, _Repaired).left]
         known = {(each.run_id, each.kind, each.detail) for each in differences}
         return [each for each in left if (each.run_id, each.kind, each.detail) in known]
 

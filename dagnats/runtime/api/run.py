@@ -12,17 +12,11 @@ from pydantic import Field
 from starlette.responses import Response
 
 from dagnats.client.diagnose import diagnose as diagnosed
-from dagnats.client.document import (
-    Document,
-    EventDocument,
-    FindingDocument,
-    RunDocument,
-    chunk_document,
-    event_document,
-    finding_document,
-    listed_document,
-    run_document,
-)
+from dagnats.client.document import Document
+from dagnats.client.document.event import EventDocument, chunk_document, event_document
+from dagnats.client.document.finding import FindingDocument, finding_document
+from dagnats.client.document.listed import listed_document
+from dagnats.client.document.run import RunDocument, run_document
 from dagnats.client.run import UNDER_WAY
 from dagnats.errors import ConflictError, NotFoundError, Problem
 from dagnats.model.event import EVENT_TYPES

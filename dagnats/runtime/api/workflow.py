@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from dagnats.client.deletion import delete_workflow
-from dagnats.client.document import (
-    Document,
+from dagnats.client.document import Document
+from dagnats.client.document.workflow import (
     VersionDocument,
     WorkflowLimitsDocument,
     version_document,
