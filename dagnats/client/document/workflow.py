@@ -9,7 +9,7 @@ from dagnats.model.instant import rfc3339
 from dagnats.model.ops import WorkflowLimited
 
 if TYPE_CHECKING:
-    from dagnats.client.client import Version
+    from dagnats.client.registrar import Version
 
 
 class VersionDocument(Document, frozen=True, kw_only=True):

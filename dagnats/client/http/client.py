@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,26 +10,24 @@ import msgspec
 from dagnats.client.checkup import Checked
 from dagnats.client.client import (
     SHORTEST_PREFIX,
-    Registration,
     ServerStatus,
-    Version,
     ambiguous,
-    definition_of,
-    expect_plain,
     name_of,
     too_short,
 )
 from dagnats.client.document.finding import FindingDocument, finding_of
 from dagnats.client.document.run import RunDocument, run_of
-from dagnats.client.document.workflow import VersionDocument
+from dagnats.client.http.dispatcher import HttpDispatcher
 from dagnats.client.http.housekeeper import HttpHousekeeper
 from dagnats.client.http.operator import HttpOperator
 from dagnats.client.http.read import ailment, health, read, waitpoint
+from dagnats.client.http.registrar import HttpRegistrar
 from dagnats.client.http.run import HttpRun
 from dagnats.client.http.wire import LONG_S, path_of
 from dagnats.client.imported import IMPORTED
 from dagnats.client.installation import AilmentDocument, HealthDocument, WaitpointDocument
 from dagnats.client.moment import start_instant
+from dagnats.client.opening import Closing
 from dagnats.client.payload import accepted
 from dagnats.client.portable import Document
 from dagnats.client.rehearsal import RehearsalDocument, rehearsal_of
@@ -38,18 +35,16 @@ from dagnats.client.run import json_bytes
 from dagnats.client.start import new_id
 from dagnats.client.trace import SpanDocument, span_of
 from dagnats.client.waitpoint import chosen
-from dagnats.errors import DefinitionError, NotFoundError, RefusedError
-from dagnats.model.check import load_definition
+from dagnats.errors import NotFoundError, RefusedError
 from dagnats.model.duration import format_duration
 from dagnats.model.identifier import is_run_id
-from dagnats.model.instant import parse_rfc3339, rfc3339
+from dagnats.model.instant import rfc3339
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.loaded import Loaded
 from dagnats.runtime.telemetry.entry import LogEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Mapping
 
     from dagnats.client.diagnosis import Finding
     from dagnats.client.health import Health
@@ -70,13 +65,6 @@ class _Started(msgspec.Struct, frozen=True):
     run_id: str
 
 
-class _Registered(msgspec.Struct, frozen=True):
-    name: str
-    action: str
-    hash: str
-    previous: msgspec.Raw
-
-
 class _Status(msgspec.Struct, frozen=True):
     stream_count: int
     runs: int
@@ -92,7 +80,7 @@ class _Diagnosis(msgspec.Struct, frozen=True):
     findings: list[FindingDocument]
 
 
-class HttpClient(HttpOperator, HttpHousekeeper):
+class HttpClient(Closing, HttpRegistrar, HttpOperator, HttpDispatcher, HttpHousekeeper):
     """An open client. Get one from `dagnats.connect_http()`; it is closed by `async with`.
 
     It does what `AsyncClient` does, with the same errors. Definitions come without their triggers, which may have
@@ -105,60 +93,6 @@ class HttpClient(HttpOperator, HttpHousekeeper):
     async def close(self) -> None:
         """Close its connections."""
         await self._wire.close()
-
-    async def __aenter__(self) -> HttpClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    # -- workflows -------------------------------------------------------------------------------------------
-
-    async def register(self, workflow: Workflow | WorkflowDef | bytes | str) -> Registration:
-        """Make a definition the newest of its name, with its triggers. See `AsyncClient.register`."""
-        (registration,) = await self.register_all([definition_of(workflow)])
-        return registration
-
-    async def register_all(self, definitions: Sequence[WorkflowDef], *, dry_run: bool = False) -> list[Registration]:
-        """Register definitions that may run each other as children. See `AsyncClient.register_all`."""
-        for definition in definitions:
-            expect_plain(definition)
-        if not definitions:
-            return []
-        documents = [each.model_dump(mode="json", exclude_defaults=True) for each in definitions]
-        told = await self._wire.post(
-            path_of("registrations"), {"definitions": documents, "dry_run": dry_run}, again=True, long=True
-        )
-        pairs = zip(read(told, list[_Registered]), definitions, strict=True)
-        return [_registration(each, definition) for each, definition in pairs]
-
-    async def workflow(self, name: str) -> WorkflowDef:
-        """The newest definition of a name. Raises NotFoundError, with near names."""
-        return load_definition((await self._wire.get(path_of("workflows", name))).content)
-
-    async def versions(self, name: str) -> list[Version]:
-        """Every version of a name, the last registered first. Raises NotFoundError."""
-        found = read(await self._wire.get(path_of("workflows", name, "versions")), list[VersionDocument])
-        definitions = await asyncio.gather(*(self.version(name, each.hash) for each in found))
-        pairs = zip(found, definitions, strict=True)
-        return [Version(definition, parse_rfc3339(each.registered_at), each.newest) for each, definition in pairs]
-
-    async def version(self, name: str, prefix: str) -> WorkflowDef:
-        """The one version of a name whose hash is, or begins with, `prefix`. See `AsyncClient.version`."""
-        return load_definition((await self._wire.get(path_of("workflows", name), {"version": prefix})).content)
-
-    async def workflows(self) -> list[WorkflowDef]:
-        """The newest definition of every name, by name; what this version cannot read is left out."""
-        found = read(await self._wire.get(path_of("workflows")), list[msgspec.Raw])
-        return [definition for definition in map(_readable, found) if definition is not None]
-
-    async def delete_workflow(self, name: str) -> WorkflowDef:
-        """Forget the name of a workflow, and give what it was. See `AsyncClient.delete_workflow`."""
-        definition = await self.workflow(name)
-        await self._wire.ask("DELETE", path_of("workflows", name))
-        return definition
 
     # -- runs ------------------------------------------------------------------------------------------------
 
@@ -323,22 +257,6 @@ class HttpClient(HttpOperator, HttpHousekeeper):
         """The server at a glance."""
         found = read(await self._wire.get(path_of("status")), _Status)
         return ServerStatus(found.stream_count, found.runs, found.active_runs, found.configuration)
-
-
-def _registration(told: _Registered, definition: WorkflowDef) -> Registration:
-    previous = load_definition(bytes(told.previous)) if bytes(told.previous) != b"null" else None
-    match told.action:
-        case "created" | "updated" | "unchanged":
-            return Registration(told.name, told.hash, told.action, definition, previous)
-        case _:
-            raise AssertionError(f"a server did something unknown: {told.action!r}")
-
-
-def _readable(data: msgspec.Raw) -> WorkflowDef | None:
-    try:
-        return load_definition(bytes(data))
-    except DefinitionError:
-        return None
 
 
 def _start_text(at: Moment) -> str:

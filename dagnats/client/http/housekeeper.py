@@ -1,4 +1,4 @@
-"""What those do who look after an installation: the third part of `HttpClient`."""
+"""What those do who look after an installation: a part of `HttpClient`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import msgspec
 
 from dagnats.client.audit import audit_query
 from dagnats.client.clean import DEFAULT, Cleaned, Place
+from dagnats.client.document.finding import DifferenceDocument, difference_of
 from dagnats.client.http.read import access_token, decoded, deed, moment_text, read
-from dagnats.client.http.wire import path_of
+from dagnats.client.http.wire import LONG_S, path_of
 from dagnats.client.imported import Guest, Taken
 from dagnats.client.installation import (
     CleanedDocument,
@@ -25,6 +26,7 @@ from dagnats.client.installation import (
 from dagnats.client.logs import log_instant, log_query
 from dagnats.client.portable import encode_document
 from dagnats.client.token import Made
+from dagnats.client.verify import Verified
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import RefusedError
 from dagnats.runtime.clock import SystemClock
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from dagnats.client.audit import Deed
     from dagnats.client.clean import Category
+    from dagnats.client.difference import Difference
     from dagnats.client.http.wire import Wire
     from dagnats.client.moment import Moment
     from dagnats.client.portable import Document
@@ -44,6 +47,17 @@ if TYPE_CHECKING:
     from dagnats.model.token import AccessToken
 
 _PAGE = 1_000
+
+
+class _Verified(msgspec.Struct, frozen=True):
+    runs: int
+    events: int
+    moving: int
+    differences: list[DifferenceDocument]
+
+
+class _Repaired(msgspec.Struct, frozen=True):
+    left: list[DifferenceDocument]
 
 
 class HttpHousekeeper:
@@ -175,6 +189,24 @@ class HttpHousekeeper:
         if told is not None:
             told(done.runs, done.runs + len(done.left))
         return done
+
+    # -- is it all as the log says ---------------------------------------------------------------------------
+
+    async def verify(self, *, told: Callable[[int, int], None] | None = None) -> Verified:
+        """Fold every run from its first event, and compare. See `Housekeeper.verify`; `told` is called at the end."""
+        found = read(await self._wire.get(path_of("verify"), wait_s=LONG_S), _Verified)
+        if told is not None:
+            told(found.runs, found.runs)
+        return Verified(found.runs, found.events, tuple(map(difference_of, found.differences)), found.moving)
+
+    async def repair(self, differences: Sequence[Difference]) -> list[Difference]:
+        """Put right, from the log, what differs by now; gives those of `differences` that had to be left."""
+        if not differences:
+            return []
+        told = await self._wire.post(path_of("queues", "repair"), {"dry_run": False}, again=True, long=True)
+        left = [difference_of(each) for each in read(told, _Repaired).left]
+        known = {(each.run_id, each.kind, each.detail) for each in differences}
+        return [each for each in left if (each.run_id, each.kind, each.detail) in known]
 
 
 def _cleaned(told: CleanedDocument) -> Cleaned:
