@@ -19,11 +19,11 @@ from dagnats.client.logs import log_query, run_logs
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.opening import Closing
 from dagnats.client.operator import Operator
-from dagnats.client.payload import accepted
+from dagnats.client.payload import accepted, json_bytes
 from dagnats.client.portable import exported
 from dagnats.client.registrar import Registrar
 from dagnats.client.rehearsal import rehearse
-from dagnats.client.run import RunHandle, json_bytes
+from dagnats.client.run import RunHandle
 from dagnats.client.start import begin, begin_new, check_input, key_of, new_id
 from dagnats.client.trace import trace
 from dagnats.dsl.workflow import Workflow

@@ -12,8 +12,7 @@ from dagnats.client import bulk, letter, listing
 from dagnats.client.bulk import Done, Live, Mode
 from dagnats.client.inquirer import Inquirer, Which, bounds, query_of
 from dagnats.client.moment import Moment
-from dagnats.client.payload import accepted
-from dagnats.client.run import json_bytes
+from dagnats.client.payload import accepted, json_bytes
 from dagnats.client.scan import Window
 from dagnats.errors import DagnatsError, NotFoundError
 from dagnats.model.identifier import EVENT, near

@@ -28,10 +28,9 @@ from dagnats.client.imported import IMPORTED
 from dagnats.client.installation import AilmentDocument, HealthDocument, WaitpointDocument
 from dagnats.client.moment import start_instant
 from dagnats.client.opening import Closing
-from dagnats.client.payload import accepted
+from dagnats.client.payload import accepted, json_bytes
 from dagnats.client.portable import Document
 from dagnats.client.rehearsal import RehearsalDocument, rehearsal_of
-from dagnats.client.run import json_bytes
 from dagnats.client.start import new_id
 from dagnats.client.trace import SpanDocument, span_of
 from dagnats.client.waitpoint import chosen

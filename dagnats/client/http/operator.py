@@ -16,8 +16,7 @@ from dagnats.client.http.read import moment_text, read
 from dagnats.client.http.wire import path_of
 from dagnats.client.inquirer import Inquirer, Which
 from dagnats.client.operator import expect_event, expect_meant
-from dagnats.client.payload import accepted
-from dagnats.client.run import json_bytes
+from dagnats.client.payload import accepted, json_bytes
 from dagnats.client.start import new_id
 from dagnats.model.run import RunStatus
 from dagnats.model.summary import MOST, RunPage, Tally

@@ -15,8 +15,8 @@ from dagnats.client.document.event import ChunkDocument, EventDocument, chunk_of
 from dagnats.client.document.run import RunDocument, run_of
 from dagnats.client.http.read import decoded, read
 from dagnats.client.http.wire import path_of
-from dagnats.client.payload import accepted
-from dagnats.client.run import UNDER_WAY, json_bytes, run_error
+from dagnats.client.payload import accepted, json_bytes
+from dagnats.client.run import UNDER_WAY, run_error
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import ConflictError, DagnatsError, ResultTimeout
 from dagnats.handling.codec import codec_for
