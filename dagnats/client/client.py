@@ -7,54 +7,43 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dagnats.client import listing, waitpoint
+from dagnats.client import waitpoint
 from dagnats.client.checkup import Checked, checkup, mended
 from dagnats.client.clean import DEFAULT, tidy
 from dagnats.client.diagnose import diagnose
 from dagnats.client.dispatcher import Dispatcher
 from dagnats.client.health import Health, health
 from dagnats.client.housekeeper import Housekeeper
-from dagnats.client.imported import imported_ids, imported_run
-from dagnats.client.logs import log_query, run_logs
 from dagnats.client.moment import Moment, start_instant
 from dagnats.client.opening import Closing
 from dagnats.client.operator import Operator
 from dagnats.client.payload import accepted, json_bytes
-from dagnats.client.portable import exported
+from dagnats.client.reader import Reader
 from dagnats.client.registrar import Registrar
-from dagnats.client.rehearsal import rehearse
 from dagnats.client.run import RunHandle
 from dagnats.client.start import begin, begin_new, check_input, key_of, new_id
-from dagnats.client.trace import trace
 from dagnats.dsl.workflow import Workflow
-from dagnats.errors import ConflictError, DagnatsError, NotFoundError, UnavailableError
+from dagnats.errors import ConflictError, UnavailableError
 from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import Start
-from dagnats.model.identifier import is_run_id, is_workflow_name
-from dagnats.model.summary import RunQuery
+from dagnats.model.identifier import is_workflow_name
 from dagnats.runtime.blob import offloaded
 from dagnats.runtime.limit import Hold, hold_of
 from dagnats.runtime.loaded import ask_loaded
 from dagnats.runtime.position import decode_position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
     from datetime import timedelta
 
     from dagnats.client.clean import Category, Cleaned
     from dagnats.client.diagnosis import Finding
-    from dagnats.client.portable import Document
-    from dagnats.client.rehearsal import Rehearsal
     from dagnats.client.view import RunView
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.event import Parent
     from dagnats.runtime.loaded import Loaded
     from dagnats.runtime.ports import Connection, Overview, Sync
-    from dagnats.runtime.telemetry.entry import LogEntry
-    from dagnats.runtime.telemetry.span import Span
 
-SHORTEST_PREFIX = 8
-_MOST_NAMED = 10
 _HELD_S = 12 * 3600.0
 
 
@@ -75,7 +64,7 @@ class ServerStatus:
     configuration: Loaded | None = None
 
 
-class AsyncClient(Closing, Registrar, Operator, Dispatcher, Housekeeper):
+class AsyncClient(Closing, Registrar, Reader, Operator, Dispatcher, Housekeeper):
     """An open client. Get one from `dagnats.connect()`; it is closed by `async with`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -227,96 +216,9 @@ class AsyncClient(Closing, Registrar, Operator, Dispatcher, Housekeeper):
         handle = await self.start(workflow, input, run_id=run_id)
         return await handle.result()
 
-    def handle(self, run_id: str) -> RunHandle:
-        """A handle on a run, by its full id; nothing is asked yet.
-
-        Raises:
-            NotFoundError: No run can have this id. A wildcard would stand for other people's runs.
-        """
-        if not is_run_id(run_id):
-            raise NotFoundError("run", run_id)
-        return RunHandle(self._ports, run_id)
-
-    async def find(self, prefix: str) -> RunHandle:
-        """The one run whose id is, or begins with, `prefix`.
-
-        Raises:
-            NotFoundError: None does.
-            ConflictError: Several do; the message lists them.
-            DagnatsError: The prefix is too short to mean one run.
-        """
-        if is_run_id(prefix) and await self._ports.log.first(prefix):
-            return self.handle(prefix)
-        if is_run_id(prefix) and (imported := await imported_run(self._ports, prefix)) is not None:
-            return imported
-        if len(prefix) < SHORTEST_PREFIX:
-            raise too_short(prefix)
-        found = await listing.ids(self._ports, prefix)
-        imports = await imported_ids(self._ports)
-        others = [run_id for run_id in imports if run_id.startswith(prefix) and run_id not in found]
-        found += others
-        if not found:
-            raise NotFoundError("run", prefix)
-        if len(found) > 1:
-            raise ambiguous(prefix, found)
-        return (await imported_run(self._ports, found[0]) if others else None) or self.handle(found[0])
-
-    async def newest(self) -> RunHandle:
-        """The run that was started last. Raises NotFoundError when there is none."""
-        page = await listing.page(self._ports, RunQuery(limit=1))
-        for run in page.runs:
-            return self.handle(run.run_id)
-        raise NotFoundError("run", "newest", hint="start one with `dagnats run start`")
-
     async def diagnose(self, run_id: str) -> tuple[RunView, list[Finding]]:
         """A run, and what holds it. Raises NotFoundError."""
         return await diagnose(self, self.handle(run_id))
-
-    async def reach(self, run_id: str) -> RunHandle:
-        """A handle on a run by its full id, one that was imported included. Raises NotFoundError, as it is used."""
-        handle = self.handle(run_id)
-        if await self._ports.log.first(run_id):
-            return handle
-        return await imported_run(self._ports, run_id) or handle
-
-    async def run_logs(
-        self, run_id: str, *, level: str = "", service: str = "", text: str = "", limit: int = 1_000
-    ) -> list[LogEntry]:
-        """The last lines about a run, by its handlers and by the system, oldest first. Takes what `logs` does.
-
-        Raises:
-            NotFoundError: There is no such run.
-        """
-        view = await (await self.reach(run_id)).view()
-        query = log_query(level=level, service=service, run_id=view.run_id, text=text)
-        return await run_logs(self._ports, query, begun_ns=view.created_ns, ended_ns=view.ended_ns, limit=limit)
-
-    async def trace(self, run_id: str) -> list[Span]:
-        """The spans of a run and of those below it, by their starts. Raises NotFoundError."""
-        return await trace((await self.reach(run_id)).ports, run_id)
-
-    async def rehearse(self, run_id: str, definition: WorkflowDef | None = None) -> Rehearsal:
-        """Fold a run's history once more, and compare. Nothing is done, and nothing is stored.
-
-        Args:
-            definition: By this one instead of the run's own, to find where it would have decided otherwise.
-
-        Raises:
-            NotFoundError: There is no such run.
-            BlobLost: A payload that a decision looks into is not stored any more.
-        """
-        return await rehearse((await self.reach(run_id)).ports, run_id, definition)
-
-    async def export_run(self, run_id: str, *, children: bool = False) -> Document:
-        """A run's whole history as a document that `import_runs` takes in elsewhere.
-
-        Args:
-            children: With the runs that it has started, and those that these have started.
-
-        Raises:
-            NotFoundError: There is no such run.
-        """
-        return await exported((await self.reach(run_id)).ports, run_id, children=children)
 
     async def waitpoints(self, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]:
         """The waitpoints of the newest `limit` runs that go on, the oldest waitpoint first."""
@@ -387,19 +289,6 @@ class AsyncClient(Closing, Registrar, Operator, Dispatcher, Housekeeper):
         with suppress(UnavailableError):  # who should answer does not; the rest is known all the same
             loaded = await ask_loaded(self._ports.inquiries)
         return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0, loaded)
-
-
-def too_short(prefix: str) -> DagnatsError:
-    """The error for a beginning that may mean too many runs."""
-    hint = f"give at least {SHORTEST_PREFIX} characters of it"
-    return DagnatsError(f"{prefix!r} is too short for a run id", hint=hint)
-
-
-def ambiguous(prefix: str, run_ids: Sequence[str]) -> ConflictError:
-    """The error for a beginning of several ids."""
-    listed = ", ".join(sorted(run_ids)[:_MOST_NAMED])
-    more = f" and {len(run_ids) - _MOST_NAMED} more" if len(run_ids) > _MOST_NAMED else ""
-    return ConflictError(f"{prefix!r} is the beginning of {len(run_ids)} run ids: {listed}{more}")
 
 
 def name_of(workflow: Workflow | str) -> str:

@@ -9,11 +9,8 @@ import msgspec
 
 from dagnats.client.checkup import Checked
 from dagnats.client.client import (
-    SHORTEST_PREFIX,
     ServerStatus,
-    ambiguous,
     name_of,
-    too_short,
 )
 from dagnats.client.document.finding import FindingDocument, finding_of
 from dagnats.client.document.run import RunDocument, run_of
@@ -21,26 +18,20 @@ from dagnats.client.http.dispatcher import HttpDispatcher
 from dagnats.client.http.housekeeper import HttpHousekeeper
 from dagnats.client.http.operator import HttpOperator
 from dagnats.client.http.read import ailment, health, read, waitpoint
+from dagnats.client.http.reader import HttpReader
 from dagnats.client.http.registrar import HttpRegistrar
 from dagnats.client.http.run import HttpRun
-from dagnats.client.http.wire import LONG_S, path_of
-from dagnats.client.imported import IMPORTED
+from dagnats.client.http.wire import path_of
 from dagnats.client.installation import AilmentDocument, HealthDocument, WaitpointDocument
 from dagnats.client.moment import start_instant
 from dagnats.client.opening import Closing
 from dagnats.client.payload import accepted, json_bytes
-from dagnats.client.portable import Document
-from dagnats.client.rehearsal import RehearsalDocument, rehearsal_of
 from dagnats.client.start import new_id
-from dagnats.client.trace import SpanDocument, span_of
 from dagnats.client.waitpoint import chosen
-from dagnats.errors import NotFoundError, RefusedError
 from dagnats.model.duration import format_duration
-from dagnats.model.identifier import is_run_id
 from dagnats.model.instant import rfc3339
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.loaded import Loaded
-from dagnats.runtime.telemetry.entry import LogEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,15 +40,11 @@ if TYPE_CHECKING:
     from dagnats.client.health import Health
     from dagnats.client.http.wire import Wire
     from dagnats.client.moment import Moment
-    from dagnats.client.rehearsal import Rehearsal
     from dagnats.client.view import RunView
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.dsl.workflow import Workflow
     from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.ports import Sync
-    from dagnats.runtime.telemetry.span import Span
-
-_MOST_IDS = 100
 
 
 class _Started(msgspec.Struct, frozen=True):
@@ -79,7 +66,7 @@ class _Diagnosis(msgspec.Struct, frozen=True):
     findings: list[FindingDocument]
 
 
-class HttpClient(Closing, HttpRegistrar, HttpOperator, HttpDispatcher, HttpHousekeeper):
+class HttpClient(Closing, HttpRegistrar, HttpReader, HttpOperator, HttpDispatcher, HttpHousekeeper):
     """An open client. Get one from `dagnats.connect_http()`; it is closed by `async with`.
 
     It does what `AsyncClient` does, with the same errors. Definitions come without their triggers, which may have
@@ -160,75 +147,12 @@ class HttpClient(Closing, HttpRegistrar, HttpOperator, HttpDispatcher, HttpHouse
         handle = await self.start(workflow, input, run_id=run_id)
         return await handle.result()
 
-    def handle(self, run_id: str) -> HttpRun:
-        """A handle on a run, by its full id; nothing is asked yet. Raises NotFoundError: no run can have this id."""
-        if not is_run_id(run_id):
-            raise NotFoundError("run", run_id)
-        return HttpRun(self._wire, run_id)
-
-    async def find(self, prefix: str) -> HttpRun:
-        """The one run whose id is, or begins with, `prefix`. See `AsyncClient.find`."""
-        if is_run_id(prefix) and (there := await self._there(prefix)) is not None:
-            return there
-        if len(prefix) < SHORTEST_PREFIX:
-            raise too_short(prefix)
-        found = [run.run_id for run in await self.runs(prefix=prefix, limit=_MOST_IDS)]
-        imports = [run_id for run_id in await self._imports() if run_id.startswith(prefix) and run_id not in found]
-        found += imports
-        if not found:
-            raise NotFoundError("run", prefix)
-        if len(found) > 1:
-            raise ambiguous(prefix, found)
-        return HttpRun(self._wire, found[0], imported=bool(imports))
-
-    async def _there(self, run_id: str) -> HttpRun | None:
-        """A run by its full id; None when there is none."""
-        try:
-            told = await self._wire.get(path_of("runs", run_id))
-        except NotFoundError:
-            return None
-        return HttpRun(self._wire, run_id, imported=IMPORTED in told.headers)
-
-    async def _imports(self) -> list[str]:
-        try:
-            return [each.run_id for each in await self.imported_runs()]
-        except RefusedError:  # they are for those whom all workflows concern
-            return []
-
-    async def newest(self) -> HttpRun:
-        """The run that was started last. Raises NotFoundError when there is none."""
-        for run in await self.runs(limit=1):
-            return self.handle(run.run_id)
-        raise NotFoundError("run", "newest", hint="start one with `dagnats run start`")
-
     async def diagnose(self, run_id: str) -> tuple[RunView, list[Finding]]:
         """A run, and what holds it. Raises NotFoundError."""
         path = path_of("runs", run_id)
         view = read(await self._wire.get(path), RunDocument)
         found = read(await self._wire.get(f"{path}/diagnose"), _Diagnosis)
         return run_of(view), [finding_of(each) for each in found.findings]
-
-    async def run_logs(
-        self, run_id: str, *, level: str = "", service: str = "", text: str = "", limit: int = 1_000
-    ) -> list[LogEntry]:
-        """The last lines about a run, oldest first. See `AsyncClient.run_logs`."""
-        which = {"level": level, "service": service, "text": text, "limit": limit}
-        return read(await self._wire.get(path_of("runs", run_id, "logs"), which), list[LogEntry])
-
-    async def trace(self, run_id: str) -> list[Span]:
-        """The spans of a run and of those below it, by their starts, without the moments within them."""
-        return list(map(span_of, read(await self._wire.get(path_of("runs", run_id, "trace")), list[SpanDocument])))
-
-    async def rehearse(self, run_id: str, definition: WorkflowDef | None = None) -> Rehearsal:
-        """Fold a run's history once more, at the server, and compare. See `AsyncClient.rehearse`."""
-        said = {"definition": definition.content()} if definition is not None else {}
-        told = await self._wire.post(path_of("runs", run_id, "rehearse"), said, again=True, long=True)
-        return rehearsal_of(read(told, RehearsalDocument))
-
-    async def export_run(self, run_id: str, *, children: bool = False) -> Document:
-        """A run's whole history as a document. See `AsyncClient.export_run`."""
-        which = {"children": "true"} if children else {}
-        return read(await self._wire.get(path_of("runs", run_id, "export"), which, wait_s=LONG_S), Document)
 
     async def waitpoints(self, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]:
         """The waitpoints of the newest `limit` runs that go on, the oldest waitpoint first."""
