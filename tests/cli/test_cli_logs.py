@@ -66,14 +66,14 @@ def test_a_trace_is_a_tree_in_the_order_of_starts_with_how_long_each_took() -> N
 def test_a_trace_says_in_its_own_word_how_each_ended() -> None:
     spans = [
         span("undone", status="error", attributes={"status": "compensated"}, error="charge: declined"),
-        span("stopped", attributes={"status": "cancelled"}),
+        span("stopped", ms=212_491, attributes={"status": "cancelled"}),
         span("left out", attributes={"event": "step.skipped"}),
         span("going on", ms=0, attributes={"event": "step.paused"}),
         span("theirs", attributes={"status": "blue"}),
     ]
     assert [line.removeprefix("step ") for line in trace_lines(spans)[1:]] == [
         "undone (5.0ms) [compensated] charge: declined",
-        "stopped (5.0ms) [cancelled]",
+        "stopped (3m32s) [cancelled]",
         "left out (5.0ms) [skipped]",
         "going on (not over)",
         "theirs (5.0ms)",

@@ -89,6 +89,14 @@ def test_what_goes_on_has_no_end_and_what_only_waits_is_no_span() -> None:
     assert load.moments == (Moment(5 * SECOND, "step.started"),)
 
 
+def test_what_a_run_does_not_wait_for_any_more_ends_with_it() -> None:
+    begun, late = (StepStarted(run_id="r1", step_id=step, attempt_number=1) for step in ("load", "late"))
+    cancelled = WorkflowCancelled(run_id="r1", payload=Outcome())
+    run, load, after = spans_of(history(started(), begun, cancelled, late))
+    assert (load.end_ns, load.status, load.attributes["event"]) == (run.end_ns, "unset", "run.cancelled")
+    assert after.end_ns == after.start_ns == 4 * SECOND
+
+
 def test_a_result_without_an_attempt_belongs_to_the_newest_one() -> None:
     begun = StepStarted(run_id="r1", step_id="load", attempt_number=3)
     _, load = spans_of(history(started(), begun, completed("load", 0)))
