@@ -21,7 +21,7 @@ def audit(
     action: str = typer.Option("", "--action", metavar="TEXT", help="Only what has this in it: cancel, tokens."),
     target: str = typer.Option("", "--target", metavar="NAME", help="Only about this run, workflow or queue."),
     outcome: str = typer.Option(
-        "", "--outcome", metavar="WORD", help="Only what ended so: done, forbidden; refused is all that is not done."
+        "", "--outcome", metavar="WORD", help="Only what ended so: done, refused, or a kind of no: forbidden."
     ),
     after: str = typer.Option("", "--after", metavar="TIME", help="Only what was done then or later."),
     before: str = typer.Option("", "--before", metavar="TIME", help="Only what was done before then."),

@@ -149,7 +149,8 @@ def _failure_lines(event: EventView) -> list[str]:
 
 def document(found: Inspected) -> dict[str, Any]:
     """The run as `run status --json` gives it, and what comes on top."""
-    from dagnats.cli.report import event_document, run_document
+    from dagnats.cli.history import event_document
+    from dagnats.cli.report import run_document
     from dagnats.model.instant import rfc3339
 
     told = run_document(found.view)

@@ -1,23 +1,21 @@
-"""Runs and their events as the `run` commands print them: lines for people, documents for programs."""
+"""Runs as the `run` commands print them, for people; programs get the documents that HTTP gives them."""
 
 from __future__ import annotations
 
-import base64
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dagnats.cli.output import cut, json_text, one_line, pad, plain
 from dagnats.cli.target import short
-from dagnats.model.instant import rfc3339, second_text, table_time
+from dagnats.model.instant import second_text, table_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagnats.cli.output import Paint
-    from dagnats.client import Chunk, EventView, RunSummary, RunView, StepView
+    from dagnats.client import RunSummary, RunView, StepView
+    from dagnats.client.document import Document
 
-_DATA_LENGTH = 200  # of an event's data, in the table
-_TRACE_LENGTH = 6
 _NANOS = 1_000_000_000
 
 COLOURS = {
@@ -34,15 +32,6 @@ COLOURS = {
 
 RUN_HEADER = ("RUN_ID", "WORKFLOW", "STATUS", "CREATED", "STEPS")
 SCHEDULED_HEADER = ("RUN ID", "WORKFLOW", "RUN AT", "STATUS")
-EVENT_HEADER = ("TIMESTAMP", "TYPE", "STEP", "TRACE", "DATA")
-
-_ENDINGS = {
-    "workflow.completed": "completed",
-    "workflow.failed": "failed",
-    "workflow.cancelled": "cancelled",
-    "compensate.completed": "compensated",
-    "compensate.failed": "failed to compensate",
-}
 
 
 # -- run status --------------------------------------------------------------------------------------------
@@ -149,75 +138,21 @@ def _said(step: StepView) -> str:
     return words or (one_line(json_text(step.details)) if step.details is not None else "")
 
 
-def run_document(view: RunView) -> dict[str, Any]:
-    """The run as JSON."""
-    return {
-        "run_id": view.run_id,
-        "workflow_id": view.workflow,
-        "def_hash": view.def_hash,
-        "status": view.status,
-        "paused": view.paused,
-        "created_at": rfc3339(view.created_ns),
-        "completed_at": _instant(view.ended_ns),
-        "run_at": _instant(view.run_at_ns),
-        "labels": dict(view.labels),
-        "parent_run_id": view.parent_run_id,
-        "retry_of": view.retry_of,
-        "forked_from": view.forked_from,
-        "events": view.events,
-        "steps": {step.id: _step_document(step) for step in view.steps},
-        "input": view.input,
-        "output": view.output,
-        "error": view.error,
-        "failed_step": view.failed_step,
-    }
-
-
-def _step_document(step: StepView) -> dict[str, Any]:
-    return {
-        "status": step.status,
-        "attempts": step.attempts,
-        "output": step.output,
-        "error": step.error,
-        "task": step.task,
-        "depends_on": list(step.needs),
-        "queued_at": _instant(step.queued_ns),
-        "started_at": _instant(step.started_ns),
-        "completed_at": _instant(step.ended_ns),
-        "retry_at": _instant(step.retry_at_ns),
-        "worker_id": step.worker_id,
-        "type": step.type,
-        "held": step.held,
-        "due_at": _instant(step.due_ns),
-        "iteration": step.iteration,
-        "part_of": step.part_of,
-        "items": step.items,
-        "left": step.left,
-        "failed_items": step.failed_items,
-        "child_run_id": step.child_run_id,
-        "awaits": step.awaits,
-        "progress": step.progress,
-        "message": step.message,
-        "details": step.details,
-        "gate": step.gate,
-    }
-
-
-def chunk_document(chunk: Chunk) -> dict[str, Any]:
-    """A chunk as JSON: its text, or what is no text in base64."""
-    try:
-        data = {"text": chunk.data.decode()}
-    except UnicodeDecodeError:
-        data = {"base64": base64.b64encode(chunk.data).decode()}
-    return {"offset": chunk.offset, "attempt": chunk.attempt, "time": rfc3339(chunk.time_ns), **data}
-
-
-def _instant(nanos: int) -> str | None:
-    return rfc3339(nanos) if nanos else None
-
-
 def _coloured(status: str, paint: Paint) -> str:
     return paint(status, COLOURS[status]) if status in COLOURS else status
+
+
+def run_document(view: RunView) -> dict[str, Any]:
+    """The run as JSON."""
+    from dagnats.client.document.run import run_document
+
+    return _plain(run_document(view))
+
+
+def _plain(document: Document) -> dict[str, Any]:
+    from msgspec import to_builtins
+
+    return to_builtins(document)
 
 
 # -- run list ----------------------------------------------------------------------------------------------
@@ -237,19 +172,9 @@ def scheduled_row(run: RunSummary, *, whole: bool = False) -> tuple[str, ...]:
 
 def listed_document(run: RunSummary) -> dict[str, Any]:
     """A run of a list as JSON."""
-    return {
-        "run_id": run.run_id,
-        "workflow_id": run.workflow,
-        "status": run.status,
-        "paused": run.paused,
-        "created_at": rfc3339(run.created_ns),
-        "completed_at": _instant(run.ended_ns),
-        "run_at": _instant(run.run_at_ns),
-        "labels": run.labels,
-        "error": run.error,
-        "failed_step": run.failed_step,
-        "steps": run.steps,
-    }
+    from dagnats.client.document.listed import listed_document
+
+    return _plain(listed_document(run))
 
 
 def state_text(view: RunView | RunSummary) -> str:
@@ -275,74 +200,3 @@ def output_document(view: RunView) -> dict[str, Any]:
     """The outputs as JSON; each one is JSON text, as a step's bytes were."""
     outputs = {step_id: json_text(output) for step_id, output in leaf_outputs(view).items()}
     return {"run_id": view.run_id, "status": view.status, "outputs": outputs}
-
-
-# -- run events --------------------------------------------------------------------------------------------
-
-
-def event_row(event: EventView, *, full: bool) -> tuple[str, ...]:
-    """An event as a row of the table."""
-    data = f"{event.name} {_data(event)}" if event.name else _data(event)
-    if not full and len(data) > _DATA_LENGTH:
-        data = f"{data[:_DATA_LENGTH]}…"
-    return (table_time(event.time_ns), event.type, event.step_id or "-", _trace(event.trace_parent), data)
-
-
-def event_document(event: EventView) -> dict[str, Any]:
-    """An event as JSON; its data is JSON text."""
-    return {
-        "type": event.type,
-        "run_id": event.run_id,
-        "step_id": event.step_id,
-        "timestamp": rfc3339(event.time_ns),
-        "data": _data(event),
-        "trace_parent": event.trace_parent,
-        "seq": event.seq,
-        "name": event.name,
-    }
-
-
-def _data(event: EventView) -> str:
-    return json_text(event.payload) if event.payload is not None else ""
-
-
-def _trace(trace_parent: str) -> str:
-    parts = trace_parent.split("-")
-    return f"{parts[1][:_TRACE_LENGTH]}..." if len(parts) == 4 else "-"
-
-
-# -- run watch ---------------------------------------------------------------------------------------------
-
-
-def watch_line(event: EventView, *, paint: Paint = plain) -> str:
-    """An event as `--watch` prints it; "" for what only the engine cares about."""
-    match event.type:
-        case "workflow.started":
-            return f"Run {event.run_id} started"
-        case "step.started":
-            return f"step.{event.step_id}: {paint('started', 'dim')}"
-        case "step.completed":
-            return f"step.{event.step_id}: {paint('completed', 'green')}"
-        case "step.failed":
-            return f"step.{event.step_id}: {paint('failed', 'red')} (attempt {event.attempt}): {_error(event)}"
-        case "compensate.started":
-            return f"Run {event.run_id} {paint('compensating', 'yellow')}: {_error(event)}"
-        case "compensate.step.completed":
-            return f"step.{event.step_id}: undid {_member(event, 'original_step')}"
-        case ending if ending in _ENDINGS:
-            word = _ENDINGS[ending]
-            told = f"Run {event.run_id} {paint(word, COLOURS.get(word, 'red'))}"
-            return f"{told}: {_error(event)}" if _error(event) else told
-        case _:
-            return ""
-
-
-def _error(event: EventView) -> str:
-    if isinstance(event.payload, str):  # how old workers tell a failure
-        return one_line(event.payload)
-    return one_line(_member(event, "error"))
-
-
-def _member(event: EventView, key: str) -> str:
-    payload: Any = event.payload
-    return str(cast("dict[str, Any]", payload).get(key, "")) if isinstance(payload, dict) else ""

@@ -142,7 +142,7 @@ def events(
     wide: bool = _WIDE,
 ) -> None:
     """Show a run's history."""
-    from dagnats.cli.report import EVENT_HEADER, event_document, event_row
+    from dagnats.cli.history import EVENT_HEADER, event_document, event_row
 
     found = run(_events(run_id, last, type, step))
     if current().json:
@@ -335,7 +335,7 @@ async def _watch(run_id: str, last: bool) -> None:
 
 async def _follow(handle: AnyRun, *, quiet: bool = False) -> RunView:
     """Print events until the run ends, and give it."""
-    from dagnats.cli.report import event_document, watch_line
+    from dagnats.cli.history import event_document, watch_line
 
     async for event in handle.events():
         if quiet:
@@ -348,7 +348,7 @@ async def _follow(handle: AnyRun, *, quiet: bool = False) -> RunView:
 
 
 async def _stream(run_id: str, step: str, last: bool, after: int) -> None:
-    from dagnats.cli.report import chunk_document
+    from dagnats.cli.history import chunk_document
 
     async with open_client() as client:
         handle, expected = await find(client, run_id, last), after + 1

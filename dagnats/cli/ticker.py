@@ -6,9 +6,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
+from dagnats.cli.history import event_document, event_row
 from dagnats.cli.option import current
 from dagnats.cli.output import cut, emit_line, one_line, pad, paint, room, say
-from dagnats.cli.report import event_document, event_row
 from dagnats.cli.target import short
 from dagnats.client.view import event_view
 from dagnats.model.identifier import is_reserved

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dagnats.cli.connection import open_client, run
-from dagnats.cli.option import current
+from dagnats.cli.connection import open_client, place, run
+from dagnats.cli.option import UsageError, current
 from dagnats.cli.output import emit, paint, paint_err, room, say, table
 from dagnats.cli.target import BY
 
@@ -72,7 +72,8 @@ def list_tokens(wide: bool = typer.Option(False, "--wide", help="Do not cut line
 
 @app.command()
 def revoke(
-    token: str = typer.Argument(metavar="TOKEN", help="Its id, its name, or itself.", show_default=False), by: str = BY
+    token: str = typer.Argument(metavar="TOKEN", help="Its id, its name, or itself.", show_default=False),
+    by: str = typer.Option("", "--by", metavar="NAME", help="Who does it. Not over HTTP: the server knows there."),
 ) -> None:
     """Let a token let nobody in any more, at any server, from now on."""
     done = run(_revoke(token, by))
@@ -106,7 +107,13 @@ async def _all() -> list[AccessToken]:
 
 
 async def _revoke(which: str, by: str) -> AccessToken:
-    async with open_client() as client:
+    where = place()
+    if by and where.is_http:
+        raise UsageError(
+            f"over HTTP the server knows who revokes a token: it takes nobody's word for {by!r}",
+            hint="leave --by out; `dagnats audit` tells who did it",
+        )
+    async with open_client(where=where) as client:
         return await client.revoke_token(which, by=by or _user())
 
 

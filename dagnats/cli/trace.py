@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from dagnats.cli.connection import open_client, run
 from dagnats.cli.option import current
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.telemetry.span import Span
 
 _COLOURS = {"ok": "green", "error": "red"}
+_LONG_MS = 10_000  # from then on, nobody reads milliseconds
 _DEEPEST = 64  # levels: what is below is drawn at this one
 
 
@@ -75,14 +76,33 @@ def _children(
 def _line(span: Span, indent: str, width: int | None, paint: Paint) -> str:
     attempt = span.attributes.get("attempt", 1)
     again = f" (attempt {attempt})" if isinstance(attempt, int) and attempt > 1 else ""
-    took = f"({_millis(span.end_ns - span.start_ns)})" if span.end_ns else "(not over)"
-    status = f"[{span.status}]"
-    text = f"{indent}{one_line(span.name)}{again} {took} {status}{f' {one_line(span.error)}' if span.error else ''}"
+    took = f"({_span_text(span.end_ns - span.start_ns)})" if span.end_ns else "(not over)"
+    end = _end(span)
+    words = (f"{indent}{one_line(span.name)}{again}", took, end, one_line(span.error))
+    text = cut(" ".join(word for word in words if word), width)
     colour = _COLOURS.get(span.status)
-    text = cut(text, width)
-    return text.replace(status, paint(status, colour), 1) if colour else text
+    return text.replace(end, paint(end, colour), 1) if colour else text
 
 
-def _millis(nanos: int) -> str:
+def _end(span: Span) -> str:
+    """How it ended: a run in the word for its status, what is neither good nor bad in the event's."""
+    from dagnats.model.run import RunStatus
+
+    status, event = str(span.attributes.get("status", "")), str(span.attributes.get("event", ""))
+    if status in get_args(RunStatus):
+        return f"[{status}]"
+    if span.status == "unset":
+        return f"[{one_line(event.rpartition('.')[2])}]" if span.end_ns and event else ""
+    return f"[{span.status}]"
+
+
+def _span_text(nanos: int) -> str:
+    """How long something took: `5.4ms`, `157ms`, `3m32s`."""
+    from datetime import timedelta
+
+    from dagnats.model.duration import format_duration
+
     millis = max(nanos, 0) / 1e6
-    return f"{millis:.0f}ms" if millis >= 10 else f"{millis:.1f}ms"
+    if millis < _LONG_MS:
+        return f"{millis:.0f}ms" if millis >= 10 else f"{millis:.1f}ms"
+    return format_duration(timedelta(seconds=round(millis / 1e3)))

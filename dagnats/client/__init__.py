@@ -2,12 +2,12 @@
 
 from dagnats.client.bulk import Done as Done
 from dagnats.client.client import AsyncClient as AsyncClient
-from dagnats.client.client import Registration as Registration
-from dagnats.client.client import Version as Version
 from dagnats.client.connect import connect as connect
 from dagnats.client.difference import Difference as Difference
 from dagnats.client.letter import DeadLetter as DeadLetter
 from dagnats.client.queue import QueueView as QueueView
+from dagnats.client.registrar import Registration as Registration
+from dagnats.client.registrar import Version as Version
 from dagnats.client.run import RunHandle as RunHandle
 from dagnats.client.surface import AnyClient as AnyClient
 from dagnats.client.surface import AnyRun as AnyRun

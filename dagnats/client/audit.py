@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from dagnats.errors import DecodeError
+from dagnats.client.moment import instant_of
+from dagnats.errors import ControlPlaneKind, DagnatsError, DecodeError
 from dagnats.model.audit import AUDIT, Requested, decode_audited, decode_requested, encode_requested
+from dagnats.model.identifier import near
 from dagnats.model.instant import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from dagnats.client.moment import Moment
     from dagnats.model.audit import Audited
     from dagnats.runtime.ports import Ports
 
@@ -46,6 +50,20 @@ class Deed(NamedTuple):
 
 
 DONE = "done"
+REFUSED = "refused"
+
+# fmt: off
+OUTCOMES: tuple[str, ...] = (
+    DONE, REFUSED,
+    "unauthorized", "forbidden", "too-many-tries",
+    "not-found", "method-not-allowed", "conflict", "run-ended", "attempt-over", "too-early", "gone", "timeout",
+    "invalid", "unfit", "too-large", "unavailable", "not-ready", "unreadable", "internal",
+    *get_args(ControlPlaneKind),
+)
+# fmt: on
+"""What can be asked for: `done`, `refused` for every no, and each kind of no, of a request and of the control plane."""
+
+_STATUS = re.compile(r"[45][0-9][0-9]")  # of a no that no part of ours has said
 
 
 class AuditQuery(NamedTuple):
@@ -73,10 +91,35 @@ class AuditQuery(NamedTuple):
             self.by.lower() in deed.by.lower()
             and self.action.lower() in deed.action.lower()
             and self.target in ("", deed.run_id, *deed.target.split(" "))
-            and (self.outcome in ("", deed.outcome) or (self.outcome == "refused" and deed.outcome != DONE))
+            and (self.outcome in ("", deed.outcome) or (self.outcome == REFUSED and deed.outcome != DONE))
             and self.after_ns <= deed.time_ns
             and (not self.before_ns or deed.time_ns < self.before_ns)
         )
+
+
+def audit_query(
+    *,
+    by: str = "",
+    action: str = "",
+    target: str = "",
+    outcome: str = "",
+    after: Moment | None = None,
+    before: Moment | None = None,
+    now_ns: int,
+) -> AuditQuery:
+    """A question, from what somebody typed. Raises DagnatsError for an outcome or an instant that there is not."""
+    if outcome and outcome not in OUTCOMES and not _STATUS.fullmatch(outcome):
+        close = near(outcome.lower(), OUTCOMES)
+        like = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(OUTCOMES)}"
+        raise DagnatsError(f"there is no outcome {outcome!r}", hint=like)
+    return AuditQuery(
+        by=by,
+        action=action,
+        target=target,
+        outcome=outcome,
+        after_ns=instant_of(after, now_ns=now_ns) if after is not None else 0,
+        before_ns=max(instant_of(before, now_ns=now_ns), 1) if before is not None else 0,
+    )
 
 
 async def audit(ports: Ports, query: AuditQuery = AuditQuery(), *, limit: int = 50) -> list[Deed]:  # noqa: B008  # a value

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from dagnats.client.moment import instant_of
-from dagnats.errors import ConflictError, DagnatsError, NotFoundError
+from dagnats.errors import ConflictError, DagnatsError, NotFoundError, UnavailableError
 from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.instant import rfc3339
+from dagnats.runtime.patience import limit
 from dagnats.runtime.ports import Held
 from dagnats.runtime.retention import KEEP, Retention
 from dagnats.runtime.triggers.book import settle_triggers
@@ -42,6 +43,7 @@ _AT_ONCE = 16
 _BATCH = 100
 _PATIENCE_S = 10.0  # for the engine to store the end of what has just ended
 _LOOK_S = 0.1
+_SILENCE_S = 30.0  # for NATS to be there again: a restart of it takes less
 
 _RUN_STREAMS = ("WORKFLOW_HISTORY", "TASK_QUEUES", "BLOBS", "STEP_STREAMS")
 _RUN_BUCKETS = ("workflow_runs", "event_waiters", "signals", "checkpoints", "pulses")
@@ -240,7 +242,19 @@ async def clean(
     Args:
         by: Who does it; of runs that go on the history would say so.
         told: Called now and then with how many runs are done, and of how many.
+
+    Raises:
+        UnavailableError: NATS has not answered for half a minute.
     """
+    try:
+        with limit(_SILENCE_S):
+            return await _clean(client, chosen, by, told)
+    except UnavailableError as error:
+        error.hint = "once NATS is there again, the same cleaning removes what is left"
+        raise
+
+
+async def _clean(client: AsyncClient, chosen: Chosen, by: str, told: Callable[[int, int], None] | None) -> Cleaned:
     done = Cleaned()
     await _each(chosen.live, lambda run_id: _cancel(client, run_id, by))
     await _remove_runs(client, [*chosen.runs, *chosen.live], done, told)

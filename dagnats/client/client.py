@@ -5,95 +5,46 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from dagnats.client import listing, waitpoint
+from dagnats.client import waitpoint
 from dagnats.client.checkup import Checked, checkup, mended
 from dagnats.client.clean import DEFAULT, tidy
-from dagnats.client.deletion import delete_workflow
 from dagnats.client.diagnose import diagnose
+from dagnats.client.dispatcher import Dispatcher
 from dagnats.client.health import Health, health
 from dagnats.client.housekeeper import Housekeeper
-from dagnats.client.imported import imported_ids, imported_run
-from dagnats.client.logs import log_query, run_logs
 from dagnats.client.moment import Moment, start_instant
+from dagnats.client.opening import Closing
 from dagnats.client.operator import Operator
-from dagnats.client.payload import accepted
-from dagnats.client.portable import exported
-from dagnats.client.rehearsal import rehearse
-from dagnats.client.run import RunHandle, json_bytes
+from dagnats.client.payload import accepted, json_bytes
+from dagnats.client.reader import Reader
+from dagnats.client.registrar import Registrar
+from dagnats.client.run import RunHandle
 from dagnats.client.start import Terms, begin, begin_new, check_input, key_of, new_id
-from dagnats.client.trace import trace
 from dagnats.dsl.workflow import Workflow
-from dagnats.errors import ConflictError, DagnatsError, DefinitionError, NotFoundError, Problem, UnavailableError
-from dagnats.model.check import advice, load_definition
+from dagnats.errors import ConflictError, UnavailableError
 from dagnats.model.definition import WorkflowDef
 from dagnats.model.event import MAX_DEPTH, MAX_EVENTS, Start
-from dagnats.model.identifier import is_run_id, is_scoped, is_workflow_name, near
-from dagnats.model.json import compact
-from dagnats.model.summary import RunQuery
+from dagnats.model.identifier import is_workflow_name
 from dagnats.runtime.blob import offloaded
 from dagnats.runtime.limit import Hold, hold_of
 from dagnats.runtime.loaded import ask_loaded
 from dagnats.runtime.position import decode_position
-from dagnats.runtime.triggers.book import settle_triggers
-from dagnats.runtime.triggers.check import trigger_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
     from datetime import timedelta
-    from types import TracebackType
 
     from dagnats.client.clean import Category, Cleaned
     from dagnats.client.diagnosis import Finding
-    from dagnats.client.portable import Document
-    from dagnats.client.rehearsal import Rehearsal
     from dagnats.client.view import RunView
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.event import Parent
     from dagnats.runtime.loaded import Loaded
-    from dagnats.runtime.ports import Connection, Overview, Stored, Sync
-    from dagnats.runtime.telemetry.entry import LogEntry
-    from dagnats.runtime.telemetry.span import Span
+    from dagnats.runtime.ports import Connection, Overview, Sync
 
-SHORTEST_PREFIX = 8
-_MOST_NAMED = 10
 _HELD_S = 12 * 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """What registering did.
-
-    Attributes:
-        name: The workflow.
-        identity: The definition's content hash.
-        action: `created`, `updated`, or `unchanged` when this content was the newest already, triggers included.
-        definition: What is registered now.
-        previous: What was the newest before, or None.
-    """
-
-    name: str
-    identity: str
-    action: Literal["created", "updated", "unchanged"]
-    definition: WorkflowDef
-    previous: WorkflowDef | None
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A definition that was registered at some time.
-
-    Attributes:
-        definition: Its content, without triggers.
-        registered_ns: When it was registered first, in nanoseconds since 1970.
-        newest: Whether runs that are started now follow it.
-    """
-
-    definition: WorkflowDef
-    registered_ns: int
-    newest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +52,19 @@ class ServerStatus:
     """The server at a glance.
 
     Attributes:
-        streams: How many streams there are of ours.
+        streams: How many streams JetStream holds.
         runs: How many runs have a history.
         active_runs: How many of them have begun and not ended, as far as the engine is.
         configuration: What a `serve` has loaded; None where none says.
-        namespace: What the names on the NATS server have before them; "" for nothing.
     """
 
     streams: int
     runs: int
     active_runs: int
     configuration: Loaded | None = None
-    namespace: str = ""
 
 
-class AsyncClient(Operator, Housekeeper):
+class AsyncClient(Closing, Registrar, Reader, Operator, Dispatcher, Housekeeper):
     """An open client. Get one from `dagnats.connect()`; it is closed by `async with`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -127,141 +76,6 @@ class AsyncClient(Operator, Housekeeper):
     async def close(self) -> None:
         """Close the connection."""
         await self.connection.close()
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    # -- workflows -------------------------------------------------------------------------------------------
-
-    async def register(self, workflow: Workflow | WorkflowDef | bytes | str) -> Registration:
-        """Make a definition the newest of its name, with its triggers. Runs under way keep theirs.
-
-        Args:
-            workflow: A workflow, its built definition, or its JSON.
-
-        Raises:
-            DefinitionError: It is not valid, runs a workflow that is not registered, or has a trigger that cannot be;
-                nothing was stored.
-        """
-        (registration,) = await self.register_all([definition_of(workflow)])
-        return registration
-
-    async def register_all(self, definitions: Sequence[WorkflowDef], *, dry_run: bool = False) -> list[Registration]:
-        """Register definitions that may run each other as children, one after the other.
-
-        Args:
-            definitions: Of different names.
-            dry_run: Store nothing; only say what would be done.
-
-        Raises:
-            DefinitionError: The first one that runs a workflow that is neither registered nor here, or has a trigger
-                that cannot be; nothing was stored.
-        """
-        for definition in definitions:
-            expect_plain(definition)
-        await self._expect_fit(definitions)
-        return [await self._register(definition, dry_run) for definition in definitions]
-
-    async def register_scoped(self, definition: WorkflowDef) -> Registration:
-        """Register a definition under a name that the control plane has given it."""
-        return await self._register(definition, dry_run=False)
-
-    async def _expect_fit(self, definitions: Sequence[WorkflowDef]) -> None:
-        triggers = await trigger_problems(self._ports, definitions)
-        known = [definition.name for definition in definitions]
-        if any(_unknown(definition, known) for definition in definitions):  # hardly ever: most run no others
-            known += await self._ports.definitions.names()
-        for definition in definitions:
-            problems = [*_unknown(definition, known), *triggers.get(definition.name, ())]
-            if problems:
-                raise DefinitionError(problems, name=definition.name)
-
-    async def _register(self, definition: WorkflowDef, dry_run: bool) -> Registration:
-        registration = await self._store(definition, dry_run)
-        if not dry_run and (_has_external(definition) or _has_external(registration.previous)):
-            await settle_triggers(self._ports, definition.name)
-        return registration
-
-    async def _store(self, definition: WorkflowDef, dry_run: bool) -> Registration:
-        data, identity = _document(definition), definition.identity
-        definitions = self._ports.definitions
-        while True:
-            stored = await definitions.newest(definition.name)
-            previous = _readable(stored)
-            if previous is not None and _document(previous) == data:
-                return Registration(definition.name, identity, "unchanged", definition, previous)
-            action: Literal["created", "updated"] = "created" if stored is None else "updated"
-            if dry_run:
-                return Registration(definition.name, identity, action, definition, previous)
-            if previous is not None:  # runs that are being started by it go on needing it
-                await definitions.add_version(previous.name, previous.identity, previous.stored)
-            # The version first: a run that is started by the name must find it.
-            await definitions.add_version(definition.name, identity, definition.stored)
-            try:
-                await definitions.set_newest(
-                    definition.name, data, revision=stored.revision if stored is not None else 0
-                )
-            except ConflictError:
-                continue  # somebody else registered this name just now
-            return Registration(definition.name, identity, action, definition, previous)
-
-    async def workflow(self, name: str) -> WorkflowDef:
-        """The newest definition of a name. Raises NotFoundError, with near names."""
-        stored = await self._ports.definitions.newest(name) if is_workflow_name(name) else None
-        if stored is None:
-            names = await self._ports.definitions.names()
-            hint = "" if names else "none is registered yet: `dagnats register` compiles and stores workflows"
-            raise NotFoundError("workflow", name, near=near(name, names), hint=hint)
-        return _loaded(stored.data)
-
-    async def versions(self, name: str) -> list[Version]:
-        """Every version of a name, the last registered first; what this version of DagNats cannot read is left out.
-
-        Raises:
-            NotFoundError: No such workflow is registered.
-        """
-        newest = (await self.workflow(name)).identity
-        found = await self._ports.definitions.versions(name)
-        stored = sorted(found.values(), key=lambda one: (one.time_ns, one.revision), reverse=True)
-        read = [(definition, one.time_ns) for one in stored if (definition := _readable(one)) is not None]
-        return [Version(definition, time_ns, definition.identity == newest) for definition, time_ns in read]
-
-    async def version(self, name: str, prefix: str) -> WorkflowDef:
-        """The one version of a name whose hash is, or begins with, `prefix`.
-
-        Raises:
-            NotFoundError: None does.
-            ConflictError: Several do; the message lists them.
-        """
-        found = await self._ports.definitions.versions(name)
-        fitting = sorted(identity for identity in found if identity.startswith(prefix))
-        if not fitting:
-            hint = f"`dagnats workflow versions {name}` lists those there are" if found else ""
-            raise NotFoundError("version", f"{name}@{prefix}", hint=hint)
-        if len(fitting) > 1:
-            listed = ", ".join(fitting[:_MOST_NAMED])
-            raise ConflictError(f"{prefix!r} is the beginning of {len(fitting)} versions of {name!r}: {listed}")
-        return load_definition(found[fitting[0]].data)
-
-    async def workflows(self) -> list[WorkflowDef]:
-        """The newest definition of every name, by name; what this version cannot read is left out."""
-        names = await self._ports.definitions.names()
-        stored = await asyncio.gather(*(self._ports.definitions.newest(name) for name in names))
-        return [definition for definition in map(_readable, stored) if definition is not None]
-
-    async def delete_workflow(self, name: str) -> WorkflowDef:
-        """Forget the name of a workflow, and give what it was. Its versions stay for as long as runs of them are kept.
-
-        Raises:
-            NotFoundError: No such workflow is registered.
-            ConflictError: Another workflow runs it, or somebody has registered it anew just now.
-        """
-        return await delete_workflow(self, name)
 
     # -- runs ------------------------------------------------------------------------------------------------
 
@@ -409,96 +223,9 @@ class AsyncClient(Operator, Housekeeper):
         handle = await self.start(workflow, input, run_id=run_id)
         return await handle.result()
 
-    def handle(self, run_id: str) -> RunHandle:
-        """A handle on a run, by its full id; nothing is asked yet.
-
-        Raises:
-            NotFoundError: No run can have this id. A wildcard would stand for other people's runs.
-        """
-        if not is_run_id(run_id):
-            raise NotFoundError("run", run_id)
-        return RunHandle(self._ports, run_id)
-
-    async def find(self, prefix: str) -> RunHandle:
-        """The one run whose id is, or begins with, `prefix`.
-
-        Raises:
-            NotFoundError: None does.
-            ConflictError: Several do; the message lists them.
-            DagnatsError: The prefix is too short to mean one run.
-        """
-        if is_run_id(prefix) and await self._ports.log.first(prefix):
-            return self.handle(prefix)
-        if is_run_id(prefix) and (imported := await imported_run(self._ports, prefix)) is not None:
-            return imported
-        if len(prefix) < SHORTEST_PREFIX:
-            raise too_short(prefix)
-        found = await listing.ids(self._ports, prefix)
-        imports = await imported_ids(self._ports)
-        others = [run_id for run_id in imports if run_id.startswith(prefix) and run_id not in found]
-        found += others
-        if not found:
-            raise NotFoundError("run", prefix)
-        if len(found) > 1:
-            raise ambiguous(prefix, found)
-        return (await imported_run(self._ports, found[0]) if others else None) or self.handle(found[0])
-
-    async def newest(self) -> RunHandle:
-        """The run that was started last. Raises NotFoundError when there is none."""
-        page = await listing.page(self._ports, RunQuery(limit=1))
-        for run in page.runs:
-            return self.handle(run.run_id)
-        raise NotFoundError("run", "newest", hint="start one with `dagnats run start`")
-
     async def diagnose(self, run_id: str) -> tuple[RunView, list[Finding]]:
         """A run, and what holds it. Raises NotFoundError."""
         return await diagnose(self, self.handle(run_id))
-
-    async def reach(self, run_id: str) -> RunHandle:
-        """A handle on a run by its full id, one that was imported included. Raises NotFoundError, as it is used."""
-        handle = self.handle(run_id)
-        if await self._ports.log.first(run_id):
-            return handle
-        return await imported_run(self._ports, run_id) or handle
-
-    async def run_logs(
-        self, run_id: str, *, level: str = "", service: str = "", text: str = "", limit: int = 1_000
-    ) -> list[LogEntry]:
-        """The last lines about a run, by its handlers and by the system, oldest first. Takes what `logs` does.
-
-        Raises:
-            NotFoundError: There is no such run.
-        """
-        view = await (await self.reach(run_id)).view()
-        query = log_query(level=level, service=service, run_id=view.run_id, text=text)
-        return await run_logs(self._ports, query, begun_ns=view.created_ns, ended_ns=view.ended_ns, limit=limit)
-
-    async def trace(self, run_id: str) -> list[Span]:
-        """The spans of a run and of those below it, by their starts. Raises NotFoundError."""
-        return await trace((await self.reach(run_id)).ports, run_id)
-
-    async def rehearse(self, run_id: str, definition: WorkflowDef | None = None) -> Rehearsal:
-        """Fold a run's history once more, and compare. Nothing is done, and nothing is stored.
-
-        Args:
-            definition: By this one instead of the run's own, to find where it would have decided otherwise.
-
-        Raises:
-            NotFoundError: There is no such run.
-            BlobLost: A payload that a decision looks into is not stored any more.
-        """
-        return await rehearse((await self.reach(run_id)).ports, run_id, definition)
-
-    async def export_run(self, run_id: str, *, children: bool = False) -> Document:
-        """A run's whole history as a document that `import_runs` takes in elsewhere.
-
-        Args:
-            children: With the runs that it has started, and those that these have started.
-
-        Raises:
-            NotFoundError: There is no such run.
-        """
-        return await exported((await self.reach(run_id)).ports, run_id, children=children)
 
     async def waitpoints(self, *, workflow: str = "", limit: int = 1_000) -> list[Waitpoint]:
         """The waitpoints of the newest `limit` runs that go on, the oldest waitpoint first."""
@@ -568,62 +295,9 @@ class AsyncClient(Operator, Housekeeper):
         loaded: Loaded | None = None
         with suppress(UnavailableError):  # who should answer does not; the rest is known all the same
             loaded = await ask_loaded(self._ports.inquiries)
-        active = position.active if position is not None else 0
-        return ServerStatus(overview.streams, overview.runs, active, loaded, overview.namespace)
-
-
-def too_short(prefix: str) -> DagnatsError:
-    """The error for a beginning that may mean too many runs."""
-    hint = f"give at least {SHORTEST_PREFIX} characters of it"
-    return DagnatsError(f"{prefix!r} is too short for a run id", hint=hint)
-
-
-def ambiguous(prefix: str, run_ids: Sequence[str]) -> ConflictError:
-    """The error for a beginning of several ids."""
-    listed = ", ".join(sorted(run_ids)[:_MOST_NAMED])
-    more = f" and {len(run_ids) - _MOST_NAMED} more" if len(run_ids) > _MOST_NAMED else ""
-    return ConflictError(f"{prefix!r} is the beginning of {len(run_ids)} run ids: {listed}{more}")
-
-
-_loaded = lru_cache(maxsize=128)(load_definition)  # each start asks which one is the newest, and it seldom changes
-
-
-def definition_of(workflow: Workflow | WorkflowDef | bytes | str) -> WorkflowDef:
-    """What is to be registered. Raises DefinitionError."""
-    if isinstance(workflow, Workflow):
-        return workflow.build()
-    return workflow if isinstance(workflow, WorkflowDef) else load_definition(workflow)
-
-
-def expect_plain(definition: WorkflowDef) -> None:
-    """Raise DefinitionError for a name that only the control plane gives."""
-    if is_scoped(definition.name):
-        message = f"{definition.name!r} is a name that runs are given for what they register"
-        raise DefinitionError([Problem("name", "identifier", message)], name=definition.name)
+        return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0, loaded)
 
 
 def name_of(workflow: Workflow | str) -> str:
     """A workflow's name."""
     return workflow if isinstance(workflow, str) else workflow.name
-
-
-def _unknown(definition: WorkflowDef, known: Collection[str]) -> list[Problem]:
-    """The children it runs that nobody knows: a warning in a file, an error here."""
-    return [problem for problem in advice(definition, known) if problem.rule == "unknown-workflow"]
-
-
-def _has_external(definition: WorkflowDef | None) -> bool:
-    return definition is not None and any(trigger.external for trigger in definition.triggers)
-
-
-def _document(definition: WorkflowDef) -> bytes:
-    """What the name points at: the content, and the triggers, which are no part of it."""
-    return compact(definition.model_dump(mode="json", exclude_defaults=True))
-
-
-def _readable(stored: Stored | None) -> WorkflowDef | None:
-    """A stored definition; None for one that another program or a later version has written."""
-    try:
-        return _loaded(stored.data) if stored is not None else None
-    except DefinitionError:
-        return None

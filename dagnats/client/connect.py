@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from dagnats.client.client import AsyncClient
+from dagnats.client.opening import Opening
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.address import is_http, without_secrets
 from dagnats.model.namespace import checked_namespace
 from dagnats.runtime.local import find_local_server
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import TracebackType
-
 _HINT = "run `dagnats serve` in another terminal, or name a server with --server or DAGNATS_URL"
 
 
-class connect:  # noqa: N801  # used as a function: `async with dagnats.connect() as client`
+class connect(Opening[AsyncClient]):  # noqa: N801  # used as a function: `async with dagnats.connect() as client`
     """Open a client: `async with dagnats.connect() as client`, or `client = await dagnats.connect()`.
 
     Args:
@@ -49,20 +45,6 @@ class connect:  # noqa: N801  # used as a function: `async with dagnats.connect(
         self._namespace = namespace
         self._name = name
         self._data_dir = Path(data_dir) if data_dir else None
-        self._client: AsyncClient | None = None
-
-    def __await__(self) -> Generator[Any, None, AsyncClient]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> AsyncClient:
-        self._client = await self._open()
-        return self._client
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._client is not None:
-            await self._client.close()
 
     async def _open(self) -> AsyncClient:
         # Not at the top: `import dagnats` and offline commands load no NATS code.

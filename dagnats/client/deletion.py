@@ -9,30 +9,33 @@ from dagnats.model.step import SubWorkflowStep
 from dagnats.runtime.triggers.book import settle_triggers
 
 if TYPE_CHECKING:
-    from dagnats.client.client import AsyncClient
+    from collections.abc import Sequence
+
     from dagnats.model.definition import WorkflowDef
+    from dagnats.runtime.ports import Ports
 
 
-async def delete_workflow(client: AsyncClient, name: str) -> WorkflowDef:
-    """Forget the name of a workflow, and give what it was. Its versions stay for as long as runs of them are kept.
+async def delete_workflow(ports: Ports, definition: WorkflowDef, others: Sequence[WorkflowDef]) -> None:
+    """Forget the name of a workflow. Its versions stay for as long as runs of them are kept.
+
+    Args:
+        definition: What it is.
+        others: The workflows that there are.
 
     Raises:
-        NotFoundError: No such workflow is registered.
-        ConflictError: Another workflow runs it, or somebody has registered it anew just now.
+        ConflictError: One of these runs it, or somebody has registered it anew just now.
     """
-    definition = await client.workflow(name)
-    used_by = [other.name for other in await client.workflows() if other.name != name and _runs(other, name)]
+    name = definition.name
+    used_by = [other.name for other in others if other.name != name and _runs(other, name)]
     if used_by:
         raise ConflictError(
             f"workflow {name!r} is run by {', '.join(map(repr, used_by))}", hint="delete those first, or change them"
         )
-    definitions = client.connection.ports.definitions
-    stored = await definitions.newest(name)
+    stored = await ports.definitions.newest(name)
     if stored is not None:
-        await definitions.remove(name, revision=stored.revision)
+        await ports.definitions.remove(name, revision=stored.revision)
     if any(trigger.external for trigger in definition.triggers):
-        await settle_triggers(client.connection.ports, name)
-    return definition
+        await settle_triggers(ports, name)
 
 
 def _runs(definition: WorkflowDef, name: str) -> bool:

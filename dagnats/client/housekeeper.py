@@ -1,23 +1,32 @@
-"""What those do who look after an installation: who may, who did, what is logged, and what comes from elsewhere."""
+"""What those do who look after an installation: who may, who did, what is logged, what comes from elsewhere, and
+whether all is as the log says."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from dagnats.client import imported, logs, token
-from dagnats.client.audit import AuditQuery, audit, record
-from dagnats.client.moment import Moment, instant_of
+from dagnats.client.audit import audit, audit_query, record
+from dagnats.client.mend import mend
 from dagnats.client.token import Made
+from dagnats.client.verify import verify
+from dagnats.errors import DecodeError
+from dagnats.model.audit import AUDIT, decode_audited
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from dagnats.client.audit import Deed
+    from dagnats.client.difference import Difference
     from dagnats.client.imported import Guest, Taken
+    from dagnats.client.moment import Moment
     from dagnats.client.portable import Document
+    from dagnats.client.verify import Verified
     from dagnats.model.access import Scope
+    from dagnats.model.audit import Audited
     from dagnats.model.token import AccessToken
     from dagnats.runtime.ports import Ports
     from dagnats.runtime.telemetry.entry import LogEntry
@@ -26,7 +35,7 @@ _UNNAMED = "a program over NATS"
 
 
 class Housekeeper:
-    """Calls that concern no run that goes on here: the third part of `AsyncClient`."""
+    """Calls that concern no run that goes on here: a part of `AsyncClient`."""
 
     _ports: Ports
 
@@ -98,17 +107,28 @@ class Housekeeper:
             after: Done then or later.
             before: Done before then.
             limit: At most so many.
+
+        Raises:
+            DagnatsError: There is no such outcome, or no such instant.
         """
-        now_ns = self._ports.clock.now_ns()
-        query = AuditQuery(
+        query = audit_query(
             by=by,
             action=action,
             target=target,
             outcome=outcome,
-            after_ns=instant_of(after, now_ns=now_ns) if after is not None else 0,
-            before_ns=instant_of(before, now_ns=now_ns) if before is not None else 0,
+            after=after,
+            before=before,
+            now_ns=self._ports.clock.now_ns(),
         )
         return await audit(self._ports, query, limit=limit)
+
+    async def audit(self) -> list[Audited]:
+        """What runs have asked of the control plane in the last 90 days and what they were answered, oldest first."""
+        found: list[Audited] = []
+        for entry in await self._ports.log.read(AUDIT):
+            with suppress(DecodeError):  # of a later version
+                found.append(decode_audited(entry.data))
+        return found
 
     # -- what is logged --------------------------------------------------------------------------------------
 
@@ -150,6 +170,23 @@ class Housekeeper:
     async def remove_imported(self, run_id: str) -> None:
         """Forget an imported run. Raises NotFoundError."""
         await imported.remove(self._ports, run_id)
+
+    # -- is it all as the log says ---------------------------------------------------------------------------
+
+    async def verify(self, *, told: Callable[[int, int], None] | None = None) -> Verified:
+        """Fold every run from its first event, and compare what was made of it.
+
+        Args:
+            told: Called now and then with how many runs are done, and how many there are.
+        """
+        return await verify(self._ports, told=told)
+
+    async def repair(self, differences: Sequence[Difference]) -> list[Difference]:
+        """Put right, from the log, what `verify` found; gives what had to be left.
+
+        What is missing is made by the engine, which folds everything anew for that.
+        """
+        return await mend(self._ports, differences)
 
 
 def _shown(stored: AccessToken) -> AccessToken:

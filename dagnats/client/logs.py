@@ -11,6 +11,7 @@ from dagnats.client.moment import instant_of
 from dagnats.errors import DagnatsError, DecodeError
 from dagnats.model.duration import duration_nanos, parse_duration
 from dagnats.model.identifier import near
+from dagnats.model.instant import written_ns
 from dagnats.runtime.telemetry.address import EXPORT
 from dagnats.runtime.telemetry.entry import LEVELS, Level, LogEntry, decode_log
 
@@ -107,9 +108,9 @@ async def newest_logs(ports: Ports, query: LogQuery, count: int) -> list[LogEntr
     asked = count
     while True:
         pieces = await ports.telemetry.newest(query.subject, asked)
-        found = list(_fitting(pieces, query))
+        found = _last(_fitting(pieces, query), count)
         if len(found) >= count or len(pieces) < asked:
-            return found[-count:]
+            return [line.entry for line in found]
         asked *= 8
 
 
@@ -134,14 +135,16 @@ async def run_logs(
 
 
 async def _between(ports: Ports, query: LogQuery, since_ns: int, until_ns: int, limit: int) -> list[LogEntry]:
-    found: list[LogEntry] = []
+    found: list[_Line] = []
     after = 0
     while pieces := await ports.telemetry.page(query.subject, since_ns=since_ns, after=after):
-        found = [*found, *_fitting(pieces, query)][-limit:]
+        found += _fitting(pieces, query)
+        if len(found) > 2 * limit:
+            found = _last(found, limit)
         after = pieces[-1].seq
         if until_ns and pieces[-1].time_ns > until_ns:
             break
-    return found
+    return [line.entry for line in _last(found, limit)]
 
 
 async def follow_logs(ports: Ports, query: LogQuery) -> AsyncGenerator[LogEntry]:
@@ -155,8 +158,8 @@ async def follow_logs(ports: Ports, query: LogQuery) -> AsyncGenerator[LogEntry]
     stop = ports.telemetry.hear(query.subject, heard)
     try:
         while True:
-            for entry in _fitting([await waiting.get()], query):
-                yield entry
+            for line in _fitting([await waiting.get()], query):
+                yield line.entry
     finally:
         stop()
 
@@ -172,11 +175,23 @@ async def failing_exports(ports: Ports) -> tuple[LogEntry, ...]:
     return tuple(entry for entry in newest.values() if entry.attributes.get("export") == "failing")
 
 
-def _fitting(pieces: Iterable[Piece], query: LogQuery) -> Iterator[LogEntry]:
+class _Line(NamedTuple):
+    """A line, and when it was said: by its own clock, or else when it came."""
+
+    time_ns: int
+    entry: LogEntry
+
+
+def _fitting(pieces: Iterable[Piece], query: LogQuery) -> Iterator[_Line]:
     for piece in pieces:
         try:
             entry = decode_log(piece.data)
         except DecodeError:  # anybody may write there
             continue
         if query.fits(entry):
-            yield entry
+            yield _Line(written_ns(entry.timestamp) or piece.time_ns, entry)
+
+
+def _last(lines: Iterable[_Line], count: int) -> list[_Line]:
+    """The last lines, in the order in which they were said: processes send them in bundles, so they come in another."""
+    return sorted(lines, key=lambda line: line.time_ns)[-count:]

@@ -1,54 +1,37 @@
-"""What operators do with many runs, dead letters, queues and workflows: the second half of `AsyncClient`."""
+"""What operators do with many runs at once, and with dead letters; and events, which are for any run: a part of
+`AsyncClient`."""
 
 from __future__ import annotations
 
 import re
 import secrets
-from abc import ABC, abstractmethod
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from dagnats.client import bulk, letter, listing, queue, trigger_type
+from dagnats.client import bulk, letter, listing
 from dagnats.client.bulk import Done, Live, Mode
-from dagnats.client.mend import mend
-from dagnats.client.moment import Moment, instant_of
-from dagnats.client.payload import accepted
-from dagnats.client.run import json_bytes
+from dagnats.client.inquirer import Inquirer, Which, bounds, query_of
+from dagnats.client.moment import Moment
+from dagnats.client.payload import accepted, json_bytes
 from dagnats.client.scan import Window
-from dagnats.client.verify import verify
-from dagnats.dsl.duration import duration_text
-from dagnats.errors import DagnatsError, DecodeError, NotFoundError
-from dagnats.model.audit import AUDIT, decode_audited
-from dagnats.model.duration import duration_nanos, parse_duration
+from dagnats.errors import DagnatsError, NotFoundError
 from dagnats.model.identifier import EVENT, near
-from dagnats.model.summary import MOST, RunQuery
-from dagnats.model.worker import decode_worker
-from dagnats.runtime.limit import workflow_limit
+from dagnats.model.summary import RunQuery
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-    from datetime import timedelta
+    from collections.abc import Callable, Collection, Sequence
 
-    from dagnats.client.difference import Difference
     from dagnats.client.letter import DeadLetter
-    from dagnats.client.queue import QueueView
-    from dagnats.client.verify import Verified
-    from dagnats.model.audit import Audited
     from dagnats.model.definition import WorkflowDef
-    from dagnats.model.ops import TaskLimited, WorkflowLimited
     from dagnats.model.run import RunStatus
-    from dagnats.model.summary import RunPage, RunSummary, Tally
-    from dagnats.model.trigger_type import TriggerTypeView
-    from dagnats.model.worker import WorkerEntry
+    from dagnats.model.summary import RunPage, Tally
     from dagnats.runtime.ports import Ports
 
 _CHUNK = 256
 _EVENT = re.compile(EVENT)
 
 
-class Operator(ABC):
+class Operator(Inquirer):
     """Calls that concern more than one run."""
 
     _ports: Ports
@@ -57,124 +40,16 @@ class Operator(ABC):
     async def workflow(self, name: str) -> WorkflowDef:
         """The newest definition of a name."""
 
-    @abstractmethod
-    async def workflows(self) -> list[WorkflowDef]:
-        """The newest definition of every name."""
-
     # -- many runs -------------------------------------------------------------------------------------------
 
-    async def runs(
-        self,
-        *,
-        workflow: str = "",
-        status: RunStatus | Literal[""] = "",
-        labels: Mapping[str, str] | None = None,
-        parent: str = "",
-        error: str = "",
-        prefix: str = "",
-        after: Moment | None = None,
-        before: Moment | None = None,
-        limit: int = 50,
-        among: Sequence[str] = (),
-    ) -> list[RunSummary]:
-        """The newest runs that fit, newest first.
+    async def page_of(self, which: Which, *, below: int = 0, limit: int = 50) -> RunPage:
+        """`page`, as one value says it."""
+        query = query_of(which, now_ns=self._ports.clock.now_ns(), below=below, limit=limit)
+        return await listing.page(self._ports, query)
 
-        A server's index answers, at any number of runs. Where none does, the log is looked through.
-
-        Args:
-            workflow: Of this workflow.
-            status: In this status.
-            labels: With these labels.
-            parent: Started by a step of this run.
-            error: With this text in its error, in any case.
-            prefix: With an id that begins like this.
-            after: Started then or later.
-            before: Started before then.
-            limit: At most so many.
-            among: Of workflows that one of these patterns fits: `order-*`.
-        """
-        asked = self._query(workflow, status, labels, parent, error, prefix, after, before, among)
-        found: list[RunSummary] = []
-        async for run in self._newest(asked, limit):
-            found.append(run)
-        return found
-
-    async def page(
-        self,
-        *,
-        workflow: str = "",
-        status: RunStatus | Literal[""] = "",
-        labels: Mapping[str, str] | None = None,
-        parent: str = "",
-        error: str = "",
-        prefix: str = "",
-        after: Moment | None = None,
-        before: Moment | None = None,
-        below: int = 0,
-        limit: int = 50,
-        among: Sequence[str] = (),
-    ) -> RunPage:
-        """One page of `runs`, and whether there are others behind it: those go on `below` the last one's `seq`.
-
-        Args:
-            workflow, status, labels, parent, error, prefix, after, before, among: See `runs`.
-            below: Only runs that were started before the one with this `seq`; 0 for the first page.
-            limit: At most so many, and at most `MOST`.
-        """
-        asked = self._query(workflow, status, labels, parent, error, prefix, after, before, among)
-        return await listing.page(self._ports, msgspec.structs.replace(asked, below=below, limit=min(limit, MOST)))
-
-    async def _newest(self, query: RunQuery, limit: int) -> AsyncIterator[RunSummary]:
-        while limit > 0:
-            page = await listing.page(self._ports, msgspec.structs.replace(query, limit=min(limit, MOST)))
-            for run in page.runs:
-                yield run
-            if not page.more or not page.runs:
-                return
-            limit -= len(page.runs)
-            query = msgspec.structs.replace(query, below=page.runs[-1].seq)
-
-    async def count(
-        self,
-        *,
-        workflow: str = "",
-        status: RunStatus | Literal[""] = "",
-        labels: Mapping[str, str] | None = None,
-        parent: str = "",
-        error: str = "",
-        prefix: str = "",
-        after: Moment | None = None,
-        before: Moment | None = None,
-        among: Sequence[str] = (),
-    ) -> list[Tally]:
-        """How many runs fit, by workflow and status. Takes arguments like `runs`."""
-        asked = self._query(workflow, status, labels, parent, error, prefix, after, before, among)
-        return await listing.count(self._ports, asked)
-
-    def _query(
-        self,
-        workflow: str,
-        status: RunStatus | Literal[""],
-        labels: Mapping[str, str] | None,
-        parent: str,
-        error: str,
-        prefix: str,
-        after: Moment | None,
-        before: Moment | None,
-        among: Sequence[str],
-    ) -> RunQuery:
-        window = self._window(workflow, after, before)
-        return RunQuery(
-            workflow=workflow,
-            statuses=(status,) if status else (),
-            labels=dict(labels or {}),
-            parent_run_id=parent,
-            prefix=prefix,
-            error=error,
-            after_ns=window.after_ns,
-            before_ns=window.before_ns,
-            among=tuple(among),
-        )
+    async def count_of(self, which: Which) -> list[Tally]:
+        """`count`, as one value says it."""
+        return await listing.count(self._ports, query_of(which, now_ns=self._ports.clock.now_ns()))
 
     async def cancel_all(
         self,
@@ -319,10 +194,7 @@ class Operator(ABC):
         return done
 
     def _window(self, workflow: str, after: Moment | None, before: Moment | None) -> Window:
-        now_ns = self._ports.clock.now_ns()
-        after_ns = _bound(after, now_ns) if after is not None else 0
-        before_ns = _bound(before, now_ns) if before is not None else 0
-        return Window(workflow, after_ns, before_ns)
+        return Window(workflow, *bounds(after, before, now_ns=self._ports.clock.now_ns()))
 
     # -- dead letters ----------------------------------------------------------------------------------------
 
@@ -364,128 +236,6 @@ class Operator(ABC):
         await self._ports.dead_letters.remove(seq)
         return found
 
-    # -- workers ---------------------------------------------------------------------------------------------
-
-    async def workers(self) -> list[WorkerEntry]:
-        """The workers that there are, by name. One that was killed is among them for up to a minute."""
-        found: list[WorkerEntry] = []
-        for data in await self._ports.directory.all():
-            with suppress(DecodeError):  # anybody may write there
-                found.append(decode_worker(data))
-        return sorted(found, key=lambda entry: entry.worker_id)
-
-    async def trigger_types(self) -> list[TriggerTypeView]:
-        """The trigger types that workers provide, or did, by name."""
-        return await trigger_type.trigger_types(self._ports, await self.workers())
-
-    async def trigger_type(self, name: str) -> TriggerTypeView:
-        """A trigger type. Raises NotFoundError, with near names."""
-        return trigger_type.named(await self.trigger_types(), name)
-
-    # -- queues and workflows --------------------------------------------------------------------------------
-
-    async def queues(self) -> list[QueueView]:
-        """Every queue that has tasks, had workers, or is named by a registered workflow."""
-        return await queue.queue_views(self._ports, await self.workflows())
-
-    async def queue(self, name: str) -> QueueView:
-        """The queue of a task type. Raises NotFoundError, with near names."""
-        views = {view.name: view for view in await self.queues()}
-        if name not in views:
-            hint = "" if views else "no workflow is registered yet, so there are no queues"
-            raise NotFoundError("queue", name, near=near(name, views), hint=hint)
-        return views[name]
-
-    async def pause_queue(self, task: str, reason: str = "", *, by: str = "") -> None:
-        """Hand out no task of a type until it is resumed. What workers have goes on.
-
-        Raises:
-            NotFoundError: Nothing uses that type.
-            ConflictError: It is paused already, or is a worker group of a type.
-        """
-        queue.expect_whole(await self.queue(task))
-        await queue.pause_task(self._ports, task, by=by, reason=reason)
-
-    async def resume_queue(self, task: str, *, by: str = "") -> None:
-        """Let a paused queue go on. Raises ConflictError when it is not paused."""
-        await queue.resume_task(self._ports, task, by=by)
-
-    async def limit_queue(
-        self,
-        task: str,
-        *,
-        concurrency: int | None = None,
-        rate: int | None = None,
-        period: timedelta | str = "1s",
-        by: str = "",
-        reason: str = "",
-    ) -> TaskLimited:
-        """Limit the tasks of a type, whatever definitions say; gives what holds now.
-
-        Args:
-            task: The type.
-            concurrency: How many may be in flight; 0 for what definitions say, None to leave it as it is.
-            rate: How many may start in a `period`; likewise.
-            period: See `rate`.
-            by: Who does it.
-            reason: Why.
-        """
-        queue.expect_whole(await self.queue(task))
-        changes: dict[str, int] = {}
-        if concurrency is not None:
-            changes["concurrency"] = queue.positive("concurrency", concurrency)
-        if rate is not None:
-            changes["rate"] = queue.positive("rate", rate)
-            changes["period_ns"] = _period_ns(period) if rate else 0
-        return await queue.change_task(self._ports, task, by=by, reason=reason, **changes)
-
-    async def workflow_limits(self, workflow: str) -> WorkflowLimited:
-        """What operators have said of a workflow."""
-        return await workflow_limit(self._ports.log, workflow)
-
-    async def pause_workflow(self, workflow: str, reason: str = "", *, by: str = "") -> None:
-        """Let no run of a workflow begin until it is resumed. Runs that have begun go on.
-
-        Raises:
-            NotFoundError: No such workflow is registered.
-            ConflictError: It is paused already.
-        """
-        await self.workflow(workflow)
-        await queue.pause_workflow(self._ports, workflow, by=by, reason=reason)
-
-    async def resume_workflow(self, workflow: str, *, by: str = "") -> None:
-        """Let runs of a paused workflow begin. Raises ConflictError when it is not paused."""
-        await queue.resume_workflow(self._ports, workflow, by=by)
-
-    async def limit_workflow(
-        self,
-        workflow: str,
-        max_runs: int | None = None,
-        *,
-        max_events: int | None = None,
-        max_depth: int | None = None,
-        by: str = "",
-        reason: str = "",
-    ) -> WorkflowLimited:
-        """Limit the runs of a workflow. What is not given stays as it is.
-
-        Args:
-            max_runs: How many may go on at a time; 0 for what the definition says. Runs that went on before, of a
-                workflow without any limit, are not counted: nothing had to remember them.
-            max_events: How long the history of a run that begins from now on may become; 0 for 50,000 events.
-            max_depth: How many runs may be above a child that such a run, or a child of it, starts; 0 for 8.
-            by: Who says so.
-            reason: Why.
-
-        Raises:
-            DagnatsError: No limit is given, or one is negative.
-            NotFoundError: No such workflow is registered.
-        """
-        limits = {"max_runs": max_runs, "max_events": max_events, "max_depth": max_depth}
-        queue.run_limits(limits)
-        await self.workflow(workflow)
-        return await queue.change_workflow(self._ports, workflow, limits, by=by, reason=reason)
-
     # -- events ----------------------------------------------------------------------------------------------
 
     async def publish_event(self, type: str, body: Any = None, *, id: str = "") -> int:
@@ -508,33 +258,6 @@ class Operator(ABC):
         receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
         return receipt.seq
 
-    # -- the control plane -----------------------------------------------------------------------------------
-
-    async def audit(self) -> list[Audited]:
-        """What runs have asked of the control plane in the last 90 days and what they were answered, oldest first."""
-        found: list[Audited] = []
-        for entry in await self._ports.log.read(AUDIT):
-            with suppress(DecodeError):  # of a later version
-                found.append(decode_audited(entry.data))
-        return found
-
-    # -- is it all as the log says ---------------------------------------------------------------------------
-
-    async def verify(self, *, told: Callable[[int, int], None] | None = None) -> Verified:
-        """Fold every run from its first event, and compare what was made of it.
-
-        Args:
-            told: Called now and then with how many runs are done, and how many there are.
-        """
-        return await verify(self._ports, told=told)
-
-    async def repair(self, differences: Sequence[Difference]) -> list[Difference]:
-        """Put right, from the log, what `verify` found; gives what had to be left.
-
-        What is missing is made by the engine, which folds everything anew for that.
-        """
-        return await mend(self._ports, differences)
-
 
 def expect_meant(workflow: str, after: Moment | None, before: Moment | None) -> None:
     """Raise DagnatsError unless somebody says which runs are tried again."""
@@ -546,18 +269,3 @@ def expect_event(type: str) -> None:
     """Raise DagnatsError for what cannot be an event's type."""
     if _EVENT.fullmatch(type) is None:
         raise DagnatsError(f"{type!r} cannot be an event's type", hint="write words joined by dots: payment.completed")
-
-
-def _bound(moment: Moment, now_ns: int) -> int:
-    """A moment as a bound of a window: 0 would be none, and what runs were started at fits 63 bits."""
-    return min(max(instant_of(moment, now_ns=now_ns), 1), 2**63 - 1)
-
-
-def _period_ns(period: timedelta | str) -> int:
-    try:
-        nanos = duration_nanos(parse_duration(duration_text(period)))
-    except ValueError as error:
-        raise DagnatsError(f"period: {error}") from None
-    if not nanos:
-        raise DagnatsError("a rate needs a period that is longer than nothing", hint="write '1s' or '1m'")
-    return nanos

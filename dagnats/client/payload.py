@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from dagnats.errors import InputError, Problem
+from dagnats.handling.codec import codec_for
 from dagnats.runtime.blob import refuse
 
 
@@ -30,3 +33,8 @@ def accepted(data: bytes, *, what: str) -> bytes:
 
 
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def json_bytes(value: Any) -> bytes:
+    """Any value with a JSON form, as JSON. Raises CodecError when it has none."""
+    return codec_for(type(value)).encode(value)

@@ -125,7 +125,7 @@ async def change_workflow(
 
 
 def run_limits(limits: Mapping[str, int | None]) -> dict[str, int]:
-    """The limits that are given. Raises DagnatsError when none is, or one is negative, or more than any run may have."""
+    """The limits that are given. Raises DagnatsError when none is, or one is negative or more than a run may have."""
     given = {name: positive(name, most) for name, most in limits.items() if most is not None}
     if not given:
         raise DagnatsError("no limit is given", hint=f"give one of {', '.join(limits)}; 0 takes it away")

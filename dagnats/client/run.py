@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -11,18 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import msgspec
 
 from dagnats.client import order, repeat
-from dagnats.client.answer import TooLate, answered, open_place
-from dagnats.client.payload import accepted
-from dagnats.client.stamp import stamp
+from dagnats.client.payload import accepted, json_bytes
 from dagnats.client.start import begin, check_input, new_id
 from dagnats.client.stream import streamed
 from dagnats.client.view import EventView, RunView, at_gates, event_view, run_view
+from dagnats.client.waiting import Waiting
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import (
-    ConflictError,
     DagnatsError,
     NotFoundError,
-    RefusedError,
     ResultTimeout,
     RunCancelled,
     RunCompensated,
@@ -37,40 +33,26 @@ from dagnats.model.event import (
     CompensateCompleted,
     Note,
     Outcome,
-    Record,
     TerminalEvent,
-    TimerFired,
     WorkflowCompleted,
-    WorkflowReopened,
     decode_event,
-    encode_event,
 )
 from dagnats.model.identifier import near
 from dagnats.model.pulse import Pulse, decode_pulse
 from dagnats.model.run import IN_FLIGHT, Run, RunStatus, StepStatus
-from dagnats.runtime.approval import is_approval_token
-from dagnats.runtime.blob import carried, fill, filled, moved, offloaded, resolved, shown
-from dagnats.runtime.core.advance import advance
+from dagnats.runtime.blob import carried, fill, moved, offloaded, resolved, shown
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph
 from dagnats.runtime.limit import gate_view, hold_of, is_held
-from dagnats.runtime.recall import recall
-from dagnats.runtime.record import decoded, from_start
-from dagnats.runtime.standing import graph_behind, parked, standing
-from dagnats.runtime.waitpoint import KEY as WAITPOINT_KEY
-from dagnats.runtime.waitpoint import waitpoint_token
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator
 
-    from dagnats.client.answer import Answer
     from dagnats.model.definition import WorkflowDef
-    from dagnats.model.event import AnyEvent, ApprovalGranted, ApprovalRejected, Start
+    from dagnats.model.event import Start
     from dagnats.runtime.ports import Chunk, Ports
 
 T = TypeVar("T")
-OrderT = TypeVar("OrderT", bound="AnyEvent")
-AnswerT = TypeVar("AnswerT", "ApprovalGranted", "ApprovalRejected")
 
 _AT_ONCE_S = 0.002
 UNDER_WAY: frozenset[StepStatus] = frozenset({*IN_FLIGHT, "pending"})
@@ -83,7 +65,7 @@ _ERRORS = {
 }
 
 
-class RunHandle:
+class RunHandle(Waiting):
     """One run. Making a handle asks nothing; every call looks at the log.
 
     Attributes:
@@ -93,23 +75,14 @@ class RunHandle:
     imported = False
 
     def __init__(self, ports: Ports, run_id: str, *, begun: int = 0) -> None:
-        self.run_id = run_id
-        self._ports = ports
+        super().__init__(ports, run_id)
         self._begun = begun  # the sequence of its start, when we started it
         self._made_s = asyncio.get_running_loop().time() if begun else 0.0
-
-    @property
-    def ports(self) -> Ports:
-        """Where it is looked at."""
-        return self._ports
 
     @property
     def is_new(self) -> bool:
         """Whether it was this very start that began the run; an idempotent one may find it under way."""
         return self._begun > 0
-
-    def __repr__(self) -> str:
-        return f"<run {self.run_id}>"
 
     async def view(self, *, gates: bool = False) -> RunView:
         """The run as it is now, folded from its history: never stale.
@@ -260,79 +233,6 @@ class RunHandle:
         data = accepted(payload, what="the signal's value")
         await self._tell(lambda _, run: order.signal(run, name, data))
 
-    async def approve(
-        self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "", reason: str = ""
-    ) -> str:
-        """Answer an approval with yes, and give the step it was.
-
-        Args:
-            step: The approval; may be left out when the run waits for one only.
-            answer: The answer's members: they become part of the step's output.
-            token: What the people who were asked were told; it has to be right when it is given.
-            by: Who answers.
-            reason: Why.
-
-        Raises:
-            ConflictError: The step does not wait for an approval, or not any more.
-            InputError: The answer does not fit the approval's form.
-            RefusedError: The token answers something else.
-        """
-        key = await self._approval_key(token)
-        data = accepted(json_bytes(answer), what="the answer") if answer is not None else b""
-        event = await self._tell(
-            lambda graph, run: _proven(
-                order.approve(graph, run, step or order.asked(graph, run), data, by=by, reason=reason), key, token
-            )
-        )
-        return event.step_id
-
-    async def reject(
-        self, step: str = "", answer: Any = None, *, token: str | None = None, by: str = "", reason: str = ""
-    ) -> str:
-        """Answer an approval with no, which fails its step, and give the step. Raises like `approve`."""
-        key = await self._approval_key(token)
-        data = accepted(json_bytes(answer), what="the answer") if answer is not None else b""
-        event = await self._tell(
-            lambda graph, run: _proven(
-                order.reject(graph, run, step or order.asked(graph, run), data, by=by, reason=reason), key, token
-            )
-        )
-        return event.step_id
-
-    async def _approval_key(self, token: str | None) -> bytes:
-        return await self._ports.secrets.key(WAITPOINT_KEY) if token is not None else b""
-
-    async def complete_wait(self, step: str, body: Any = None) -> None:
-        """Give a step the event that it waits for, by hand. Raises ConflictError when it waits for none."""
-        await self.complete_wait_json(step, json_bytes(body))
-
-    async def complete_wait_json(self, step: str, body: bytes) -> None:
-        """`complete_wait` with a body that is JSON already."""
-        data = accepted(body, what="the event's body")
-        await self._tell(lambda graph, run: order.complete_wait(graph, run, step, data))
-
-    async def waitpoint_token(self, step: str) -> str:
-        """A token for somebody who may bring what a step waits for, once; also before the wait begins.
-
-        It is the only thing that whoever has it needs: `POST /v1/waitpoints/{token}/complete`. So keep it secret. Asked
-        for again it is the same; it is of use until the wait is over.
-
-        Raises:
-            NotFoundError: The run has no such step.
-            ConflictError: The step waits for nobody, or not any more.
-        """
-        place = open_place(*await self._fold(), step)
-        return waitpoint_token(await self._ports.secrets.key(WAITPOINT_KEY), place)
-
-    async def answer(self, answer: Answer) -> None:
-        """Bring what somebody says who has shown the token of a wait. Raises like `answered`."""
-        what = "the event's body" if answer.accepts else "the answer"
-        said = answer._replace(body=accepted(answer.body, what=what) if answer.body else b"")
-        try:
-            await self._tell(lambda graph, run: answered(graph, run, said))
-        except NotFoundError:  # the token is ours, so the run was there
-            raise TooLate(f"run {self.run_id} is over, and is not kept any more") from None
-
     async def replay(self, reason: str = "", *, by: str = "") -> None:
         """Let this run, which failed or was cancelled, go on at the steps that failed, by its own definition.
 
@@ -424,78 +324,7 @@ class RunHandle:
         data = await moved(self._ports, run_id, bytes(payload) or b"null")
         return msgspec.Raw(await offloaded(self._ports, run_id, data, what="what is taken over"))
 
-    async def _tell(self, decide: Callable[[Graph, Run], OrderT]) -> OrderT:
-        """Append what `decide` makes of the run as it is; ask it again whenever another event was first.
-
-        Time passes on the way: when the log's own time for the event has brought a deadline that decides otherwise,
-        such as an approval's, it is asked once more, and raises.
-        """
-        mark = stamp(self._ports.clock)
-        event_id = f"{self.run_id}.order.{secrets.token_hex(12)}"  # one caller's orders may share a trace
-        while True:
-            recalled = await recall(self._ports, self.run_id)
-            graph, run = await standing(self._ports, self.run_id, recalled)
-            event = msgspec.structs.replace(decide(graph, run), **mark)
-            data = encode_event(event)
-            try:
-                receipt = await self._ports.log.append_after(self.run_id, data, id=event_id, last=recalled.last)
-            except ConflictError:
-                # An event came in between, or it is our own from a try whose answer was lost.
-                if await self._has(data, after=recalled.last):
-                    return event
-                continue
-            if run.deadlines:
-                await self._ask_again(graph, run, receipt.seq, decide)
-            return event
-
-    async def _ask_again(self, graph: Graph, run: Run, seq: int, decide: Callable[[Graph, Run], OrderT]) -> None:
-        """Raise what `decide` says of the run at the instant of event `seq`, with all deadlines up to it applied."""
-        entry = await self._ports.log.at(seq)
-        if entry is not None:
-            tick = TimerFired(run_id=self.run_id, due_ns=0)
-            decide(graph, await self._moved(graph, run, Record(seq, entry.time_ns, tick)))
-
-    # -- reading ---------------------------------------------------------------------------------------------
-
-    async def _has(self, data: bytes, *, after: int) -> bool:
-        return any(entry.data == data for entry in await self._ports.log.read(self.run_id, after=after))
-
-    async def _records(self) -> list[Record]:
-        records = decoded(await self._ports.log.read(self.run_id))
-        if not records:
-            raise NotFoundError("run", self.run_id)
-        return records
-
-    async def _fold(self) -> tuple[Graph, Run]:
-        """The run as it is now: its snapshot, and the events after it."""
-        return await standing(self._ports, self.run_id)
-
-    async def _follow(self) -> AsyncIterator[tuple[Record, Run]]:
-        """Every event with the run as it is after it; ends with the run."""
-        records = from_start(await self._records())
-        graph = await graph_behind(self._ports, records[0])
-        run: Run | None = None
-        reopened = max((record.seq for record in records if isinstance(record.event, WorkflowReopened)), default=0)
-        for record in records:
-            run = await self._moved(graph, run, record)
-            yield record, run
-            if run.ended and record.seq > reopened:
-                return
-        async for entry in self._ports.log.watch(self.run_id, after=records[-1].seq):
-            for record in decoded([entry]):
-                run = await self._moved(graph, run, record)
-                yield record, run
-                if run.ended:
-                    return
-
-    async def _moved(self, graph: Graph, run: Run | None, record: Record) -> Run:
-        record = await filled(self._ports, graph, record)
-        try:
-            run = advance(graph, run, record).run
-        except Exception as error:
-            raise parked(self.run_id, error) from error
-        assert run is not None, "a history that begins with a start gives a run"
-        return run
+    # -- its end -----------------------------------------------------------------------------------------------
 
     async def _ended(self, event: TerminalEvent) -> tuple[RunStatus, Outcome] | None:
         """How the run ended, if it has: a terminal event need not be the last word."""
@@ -531,21 +360,6 @@ class RunHandle:
             after = entry.seq
 
 
-def _proven(answer: AnswerT, key: bytes, token: str | None) -> AnswerT:
-    """The answer, when the token, if one is given, is for it. Raises RefusedError."""
-    if token is None or is_approval_token(key, answer.run_id, answer.step_id, answer.attempt_number, token):
-        return answer
-    raise RefusedError(
-        f"the token does not answer approval {answer.step_id!r} of run {answer.run_id}",
-        hint="each attempt has a token of its own: use the newest one that was sent",
-    )
-
-
 def run_error(view: RunView) -> RunError:
     """What is raised for a run that has ended otherwise than hoped."""
     return _ERRORS[view.status](view.run_id, step=view.failed_step, error=view.error)
-
-
-def json_bytes(value: Any) -> bytes:
-    """Any value with a JSON form, as JSON. Raises CodecError when it has none."""
-    return codec_for(type(value)).encode(value)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dagnats.client.bulk import Done, Live, Mode
     from dagnats.client.checkup import Checked
     from dagnats.client.clean import Category, Cleaned
-    from dagnats.client.client import Registration, ServerStatus, Version
+    from dagnats.client.client import ServerStatus
     from dagnats.client.diagnosis import Finding
     from dagnats.client.difference import Difference
     from dagnats.client.health import Health
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dagnats.client.moment import Moment
     from dagnats.client.portable import Document
     from dagnats.client.queue import QueueView
+    from dagnats.client.registrar import Registration, Version
     from dagnats.client.rehearsal import Rehearsal
     from dagnats.client.token import Made
     from dagnats.client.verify import Verified

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from dagnats.client.inquirer import Which
 from dagnats.errors import ConflictError, DecodeError, NotFoundError
 from dagnats.model.identifier import near
 from dagnats.model.waiter import decode_waiter
@@ -67,7 +68,7 @@ async def waitpoints(
         limit: How many runs are looked at.
         among: Only of workflows that one of these patterns fits.
     """
-    runs = await client.runs(workflow=workflow, status="running", limit=limit, among=among)
+    runs = await client.runs_of(Which(workflow=workflow, status="running", among=among), limit=limit)
     matches = await _matches(client.connection.ports)
     found: list[Waitpoint] = []
     for at in range(0, len(runs), _AT_ONCE):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from dagnats.client.audit import AuditQuery, audit, record
+from dagnats.client.audit import OUTCOMES, AuditQuery, audit, record
 from dagnats.client.token import create_token
 from dagnats.config.policy import NOBODY
+from dagnats.runtime.api import problem
 from dagnats.runtime.api.access import Access
 from dagnats.runtime.api.app import FIXED, Api
 from dagnats.runtime.api.rest import OPERATIONS
@@ -149,6 +152,26 @@ async def test_the_audit_is_read_a_page_at_a_time_and_by_what_one_looks_for() ->
             ("before=2000-01-01", 0),
         ):
             assert len((await web.get(f"/v1/audit?{query}")).json) == count, query
+
+
+@in_virtual_time
+async def test_an_outcome_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    async with site() as here:
+        web = await ci(here)
+        near = await web.get("/v1/audit?outcome=forbiden")
+        assert (near.status, near.json["detail"]) == (400, "there is no outcome 'forbiden'; did you mean 'forbidden'?")
+        far = await web.get("/v1/audit?outcome=%3F")
+        assert far.json["detail"].startswith("there is no outcome '?'; there are done, refused, unauthorized, ")
+        for right in ("refused", "quota_exceeded", "502"):
+            assert (await web.get(f"/v1/audit?outcome={right}")).status == 200
+
+
+def test_every_kind_of_no_is_an_outcome_that_one_can_ask_for() -> None:
+    said = {kind for _, _, kind in problem.STATUS}
+    for module in Path(problem.__file__).parent.glob("*.py"):
+        said |= set(re.findall(r'Fault\(\s*[0-9]{3},\s*"([a-z-]+)"', module.read_text()))
+    assert {"forbidden", "not-ready"} < said
+    assert said - set(OUTCOMES) == set()
 
 
 @in_virtual_time

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagnats.client.document import run_document
+from dagnats.client.document.run import run_document
 from tests.api.site import WORK, Answer, in_virtual_time, one_step, site
 from tests.api.world import world
 

@@ -46,7 +46,7 @@ def test_where_a_handler_raised_is_shown_when_it_is_asked_for() -> None:
 
 def test_a_trace_is_a_tree_in_the_order_of_starts_with_how_long_each_took() -> None:
     spans = [
-        span("run", "starter", name="run order", ms=157.3, status="ok"),
+        span("run", "starter", name="run order", ms=157.3, status="ok", attributes={"status": "completed"}),
         span("charge", "run", at=1, attributes={"attempt": 1}, status="error", error="card\ndeclined"),
         span("again", "run", name="step charge", at=2, attributes={"attempt": 2}, status="ok", ms=12),
         span("child", "again", name="run ship", at=3, status="ok"),
@@ -54,13 +54,30 @@ def test_a_trace_is_a_tree_in_the_order_of_starts_with_how_long_each_took() -> N
     ]
     assert trace_lines(spans) == [
         f"Trace: {'a' * 32}",
-        "run order (157ms) [ok]",
+        "run order (157ms) [completed]",
         "├─ step charge (5.0ms) [error] card declined",
         "├─ step charge (attempt 2) (12ms) [ok]",
         "│  └─ run ship (5.0ms) [ok]",
-        "└─ step last (not over) [unset]",
+        "└─ step last (not over)",
     ]
     assert trace_lines(spans, width=20)[2] == "├─ step charge (5.0…"
+
+
+def test_a_trace_says_in_its_own_word_how_each_ended() -> None:
+    spans = [
+        span("undone", status="error", attributes={"status": "compensated"}, error="charge: declined"),
+        span("stopped", ms=212_491, attributes={"status": "cancelled"}),
+        span("left out", attributes={"event": "step.skipped"}),
+        span("going on", ms=0, attributes={"event": "step.paused"}),
+        span("theirs", attributes={"status": "blue"}),
+    ]
+    assert [line.removeprefix("step ") for line in trace_lines(spans)[1:]] == [
+        "undone (5.0ms) [compensated] charge: declined",
+        "stopped (3m32s) [cancelled]",
+        "left out (5.0ms) [skipped]",
+        "going on (not over)",
+        "theirs (5.0ms)",
+    ]
 
 
 def test_somebody_elses_spans_may_go_in_circles() -> None:

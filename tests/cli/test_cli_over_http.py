@@ -57,6 +57,7 @@ _ASKED = (
     "logs search x --level loud",
     "audit --action no-such-thing",
     "audit --after yesterday",
+    "audit --outcome forbiden",
     "token revoke nobody",
     "token create a/b --scope read",
     "clean --older-than 30d --dry-run",
@@ -117,6 +118,11 @@ def test_a_token_is_made_listed_and_revoked(served: CommandLine) -> None:
     made = served("token", "create", "web", "--scope=run", "--workflow=order-*", "--expires=30d", "--json", **http)
     assert made.json()["token"].startswith("dagnats_")
     assert plain(served("token", "list", "--json", **http)) == plain(served("token", "list", "--json"))
+    named = served("token", "revoke", "web", "--by=ann", **http)
+    assert (named.code, named.err.partition("\n")[0]) == (
+        2,
+        "error: over HTTP the server knows who revokes a token: it takes nobody's word for 'ann'",
+    )
     assert served("token", "revoke", made.json()["token"], **http).lines == [f"Revoked: web ({made.json()['id']})"]
     did = served("audit", "--target=web", "--json", **http)
     assert plain(did) == plain(served("audit", "--target=web", "--json"))

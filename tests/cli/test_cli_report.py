@@ -7,18 +7,9 @@ from typing import Any
 import pytest
 from views import CREATED, SECOND, done, event, run, step
 
+from dagnats.cli.history import EVENT_HEADER, event_document, event_row, watch_line
 from dagnats.cli.output import table
-from dagnats.cli.report import (
-    EVENT_HEADER,
-    detail,
-    event_document,
-    event_row,
-    output_document,
-    output_text,
-    run_document,
-    status_lines,
-    watch_line,
-)
+from dagnats.cli.report import detail, output_document, output_text, run_document, status_lines
 
 
 def test_a_run_has_the_layout_of_the_cli_reference() -> None:
@@ -104,12 +95,17 @@ def test_the_document_of_a_run_holds_every_step() -> None:
         "output",
         "error",
         "failed_step",
+        "trace_parent",
+        "trace_id",
+        "leaves",
+        "compensating",
+        "seq",
     ]
     assert document["created_at"] == "2025-01-15T09:00:00.000000000Z"
     assert document["steps"]["a"]["output"] == 1
     assert document["steps"]["a"]["completed_at"] == "2025-01-15T09:00:00.001000000Z"
     assert document["steps"]["b"]["status"] == "pending"
-    assert document["steps"]["b"]["depends_on"] == ["a"]
+    assert document["steps"]["b"]["depends_on"] == ("a",)
     assert document["steps"]["b"]["started_at"] is None
 
 

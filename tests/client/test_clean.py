@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from dagnats import NotFoundError, Workflow
+from dagnats import NotFoundError, UnavailableError, Workflow
 from dagnats.client import AsyncClient
 from dagnats.client.clean import CATEGORIES, choose, clean, places
 from dagnats.runtime.engine import Engine
+from dagnats.runtime.memory.link import Call, Link
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
+from dagnats.runtime.patience import limit, persist
 from tests.support import mortal as mortality
 from tests.support.mortal import Fate, Killed, mortal
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 _SECOND = 1_000_000_000
 
@@ -147,5 +149,59 @@ def test_a_cleaning_that_was_killed_anywhere_is_completed_by_the_same_again(monk
         for name, count in counts.items():
             for at in {1, count}:
                 await killed((name, at))
+
+    run(main())
+
+
+class Fading(Link):
+    """A connection on which nothing arrives any more from a call of some kind on."""
+
+    def __init__(self, last: str) -> None:
+        super().__init__()
+        self._last = last
+        self._is_silent = False
+
+    def carry(self, call: Call[Any], arrive: Callable[[], None]) -> None:
+        self._is_silent = self._is_silent or call.kind == self._last
+        if not self._is_silent:
+            arrive()
+
+
+@pytest.mark.parametrize("last", ["cell.read", "log.append", "snapshots.remove"])
+def test_a_cleaning_that_nobody_answers_says_so_once_and_gives_up_with_what_to_do(
+    last: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        house = House()
+        await house.begin(*(f"over-{at}" for at in range(10)))
+        chosen, begun_s = await choose(house.client, ("runs",)), asyncio.get_running_loop().time()
+        cleaning = AsyncClient(house.server.connect(Fading(last)))
+
+        with pytest.raises(UnavailableError, match="NATS has not answered for 30 s") as raised:
+            await clean(cleaning, chosen)
+
+        assert raised.value.hint == "once NATS is there again, the same cleaning removes what is left"
+        assert 30 <= asyncio.get_running_loop().time() - begun_s < 60
+        said = [record.getMessage() for record in caplog.records if record.name == "dagnats.nats"]
+        assert len(said) == 1
+        assert said[0].startswith("NATS does not answer; it is asked again for 30 s: ")
+        assert (await clean(house.client, chosen)).runs == 10
+
+    run(main())
+
+
+def test_one_answer_begins_the_wait_anew() -> None:
+    async def main() -> None:
+        heard = [False, False, True, False, False, True]
+        loop = asyncio.get_running_loop()
+
+        async def ask() -> float:
+            await asyncio.sleep(20)
+            if not heard.pop(0):
+                raise UnavailableError("no answer")
+            return loop.time()
+
+        with limit(30):
+            assert (await persist(ask), await persist(ask)) == pytest.approx((60, 120), abs=1)
 
     run(main())

@@ -25,7 +25,9 @@ from dagnats import (
     Workflow,
     connect_http,
 )
-from dagnats.client.document import listed_document, queue_document, run_document
+from dagnats.client.document.listed import listed_document
+from dagnats.client.document.queue import queue_document
+from dagnats.client.document.run import run_document
 from dagnats.client.portable import encode_document, read_document
 from dagnats.errors import Problem, RefusedError
 from dagnats.model.instant import rfc3339

@@ -10,6 +10,7 @@ from dagnats.model.event import (
     ChildFailed,
     ChildOutcome,
     ChildSpawned,
+    CompensateCompleted,
     Outcome,
     Parent,
     Record,
@@ -88,6 +89,14 @@ def test_what_goes_on_has_no_end_and_what_only_waits_is_no_span() -> None:
     assert load.moments == (Moment(5 * SECOND, "step.started"),)
 
 
+def test_what_a_run_does_not_wait_for_any_more_ends_with_it() -> None:
+    begun, late = (StepStarted(run_id="r1", step_id=step, attempt_number=1) for step in ("load", "late"))
+    cancelled = WorkflowCancelled(run_id="r1", payload=Outcome())
+    run, load, after = spans_of(history(started(), begun, cancelled, late))
+    assert (load.end_ns, load.status, load.attributes["event"]) == (run.end_ns, "unset", "run.cancelled")
+    assert after.end_ns == after.start_ns == 4 * SECOND
+
+
 def test_a_result_without_an_attempt_belongs_to_the_newest_one() -> None:
     begun = StepStarted(run_id="r1", step_id="load", attempt_number=3)
     _, load = spans_of(history(started(), begun, completed("load", 0)))
@@ -117,6 +126,13 @@ def test_a_run_that_is_opened_again_ends_when_it_ends_for_the_last_time() -> Non
     (again,) = spans_of(history(*events))
     assert (again.status, again.error, again.end_ns) == ("unset", "", 0)
     assert [moment.name for moment in again.moments] == ["timer.fired", "workflow.reopened"]
+
+
+def test_a_run_that_was_undone_is_an_error_and_one_that_was_cancelled_is_not() -> None:
+    (undone,) = spans_of(history(started(), CompensateCompleted(run_id="r1", payload=Outcome(error="no stock"))))
+    assert (undone.status, undone.error, undone.attributes["status"]) == ("error", "no stock", "compensated")
+    (cancelled,) = spans_of(history(started(), WorkflowCancelled(run_id="r1", payload=Outcome())))
+    assert (cancelled.status, cancelled.attributes["status"]) == ("unset", "cancelled")
 
 
 def test_a_history_without_its_beginning_has_no_spans() -> None:

@@ -15,10 +15,12 @@ from dagnats.client import AsyncClient
 from dagnats.client.logs import LogQuery, follow_logs, log_query, logs_since, newest_logs, run_logs
 from dagnats.client.trace import trace
 from dagnats.errors import NotFoundError
+from dagnats.model.instant import rfc3339
 from dagnats.model.trace import run_span, step_span
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.server import MemoryServer
 from dagnats.runtime.telemetry.context import within
+from dagnats.runtime.telemetry.entry import LogEntry, encode_log
 from dagnats.runtime.telemetry.exporter import Exporter, resource_attributes, telemetry
 from dagnats.runtime.telemetry.logbook import Logbook, entry_of
 from dagnats.runtime.telemetry.note import note
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from dagnats.runtime.memory.adapter import Memory
-    from dagnats.runtime.telemetry.entry import LogEntry
 
 wf = Workflow("traced")
 
@@ -287,6 +288,24 @@ async def test_lines_are_searched_by_text_level_service_and_time() -> None:
     assert await found(LogQuery(run_id="r2")) == ["started run", "fast"]
     assert [each.body for each in await newest_logs(memory.ports, LogQuery(run_id="r1"), 1)] == ["slow"]
     assert log_query(level="ERROR").subject == "logs.*.ERROR"
+
+
+@in_virtual_time
+async def test_lines_stand_in_the_order_in_which_they_were_said_whenever_they_came() -> None:
+    memory = MemoryServer().connect()
+    now_ns = memory.ports.clock.now_ns()
+    for body, timestamp in (
+        ("second", rfc3339(now_ns + 2)),
+        ("first", rfc3339(now_ns - 1_000_000_000)),
+        ("third", f"{rfc3339(now_ns + 60_000_000_000).partition('.')[0]}+00:00"),
+        ("by when it came", "noon"),
+    ):
+        memory.ports.telemetry.put("logs.worker.INFO", encode_log(LogEntry(body=body, timestamp=timestamp)))
+
+    said = ["first", "by when it came", "second", "third"]
+    assert [each.body for each in await newest_logs(memory.ports, LogQuery(), 9)] == said
+    assert [each.body for each in await logs_since(memory.ports, LogQuery(), now_ns)] == said
+    assert [each.body for each in await logs_since(memory.ports, LogQuery(), now_ns, limit=1)] == ["third"]
 
 
 @in_virtual_time

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from dagnats import ConflictError, DefinitionError, Fire, NotFoundError, Worker, Workflow, trigger_type
+from dagnats import ConflictError, Debounce, DefinitionError, Fire, NotFoundError, Worker, Workflow, trigger_type
 from dagnats.client import AsyncClient
 from dagnats.handling.trigger_type import TriggerType
 from dagnats.model.trigger_type import External, TriggerEntry, TriggerTypeEntry, decode, encode
@@ -162,6 +162,25 @@ def test_a_trigger_that_is_not_enabled_is_not_active() -> None:
         await site.client.register(workflow.on_external("files", FOLDER, id="inbox", enabled=False))
         await asyncio.sleep(1)
         assert (site.watched.of(), await site.kept()) == ([], ["inbox"])
+
+    run(body())
+
+
+def test_a_trigger_that_nobody_would_debounce_is_refused_and_kept_without_it() -> None:
+    async def body() -> None:
+        site = Site()
+        workflow = Workflow("ingest")
+        workflow.task("take", "files.take")
+        workflow.on_external("files", FOLDER, id="inbox", debounce=Debounce("5s"))
+        with pytest.raises(DefinitionError) as raised:
+            await site.client.register(workflow)
+        (problem,) = raised.value.problems
+        assert (problem.path, problem.rule) == ("triggers[0].debounce", "debounce")
+        assert problem.message == "inbox cannot be debounced: each time its trigger type fires, a run starts"
+        assert problem.hint == "leave `debounce` out, and let trigger type 'files' fire once when it is quiet"
+        assert await site.kept() == []
+        await site.register("ingest", ("inbox", FOLDER))
+        assert await site.kept() == ["inbox"]
 
     run(body())
 

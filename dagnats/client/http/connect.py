@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
 
 from dagnats.client.http.client import HttpClient
 from dagnats.client.http.wire import Wire
+from dagnats.client.opening import Opening
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import DagnatsError
 from dagnats.model.address import is_http, is_loopback, without_secrets
 from dagnats.model.duration import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from datetime import timedelta
-    from types import TracebackType
 
 _RIGHT = "such an address is http://127.0.0.1:8080 or https://dagnats.example.org"
 
 
-class connect_http:  # noqa: N801  # used as a function: `async with dagnats.connect_http(…) as client`
+class connect_http(Opening[HttpClient]):  # noqa: N801  # used as a function: `async with dagnats.connect_http(…) as client`
     """Open a client over HTTP: `async with dagnats.connect_http(url) as client`, or `await` it.
 
     It does what the client of `dagnats.connect()` does, with the same errors.
@@ -52,20 +51,6 @@ class connect_http:  # noqa: N801  # used as a function: `async with dagnats.con
         self._token = token or os.environ.get("DAGNATS_TOKEN", "")
         self._patience = parse_duration(duration_text(patience))
         self._transport = transport
-        self._client: HttpClient | None = None
-
-    def __await__(self) -> Generator[Any, None, HttpClient]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> HttpClient:
-        self._client = await self._open()
-        return self._client
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._client is not None:
-            await self._client.close()
 
     async def _open(self) -> HttpClient:
         if not is_http(self._url):

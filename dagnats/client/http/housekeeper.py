@@ -1,4 +1,4 @@
-"""What those do who look after an installation: the third part of `HttpClient`."""
+"""What those do who look after an installation: a part of `HttpClient`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dagnats.client.audit import audit_query
 from dagnats.client.clean import DEFAULT, Cleaned, Place
+from dagnats.client.document.finding import DifferenceDocument, difference_of
 from dagnats.client.http.read import access_token, decoded, deed, moment_text, read
-from dagnats.client.http.wire import path_of
+from dagnats.client.http.wire import LONG_S, path_of
 from dagnats.client.imported import Guest, Taken
 from dagnats.client.installation import (
     CleanedDocument,
@@ -24,6 +26,7 @@ from dagnats.client.installation import (
 from dagnats.client.logs import log_instant, log_query
 from dagnats.client.portable import encode_document
 from dagnats.client.token import Made
+from dagnats.client.verify import Verified
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import RefusedError
 from dagnats.runtime.clock import SystemClock
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
     from dagnats.client.audit import Deed
     from dagnats.client.clean import Category
+    from dagnats.client.difference import Difference
     from dagnats.client.http.wire import Wire
     from dagnats.client.moment import Moment
     from dagnats.client.portable import Document
@@ -43,6 +47,17 @@ if TYPE_CHECKING:
     from dagnats.model.token import AccessToken
 
 _PAGE = 1_000
+
+
+class _Verified(msgspec.Struct, frozen=True):
+    runs: int
+    events: int
+    moving: int
+    differences: list[DifferenceDocument]
+
+
+class _Repaired(msgspec.Struct, frozen=True):
+    left: list[DifferenceDocument]
 
 
 class HttpHousekeeper:
@@ -73,7 +88,7 @@ class HttpHousekeeper:
         return list(map(access_token, read(await self._wire.get(path_of("tokens")), list[TokenDocument])))
 
     async def revoke_token(self, which: str, *, by: str = "") -> AccessToken:
-        """Let a token let nobody in any more. See `Housekeeper.revoke_token`; the audit has whom the server knows."""
+        """Let a token let nobody in any more. See `Housekeeper.revoke_token`; who does it, the server knows itself."""
         path = path_of("tokens", id_of(which) or which)  # proxies write addresses down: a secret is none
         return access_token(read(await self._wire.ask("DELETE", path), RevokedDocument))
 
@@ -89,6 +104,7 @@ class HttpHousekeeper:
         limit: int = 50,
     ) -> list[Deed]:
         """What was done, and by whom, the newest first. See `Housekeeper.deeds`."""
+        audit_query(outcome=outcome, now_ns=0)  # what cannot be is told in the same words
         which: dict[str, Any] = {"by": by, "action": action, "target": target, "outcome": outcome}
         which |= {"after": moment_text(after)} if after is not None else {}
         which |= {"before": moment_text(before)} if before is not None else {}
@@ -173,6 +189,24 @@ class HttpHousekeeper:
         if told is not None:
             told(done.runs, done.runs + len(done.left))
         return done
+
+    # -- is it all as the log says ---------------------------------------------------------------------------
+
+    async def verify(self, *, told: Callable[[int, int], None] | None = None) -> Verified:
+        """Fold every run from its first event, and compare. See `Housekeeper.verify`; `told` is called at the end."""
+        found = read(await self._wire.get(path_of("verify"), wait_s=LONG_S), _Verified)
+        if told is not None:
+            told(found.runs, found.runs)
+        return Verified(found.runs, found.events, tuple(map(difference_of, found.differences)), found.moving)
+
+    async def repair(self, differences: Sequence[Difference]) -> list[Difference]:
+        """Put right, from the log, what differs by now; gives those of `differences` that had to be left."""
+        if not differences:
+            return []
+        told = await self._wire.post(path_of("queues", "repair"), {"dry_run": False}, again=True, long=True)
+        left = [difference_of(each) for each in read(told, _Repaired).left]
+        known = {(each.run_id, each.kind, each.detail) for each in differences}
+        return [each for each in left if (each.run_id, each.kind, each.detail) in known]
 
 
 def _cleaned(told: CleanedDocument) -> Cleaned:

@@ -1,55 +1,33 @@
-"""What operators do with many runs, dead letters, queues and workflows: the second half of `HttpClient`."""
+"""What operators do with many runs at once, and with dead letters; and events: a part of `HttpClient`."""
 
 from __future__ import annotations
 
 import secrets
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dagnats.client import bulk
 from dagnats.client.bulk import Done, Live, Mode
-from dagnats.client.document import (
-    DifferenceDocument,
-    LetterDocument,
-    ListedRunDocument,
-    QueueDocument,
-    WorkflowLimitsDocument,
-)
-from dagnats.client.http.read import (
-    dead_letter,
-    difference,
-    moment_text,
-    queue_view,
-    read,
-    summary,
-    workflow_limits,
-)
-from dagnats.client.http.wire import LONG_S, path_of
+from dagnats.client.document.letter import LetterDocument, letter_of
+from dagnats.client.document.listed import ListedRunDocument, summary_of
+from dagnats.client.http.read import moment_text, read
+from dagnats.client.http.wire import path_of
+from dagnats.client.inquirer import Inquirer, Which
 from dagnats.client.operator import expect_event, expect_meant
-from dagnats.client.payload import accepted
-from dagnats.client.queue import positive, run_limits
-from dagnats.client.run import json_bytes
+from dagnats.client.payload import accepted, json_bytes
 from dagnats.client.start import new_id
-from dagnats.client.verify import Verified
-from dagnats.dsl.duration import duration_text
 from dagnats.model.run import RunStatus
-from dagnats.model.summary import MOST, RunPage, RunSummary, Tally
-from dagnats.model.trigger_type import TriggerTypeView
-from dagnats.model.worker import WorkerEntry
+from dagnats.model.summary import MOST, RunPage, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import timedelta
+    from collections.abc import Callable, Sequence
 
-    from dagnats.client.difference import Difference
     from dagnats.client.http.wire import Wire
     from dagnats.client.letter import DeadLetter
     from dagnats.client.moment import Moment
-    from dagnats.client.queue import QueueView
     from dagnats.model.definition import WorkflowDef
-    from dagnats.model.ops import TaskLimited, WorkflowLimited
 
 _CHUNK = 256
 
@@ -103,18 +81,7 @@ class _Replayed(msgspec.Struct, frozen=True):
     replayed: list[int]
 
 
-class _Verified(msgspec.Struct, frozen=True):
-    runs: int
-    events: int
-    moving: int
-    differences: list[DifferenceDocument]
-
-
-class _Repaired(msgspec.Struct, frozen=True):
-    left: list[DifferenceDocument]
-
-
-class HttpOperator(ABC):
+class HttpOperator(Inquirer):
     """Calls that concern more than one run. What they do: see `Operator`."""
 
     _wire: Wire
@@ -125,67 +92,15 @@ class HttpOperator(ABC):
 
     # -- many runs -------------------------------------------------------------------------------------------
 
-    async def runs(
-        self,
-        *,
-        workflow: str = "",
-        status: RunStatus | Literal[""] = "",
-        labels: Mapping[str, str] | None = None,
-        parent: str = "",
-        error: str = "",
-        prefix: str = "",
-        after: Moment | None = None,
-        before: Moment | None = None,
-        limit: int = 50,
-    ) -> list[RunSummary]:
-        """The newest runs that fit, newest first. See `Operator.runs`."""
-        which = _filter(workflow, status, labels, parent, error, prefix, after, before)
-        found: list[RunSummary] = []
-        while len(found) < limit:
-            below = found[-1].seq if found else 0
-            page = await self._page(which, below, limit - len(found))
-            found += page.runs
-            if not page.more or not page.runs:
-                break
-        return found
+    async def page_of(self, which: Which, *, below: int = 0, limit: int = 50) -> RunPage:
+        """`page`, as one value says it."""
+        said = {**_said(which), "cursor": below, "limit": min(limit, MOST)}
+        told = await self._wire.get(path_of("runs"), said)
+        return RunPage(runs=tuple(map(summary_of, read(told, list[ListedRunDocument]))), more="next" in told.links)
 
-    async def page(
-        self,
-        *,
-        workflow: str = "",
-        status: RunStatus | Literal[""] = "",
-        labels: Mapping[str, str] | None = None,
-        parent: str = "",
-        error: str = "",
-        prefix: str = "",
-        after: Moment | None = None,
-        before: Moment | None = None,
-        below: int = 0,
-        limit: int = 50,
-    ) -> RunPage:
-        """One page of `runs`, and whether there are others behind it. See `Operator.page`."""
-        return await self._page(_filter(workflow, status, labels, parent, error, prefix, after, before), below, limit)
-
-    async def _page(self, which: dict[str, Any], below: int, limit: int) -> RunPage:
-        told = await self._wire.get(path_of("runs"), {**which, "cursor": below, "limit": min(limit, MOST)})
-        runs = tuple(map(summary, read(told, list[ListedRunDocument])))
-        return RunPage(runs=runs, more="next" in told.links)
-
-    async def count(
-        self,
-        *,
-        workflow: str = "",
-        status: RunStatus | Literal[""] = "",
-        labels: Mapping[str, str] | None = None,
-        parent: str = "",
-        error: str = "",
-        prefix: str = "",
-        after: Moment | None = None,
-        before: Moment | None = None,
-    ) -> list[Tally]:
-        """How many runs fit, by workflow and status. Takes arguments like `runs`."""
-        which = _filter(workflow, status, labels, parent, error, prefix, after, before)
-        found = read(await self._wire.get(path_of("runs", "count"), which), _Count)
+    async def count_of(self, which: Which) -> list[Tally]:
+        """`count`, as one value says it."""
+        found = read(await self._wire.get(path_of("runs", "count"), _said(which)), _Count)
         return [Tally(workflow=each.workflow_id, status=each.status, count=each.count) for each in found.by]
 
     async def cancel_all(
@@ -271,11 +186,11 @@ class HttpOperator(ABC):
     async def dead_letters(self, run_id: str = "") -> list[DeadLetter]:
         """All dead letters, or a run's, oldest first."""
         found = read(await self._wire.get(path_of("dlq"), {"run_id": run_id}), list[LetterDocument])
-        return list(map(dead_letter, found))
+        return list(map(letter_of, found))
 
     async def dead_letter(self, seq: int) -> DeadLetter:
         """The dead letter at a place. Raises NotFoundError."""
-        return dead_letter(read(await self._wire.get(path_of("dlq", str(seq))), LetterDocument))
+        return letter_of(read(await self._wire.get(path_of("dlq", str(seq))), LetterDocument))
 
     async def replay_dead_letter(self, seq: int, *, by: str = "") -> DeadLetter:
         """Try again what a dead letter is about. See `Operator.replay_dead_letter`."""
@@ -295,85 +210,6 @@ class HttpOperator(ABC):
         await self._wire.ask("DELETE", path_of("dlq", str(seq)))
         return found
 
-    # -- workers, queues and workflows -----------------------------------------------------------------------
-
-    async def workers(self) -> list[WorkerEntry]:
-        """The workers that there are, by name."""
-        return read(await self._wire.get(path_of("workers")), list[WorkerEntry])
-
-    async def trigger_types(self) -> list[TriggerTypeView]:
-        """The trigger types that workers provide, or did, by name."""
-        return read(await self._wire.get(path_of("trigger-types")), list[TriggerTypeView])
-
-    async def trigger_type(self, name: str) -> TriggerTypeView:
-        """A trigger type. Raises NotFoundError, with near names."""
-        return read(await self._wire.get(path_of("trigger-types", name)), TriggerTypeView)
-
-    async def queues(self) -> list[QueueView]:
-        """Every queue that has tasks, had workers, or is named by a registered workflow."""
-        return list(map(queue_view, read(await self._wire.get(path_of("queues")), list[QueueDocument])))
-
-    async def queue(self, name: str) -> QueueView:
-        """The queue of a task type. Raises NotFoundError, with near names."""
-        return queue_view(read(await self._wire.get(path_of("queues", name)), QueueDocument))
-
-    async def pause_queue(self, task: str, reason: str = "", *, by: str = "") -> None:
-        """Hand out no task of a type until it is resumed. See `Operator.pause_queue`."""
-        await self._wire.post(path_of("queues", task, "pause"), {"by": by, "reason": reason})
-
-    async def resume_queue(self, task: str, *, by: str = "") -> None:
-        """Let a paused queue go on. Raises ConflictError when it is not paused."""
-        await self._wire.post(path_of("queues", task, "resume"), {"by": by})
-
-    async def limit_queue(
-        self,
-        task: str,
-        *,
-        concurrency: int | None = None,
-        rate: int | None = None,
-        period: timedelta | str = "1s",
-        by: str = "",
-        reason: str = "",
-    ) -> TaskLimited:
-        """Limit the tasks of a type, whatever definitions say; gives what holds now. See `Operator.limit_queue`."""
-        limits = {
-            "concurrency": None if concurrency is None else positive("concurrency", concurrency),
-            "rate": None if rate is None else positive("rate", rate),
-        }
-        said = {**limits, "period": duration_text(period), "by": by, "reason": reason}
-        told = await self._wire.post(path_of("queues", task, "limits"), said, again=True)
-        return queue_view(read(told, QueueDocument)).limits
-
-    async def workflow_limits(self, workflow: str) -> WorkflowLimited:
-        """What operators have said of a workflow."""
-        return workflow_limits(
-            read(await self._wire.get(path_of("workflows", workflow, "limits")), WorkflowLimitsDocument)
-        )
-
-    async def pause_workflow(self, workflow: str, reason: str = "", *, by: str = "") -> None:
-        """Let no run of a workflow begin until it is resumed. See `Operator.pause_workflow`."""
-        await self._wire.post(path_of("workflows", workflow, "pause"), {"by": by, "reason": reason})
-
-    async def resume_workflow(self, workflow: str, *, by: str = "") -> None:
-        """Let runs of a paused workflow begin. Raises ConflictError when it is not paused."""
-        await self._wire.post(path_of("workflows", workflow, "resume"), {"by": by})
-
-    async def limit_workflow(
-        self,
-        workflow: str,
-        max_runs: int | None = None,
-        *,
-        max_events: int | None = None,
-        max_depth: int | None = None,
-        by: str = "",
-        reason: str = "",
-    ) -> WorkflowLimited:
-        """Limit the runs of a workflow. See `Operator.limit_workflow`."""
-        limits = run_limits({"max_runs": max_runs, "max_events": max_events, "max_depth": max_depth})
-        said = {**limits, "by": by, "reason": reason}
-        told = await self._wire.post(path_of("workflows", workflow, "limits"), said, again=True)
-        return workflow_limits(read(told, WorkflowLimitsDocument))
-
     # -- events ----------------------------------------------------------------------------------------------
 
     async def publish_event(self, type: str, body: Any = None, *, id: str = "") -> int:
@@ -387,39 +223,12 @@ class HttpOperator(ABC):
         told = await self._wire.ask("POST", path_of("events", type), query={"id": id}, body=data, again=True)
         return read(told, _Published).seq
 
-    # -- is it all as the log says ---------------------------------------------------------------------------
 
-    async def verify(self, *, told: Callable[[int, int], None] | None = None) -> Verified:
-        """Fold every run from its first event, and compare. See `Operator.verify`; `told` is called at the end."""
-        found = read(await self._wire.get(path_of("verify"), wait_s=LONG_S), _Verified)
-        if told is not None:
-            told(found.runs, found.runs)
-        return Verified(found.runs, found.events, tuple(map(difference, found.differences)), found.moving)
-
-    async def repair(self, differences: Sequence[Difference]) -> list[Difference]:
-        """Put right, from the log, what differs by now; gives those of `differences` that had to be left."""
-        if not differences:
-            return []
-        told = await self._wire.post(path_of("queues", "repair"), {"dry_run": False}, again=True, long=True)
-        left = [difference(each) for each in read(told, _Repaired).left]
-        known = {(each.run_id, each.kind, each.detail) for each in differences}
-        return [each for each in left if (each.run_id, each.kind, each.detail) in known]
-
-
-def _filter(
-    workflow: str,
-    status: str,
-    labels: Mapping[str, str] | None,
-    parent: str,
-    error: str,
-    prefix: str,
-    after: Moment | None,
-    before: Moment | None,
-) -> dict[str, Any]:
+def _said(which: Which) -> dict[str, Any]:
     """Which runs are meant, as the query says it: what says nothing is left out."""
-    said = {"workflow": workflow, "status": status, "parent": parent, "error": error, "prefix": prefix}
-    pairs = [f"{name}={value}" for name, value in (labels or {}).items()]
-    return {name: text for name, text in said.items() if text} | {"label": pairs} | _times(after, before)
+    terms = {name: getattr(which, name) for name in ("workflow", "status", "parent", "error", "prefix")}
+    labels = [f"{name}={value}" for name, value in (which.labels or {}).items()]
+    return {name: text for name, text in terms.items() if text} | {"label": labels} | _times(which.after, which.before)
 
 
 def _times(after: Moment | None, before: Moment | None) -> dict[str, str]:

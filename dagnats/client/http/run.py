@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import msgspec
 
-from dagnats.client.document import ChunkDocument, EventDocument, RunDocument
-from dagnats.client.http.read import chunk, decoded, event_view, read, run_view
+from dagnats.client.document.event import ChunkDocument, EventDocument, chunk_of, event_of
+from dagnats.client.document.run import RunDocument, run_of
+from dagnats.client.http.read import decoded, read
 from dagnats.client.http.wire import path_of
-from dagnats.client.payload import accepted
-from dagnats.client.run import UNDER_WAY, json_bytes, run_error
+from dagnats.client.payload import accepted, json_bytes
+from dagnats.client.run import UNDER_WAY, run_error
 from dagnats.dsl.duration import duration_text
 from dagnats.errors import ConflictError, DagnatsError, ResultTimeout
 from dagnats.handling.codec import codec_for
@@ -78,12 +79,12 @@ class HttpRun:
 
     async def view(self, *, gates: bool = False) -> RunView:
         """The run as it is now. See `RunHandle.view`."""
-        found = run_view(read(await self._wire.get(self._path()), RunDocument))
+        found = run_of(read(await self._wire.get(self._path()), RunDocument))
         return found if gates else replace(found, steps=tuple(replace(step, gate="") for step in found.steps))
 
     async def history(self) -> list[EventView]:
         """All its events so far. Raises NotFoundError."""
-        return [event_view(event) for event in read(await self._wire.get(self._path("events")), list[EventDocument])]
+        return [event_of(event) for event in read(await self._wire.get(self._path("events")), list[EventDocument])]
 
     async def events(self, *, after: int = 0) -> AsyncIterator[EventView]:
         """Its events with sequences above `after`, then those that follow, up to and including its last.
@@ -93,7 +94,7 @@ class HttpRun:
         """
         async with aclosing(self._wire.listen(self._path("events"), after=after, is_over=self._is_over)) as sent:
             async for event in sent:
-                yield event_view(decoded(event.data, EventDocument))
+                yield event_of(decoded(event.data, EventDocument))
 
     async def _is_over(self) -> bool:
         return (await self.view()).ended
@@ -103,7 +104,7 @@ class HttpRun:
         path, is_over = self._path("steps", step, "stream"), partial(self._is_step_over, step)
         async with aclosing(self._wire.listen(path, after=after, is_over=is_over)) as sent:
             async for event in sent:
-                yield chunk(decoded(event.data, ChunkDocument))
+                yield chunk_of(decoded(event.data, ChunkDocument))
 
     async def _is_step_over(self, step: str) -> bool:
         view = await self.view()

@@ -7,9 +7,8 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import Field
 
-from dagnats.client.audit import AuditQuery, audit
+from dagnats.client.audit import audit, audit_query
 from dagnats.client.installation import deed_document
-from dagnats.client.moment import instant_of
 from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.operation import Asked, Reply
 
@@ -33,23 +32,13 @@ class Deeds(Order):
 async def deeds(asked: Asked[Deeds, None]) -> Reply:
     """List what was done, and by whom, the newest first; the header `Link` names the next page, if there is one."""
     said, ports = asked.query, asked.client.connection.ports
-    now_ns, limit = ports.clock.now_ns(), min(said.limit, _MOST)
-    before_ns = _bound(said.before, now_ns) or said.cursor
-    query = AuditQuery(
-        by=said.by,
-        action=said.action,
-        target=said.target,
-        outcome=said.outcome,
-        after_ns=_bound(said.after, now_ns),
-        before_ns=min(before_ns, said.cursor) if said.cursor else before_ns,
-    )
+    limit = min(said.limit, _MOST)
+    query = audit_query(**said.model_dump(exclude={"limit", "cursor"}), now_ns=ports.clock.now_ns())
+    if said.cursor:
+        query = query._replace(before_ns=min(query.before_ns or said.cursor, said.cursor))
     found = await audit(ports, query, limit=limit)
     headers = {"Link": _next(asked, found[-1].time_ns)} if len(found) == limit else {}
     return Reply([deed_document(deed) for deed in found], headers)
-
-
-def _bound(moment: str | None, now_ns: int) -> int:
-    return min(max(instant_of(moment, now_ns=now_ns), 1), _LATEST_NS) if moment is not None else 0
 
 
 def _next(asked: Asked[Deeds, None], time_ns: int) -> str:

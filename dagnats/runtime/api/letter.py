@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dagnats.client.document import Document, LetterDocument, letter_document
+from dagnats.client.document import Document
+from dagnats.client.document.letter import LetterDocument, letter_document
 from dagnats.runtime.api.body import Order
 from dagnats.runtime.api.concern import is_own, seq_of
 from dagnats.runtime.api.operation import Asked, Nothing

@@ -39,7 +39,7 @@ log = logging.getLogger("dagnats.http")
 _MEDIA_TYPE = "application/problem+json"
 
 # The first kind that fits counts. What is left is somebody's mistake in what was asked.
-_STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
+STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
     (NotFoundError, 404, "not-found"),
     (TooEarly, 409, "too-early"),
     (TooLate, 410, "gone"),
@@ -133,7 +133,7 @@ def _fault(error: Exception) -> Fault:
             slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
             return Fault(error.status_code, slug, error.detail, headers=error.headers)
         case DagnatsError():
-            status, kind = next((status, kind) for known, status, kind in _STATUS if isinstance(error, known))
+            status, kind = next((status, kind) for known, status, kind in STATUS if isinstance(error, known))
             problems: tuple[Problem, ...] = getattr(error, "problems", ())
             detail = f"{getattr(error, 'title', error)}{f'; {error.hint}' if error.hint else ''}"
             headers = {"Retry-After": _AGAIN_S[kind]} if kind in _AGAIN_S else {}

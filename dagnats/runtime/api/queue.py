@@ -7,13 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dagnats.client.document import (
-    DifferenceDocument,
-    Document,
-    QueueDocument,
-    difference_document,
-    queue_document,
-)
+from dagnats.client.document import Document
+from dagnats.client.document.finding import DifferenceDocument, difference_document
+from dagnats.client.document.queue import QueueDocument, queue_document
 from dagnats.errors import ConflictError, NotFoundError
 from dagnats.model.identifier import TASK_TYPE, TASK_TYPE_LENGTH
 from dagnats.runtime.api.body import Order

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dagnats.client.document import (
-    ChunkDocument,
-    EventDocument,
-    LetterDocument,
-    ListedRunDocument,
-    QueueDocument,
-    RunDocument,
-    VersionDocument,
-    WorkflowLimitsDocument,
-)
+from dagnats.client.document.event import ChunkDocument, EventDocument
+from dagnats.client.document.letter import LetterDocument
+from dagnats.client.document.listed import ListedRunDocument
+from dagnats.client.document.queue import QueueDocument
+from dagnats.client.document.run import RunDocument
+from dagnats.client.document.workflow import VersionDocument, WorkflowLimitsDocument
 from dagnats.client.installation import (
     CleanedDocument,
     DeedDocument,

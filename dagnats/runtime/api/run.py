@@ -12,17 +12,12 @@ from pydantic import Field
 from starlette.responses import Response
 
 from dagnats.client.diagnose import diagnose as diagnosed
-from dagnats.client.document import (
-    Document,
-    EventDocument,
-    FindingDocument,
-    RunDocument,
-    chunk_document,
-    event_document,
-    finding_document,
-    listed_document,
-    run_document,
-)
+from dagnats.client.document import Document
+from dagnats.client.document.event import EventDocument, chunk_document, event_document
+from dagnats.client.document.finding import FindingDocument, finding_document
+from dagnats.client.document.listed import listed_document
+from dagnats.client.document.run import RunDocument, run_document
+from dagnats.client.inquirer import Which
 from dagnats.client.run import UNDER_WAY
 from dagnats.errors import ConflictError, NotFoundError, Problem
 from dagnats.model.event import EVENT_TYPES
@@ -145,12 +140,8 @@ class Offset(Order):
 
 async def page(asked: Asked[Page, None]) -> Reply:
     """List the newest runs that fit; the header `Link` names the next page, if there is one."""
-    found = await asked.client.page(
-        **asked.query.terms(),
-        below=asked.query.cursor,
-        limit=min(asked.query.limit, MOST),
-        among=asked.grant.workflows,
-    )
+    which = Which(**asked.query.terms(), among=asked.grant.workflows)
+    found = await asked.client.page_of(which, below=asked.query.cursor, limit=asked.query.limit)
     headers = {"Link": _next(asked, found.runs[-1].seq)} if found.more and found.runs else {}
     # An index of an earlier version knows of no limits.
     return Reply([listed_document(run) for run in found.runs if asked.grant.sees(run.workflow)], headers)
@@ -158,7 +149,7 @@ async def page(asked: Asked[Page, None]) -> Reply:
 
 async def count(asked: Asked[Filter, None]) -> CountDocument:
     """Count runs, by workflow and status."""
-    counted = await asked.client.count(**asked.query.terms(), among=asked.grant.workflows)
+    counted = await asked.client.count_of(Which(**asked.query.terms(), among=asked.grant.workflows))
     found = [each for each in counted if asked.grant.sees(each.workflow)]
     by = (TallyDocument(workflow_id=each.workflow, status=each.status, count=each.count) for each in found)
     return CountDocument(count=sum(each.count for each in found), by=tuple(by))

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from dagnats.client.deletion import delete_workflow
-from dagnats.client.document import (
-    Document,
+from dagnats.client.document import Document
+from dagnats.client.document.workflow import (
     VersionDocument,
     WorkflowLimitsDocument,
     version_document,
@@ -197,7 +196,7 @@ async def versions(asked: Asked[Nothing, None]) -> list[VersionDocument]:
 
 async def delete(asked: Asked[Nothing, None]) -> DeletedDocument:
     """Forget a workflow: no run of it can be started. Those that there are go on."""
-    done = await delete_workflow(asked.client, asked.path["workflow"])
+    done = await asked.client.delete_workflow(asked.path["workflow"])
     return DeletedDocument(name=done.name, deleted=True)
 
 

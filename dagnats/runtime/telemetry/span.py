@@ -97,7 +97,8 @@ def spans_of(records: Sequence[Record]) -> list[Span]:
         if found is None:
             found = attempts[event.step_id, attempt] = _Attempt(event.step_id, attempt)
         found.hear(record, event)
-    return [run.span(), *(each.span(first, trace) for each in attempts.values())]
+    whole = run.span()
+    return [whole, *(each.span(first, trace, whole) for each in attempts.values())]
 
 
 class _Run:
@@ -143,7 +144,12 @@ class _Run:
         )
 
 
-_GRADES: dict[str, SpanStatus] = {"completed": "ok", "failed": "error", "compensate_failed": "error"}
+_GRADES: dict[str, SpanStatus] = {
+    "completed": "ok",
+    "failed": "error",
+    "compensated": "error",  # it has failed, and what it had done is undone
+    "compensate_failed": "error",
+}
 
 
 def _status_of(event: AnyEvent) -> tuple[str, str] | None:
@@ -186,17 +192,20 @@ class _Attempt:
         if is_new and len(self._moments) < _MOST_MOMENTS:
             self._moments.append(Moment(record.time_ns, kind))
 
-    def span(self, start: WorkflowStarted, trace: Trace) -> Span:
+    def span(self, start: WorkflowStarted, trace: Trace, run: Span) -> Span:
+        """What it is by now; what its run did not wait for has ended with that."""
+        told = {"run_id": start.run_id, "workflow": start.payload.workflow, **self._told}
+        cut_off = not self._end_ns and run.end_ns > 0
         return Span(
             trace_id=trace.trace_id,
             span_id=step_span(start.run_id, self._step_id, self._attempt),
             above=run_span(start.run_id),
             name=f"step {self._step_id}",
             start_ns=self._start_ns,
-            end_ns=self._end_ns,
+            end_ns=max(run.end_ns, self._start_ns) if cut_off else self._end_ns,
             status=self._status,
             error=self._error[:_LONGEST_ERROR],
-            attributes={"run_id": start.run_id, "workflow": start.payload.workflow, **self._told},
+            attributes=told | ({"event": f"run.{run.attributes['status']}"} if cut_off else {}),
             moments=tuple(self._moments),
         )
 

@@ -27,7 +27,11 @@ async def trigger_problems(ports: Ports, definitions: Sequence[WorkflowDef]) -> 
     taken = {each.id: each.workflow_id for each in entries}
     found: dict[str, list[Problem]] = {}
     for definition in definitions:
-        found[definition.name] = [*_misfits(definition, types), *_taken(definition, taken)]
+        found[definition.name] = [
+            *_misfits(definition, types),
+            *_taken(definition, taken),
+            *_debounced(definition),
+        ]
         taken = {**dict.fromkeys(external_triggers(definition), definition.name), **taken}
     return found
 
@@ -38,6 +42,15 @@ def _taken(definition: WorkflowDef, taken: Mapping[str, str]) -> Iterator[Proble
         if trigger.external is not None and owner != definition.name:
             message = f"{trigger.id} is a trigger of workflow {owner!r}"
             yield Problem(f"triggers[{at}].id", "duplicate-trigger", message, "ids are unique among all triggers")
+
+
+def _debounced(definition: WorkflowDef) -> Iterator[Problem]:
+    """Triggers that nobody would debounce: a run for each firing is what their author wants least."""
+    for at, trigger in enumerate(definition.triggers):
+        if trigger.external is not None and trigger.debounce is not None:
+            message = f"{trigger.id} cannot be debounced: each time its trigger type fires, a run starts"
+            hint = f"leave `debounce` out, and let trigger type {trigger.external.kind!r} fire once when it is quiet"
+            yield Problem(f"triggers[{at}].debounce", "debounce", message, hint)
 
 
 def _misfits(definition: WorkflowDef, types: Mapping[str, TriggerTypeEntry]) -> Iterator[Problem]:
