@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from dagnats.model.run import Run
     from dagnats.runtime.core.graph import Graph
-    from dagnats.runtime.ports import Ports
+    from dagnats.runtime.ports import Ports, Receipt
     from dagnats.runtime.recall import Recalled
 
 log = logging.getLogger("dagnats.engine")
@@ -51,6 +51,7 @@ _PAGE = 64
 _MOST_LOOKS = 1_000  # at runs that stayed before, in one pass
 _MOST_GONE = 100  # in one announcement
 _AT_ONCE = 8
+_PATIENCE_S = 5.0  # with one try to announce something: between tries it is looked at who leads
 _REST_S = 0.05  # between announcements: live runs come first
 _ORPHANS_EVERY_NS = 3600 * _SECOND
 _VERSIONS_EVERY_NS = 6 * 3600 * _SECOND
@@ -133,7 +134,7 @@ class Retention:
 
     async def remove(self, run_ids: Sequence[str]) -> list[str]:
         """Remove those of some runs that are over, and whose end is stored; gives which."""
-        position = await self._ports.position.read()
+        position = await persist(self._ports.position.read)
         known = decode_position(position.data) if position is not None else None
         over = await self._over(run_ids, known.low) if known is not None else []
         await self._remove(over)
@@ -243,16 +244,20 @@ class Retention:
 
     async def _remove(self, gone: Sequence[_Over]) -> None:
         for at in range(0, len(gone), _MOST_GONE):
-            self._check()
             runs = tuple((over.run_id, over.last) for over in gone[at : at + _MOST_GONE])
-            data = encode_removal(Removal(timestamp=rfc3339(self._now_ns()), runs=runs))
-            first, last = runs[0]
-            receipt = await self._ports.log.append(RETENTION, data, id=f"{RETENTION}.{first}.{last}")
+            receipt = await persist(partial(self._announce, runs))
             self._announced, self._is_finished = receipt.seq, False
             await self._clear_all(runs)
             self._is_finished = True
             log.info("%d ended runs were removed", len(runs))
             await asyncio.sleep(_REST_S)
+
+    async def _announce(self, runs: tuple[tuple[str, int], ...]) -> Receipt:
+        """Say in the log which runs are removed now. Raises when another engine leads."""
+        self._check()
+        data = encode_removal(Removal(timestamp=rfc3339(self._now_ns()), runs=runs))
+        first, last = runs[0]
+        return await self._ports.log.append(RETENTION, data, id=f"{RETENTION}.{first}.{last}", within_s=_PATIENCE_S)
 
     async def _finish(self) -> None:
         """Remove what was announced last, by whoever led then, as far as it is still there."""
