@@ -51,6 +51,7 @@ _PAGE = 64
 _MOST_LOOKS = 1_000  # at runs that stayed before, in one pass
 _MOST_GONE = 100  # in one announcement
 _AT_ONCE = 8
+_PATIENCE_S = 5.0  # with one try to announce something: between tries it is looked at who leads
 _REST_S = 0.05  # between announcements: live runs come first
 _ORPHANS_EVERY_NS = 3600 * _SECOND
 _VERSIONS_EVERY_NS = 6 * 3600 * _SECOND
@@ -256,7 +257,7 @@ class Retention:
         self._check()
         data = encode_removal(Removal(timestamp=rfc3339(self._now_ns()), runs=runs))
         first, last = runs[0]
-        return await self._ports.log.append(RETENTION, data, id=f"{RETENTION}.{first}.{last}")
+        return await self._ports.log.append(RETENTION, data, id=f"{RETENTION}.{first}.{last}", within_s=_PATIENCE_S)
 
     async def _finish(self) -> None:
         """Remove what was announced last, by whoever led then, as far as it is still there."""
