@@ -162,14 +162,14 @@ class NamespacedChannel:
         return self._channel.max_payload_bytes
 
     def publish(self, subject: str, data: bytes, reply: str = "", headers: bytes = b"") -> None:
-        if subject.startswith(_API):
-            if data and not subject.startswith(_NEXT):
-                data = self._names.body(data)
-            subject = self._names.call(subject)
-        else:
+        if not subject.startswith(_API):
             subject = self._names.subject(subject)
             if headers and (b"\r\nNats-Schedule" in headers or b"-Subject: " in headers):
                 headers = _SENT.sub(self._target, headers)
+        else:
+            if data and not subject.startswith(_NEXT):
+                data = self._names.body(data)
+            subject = self._names.call(subject)
         self._channel.publish(subject, data, reply, headers)
 
     async def up(self) -> None:
