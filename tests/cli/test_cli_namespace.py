@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from command_line import CommandLine
 
 
@@ -32,6 +34,12 @@ def test_a_flag_a_variable_and_a_context_name_the_installation(served: CommandLi
         assert served("context", "remove", "apart", "--force").code == 0
     lines = served("status", "--namespace", "apart").lines
     assert "Namespace: apart" in lines
+
+
+def test_a_backup_of_a_mistyped_namespace_is_refused(served: CommandLine, tmp_path: Path) -> None:
+    refused = served("backup", str(tmp_path / "b.tar"), "--namespace=mistyped")
+    assert (refused.code, "there is no installation in namespace 'mistyped' on this server" in refused.err) == (2, True)
+    assert not (tmp_path / "b.tar").exists()
 
 
 @pytest.mark.parametrize(
