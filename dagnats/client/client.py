@@ -562,7 +562,7 @@ class AsyncClient(Operator, Housekeeper):
         with suppress(UnavailableError):  # who should answer does not; the rest is known all the same
             loaded = await ask_loaded(self._ports.inquiries)
         active = position.active if position is not None else 0
-        return ServerStatus(overview.streams, overview.runs, active, loaded, overview.namespace)
+        return ServerStatus(overview.streams, overview.runs, active, loaded, namespace=overview.namespace)
 
 
 def too_short(prefix: str) -> DagnatsError:

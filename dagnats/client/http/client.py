@@ -321,7 +321,9 @@ class HttpClient(HttpOperator, HttpHousekeeper):
     async def status(self) -> ServerStatus:
         """The server at a glance."""
         found = read(await self._wire.get(path_of("status")), _Status)
-        return ServerStatus(found.stream_count, found.runs, found.active_runs, found.configuration, found.namespace)
+        return ServerStatus(
+            found.stream_count, found.runs, found.active_runs, found.configuration, namespace=found.namespace
+        )
 
 
 def _registration(told: _Registered, definition: WorkflowDef) -> Registration:
