@@ -38,7 +38,6 @@ class Names:
     """
 
     def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
         self._stream = f"{namespace}_"
         self._bucket = f"{_BUCKET}{namespace}_"
         self._before = f"{namespace}."
@@ -143,6 +142,7 @@ class NamespacedChannel:
     """`Channel`, within a namespace of another one."""
 
     def __init__(self, channel: Channel, namespace: str) -> None:
+        self.namespace = namespace
         self._channel = channel
         self._names = Names(namespace)
         self.on_lost: Callable[[], None] = lambda: None
