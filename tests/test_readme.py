@@ -10,6 +10,7 @@ import pytest
 
 from dagnats import Workflow
 from dagnats.cli.app import tree
+from dagnats.cli.option import split
 from dagnats.client import ailment, diagnosis
 from tests.support.processes import ROOT
 
@@ -87,7 +88,7 @@ def test_every_page_it_links_to_exists(file: str) -> None:
 def _parsed(line: str) -> None:
     """Read a line as the shell and the command would, without carrying it out."""
     command: Any = tree()
-    words = shlex.split(line, comments=True)[1:]
+    _, words = split(shlex.split(line, comments=True)[1:])  # what every command takes is taken off before
     while hasattr(command, "commands") and not words[0].startswith("-"):
         command, words = command.commands[words[0]], words[1:]
     command.make_context("command", words, help_option_names=["-h", "--help"])  # it keeps what it is asked for first

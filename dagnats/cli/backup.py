@@ -67,9 +67,10 @@ def _expect_place(file: Path) -> None:
 
 
 async def _backup(file: Path) -> BackupFile:
-    from dagnats.client.backup import take
+    from dagnats.client.backup import expect_installation, take
 
     async with _store(place_of_nats(), new=False) as jetstream:
+        await expect_installation(jetstream.link)
         await jetstream.ports.server.prepare()
         with progress("MiB taken") as told:
             return await take(jetstream, file, told=_in_mib(told))

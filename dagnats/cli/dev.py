@@ -147,8 +147,8 @@ async def _started(stack: AsyncExitStack, stop: asyncio.Event, where: Place) -> 
 
     ends = asyncio.Event()
     # A context is in no configuration.
-    named = {"namespace": where.namespace or NONE} if where.namespace is not None else {}
-    watch = watched(url=where.url, token=where.token, **named)
+    within = {"namespace": where.namespace or NONE} if where.namespace is not None else {}
+    watch = watched(url=where.url, token=where.token, **within)
     if (named := watch.first.settings.url) != where.url:
         raise UsageError(
             f"--context {current().context} and the configuration's url, {without_secrets(named)}, say two things",

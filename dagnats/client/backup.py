@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import dagnats
 from dagnats.client.backup_file import FORMAT, NAMESPACED, About, Held, writing
-from dagnats.errors import DecodeError
+from dagnats.errors import DagnatsError, DecodeError
 from dagnats.model.instant import rfc3339
 from dagnats.model.removal import RETENTION, decode_removal
 from dagnats.runtime.jetstream import resources
 from dagnats.runtime.jetstream.image import image_of
+from dagnats.runtime.jetstream.read import streams_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,14 @@ def order() -> list[str]:
     names = [config["name"] for config in resources.stream_configs()]
     after = [name for name in names if name not in (*_BEFORE, *_NOT_KEPT, resources.HISTORY)]
     return [*_BEFORE, resources.HISTORY, *after]
+
+
+async def expect_installation(link: Link) -> None:
+    """Raise DagnatsError when nobody has ever used the server under this namespace: an empty backup helps nobody."""
+    if resources.HISTORY not in await streams_of(link):
+        where = f"in namespace {link.namespace!r}" if link.namespace else "without a namespace"
+        hint = "--namespace names the installation; `nats stream ls` shows which there are: staging_WORKFLOW_HISTORY"
+        raise DagnatsError(f"there is no installation {where} on this server", hint=hint)
 
 
 async def take(jetstream: JetStream, file: Path, *, told: Callable[[int], None] | None = None) -> BackupFile:

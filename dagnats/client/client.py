@@ -295,7 +295,8 @@ class AsyncClient(Closing, Registrar, Reader, Operator, Dispatcher, Housekeeper)
         loaded: Loaded | None = None
         with suppress(UnavailableError):  # who should answer does not; the rest is known all the same
             loaded = await ask_loaded(self._ports.inquiries)
-        return ServerStatus(overview.streams, overview.runs, position.active if position is not None else 0, loaded)
+        active = position.active if position is not None else 0
+        return ServerStatus(overview.streams, overview.runs, active, loaded, namespace=overview.namespace)
 
 
 def name_of(workflow: Workflow | str) -> str:

@@ -96,7 +96,7 @@ async def _expect_capacity(jetstream: JetStream, backup: BackupFile) -> None:
     """Raise RefusedError when the account has less room than the backup needs."""
     sizes = [held.bytes for held in backup.streams.values()]
     # In another namespace each stream is there twice for a while.
-    needed = sum(sizes) + (max(sizes) if backup.about.namespace != jetstream.link.namespace else 0)
+    needed = sum(sizes) + (max(sizes, default=0) if backup.about.namespace != jetstream.link.namespace else 0)
     holding = await jetstream.ports.server.holding()
     ours = sum(state["bytes"] for state in (await _states(jetstream.link)).values())
     if holding.limit and needed > holding.limit - holding.used + ours:

@@ -173,7 +173,7 @@ def test_nobody_at_that_address_is_exit_code_3(offline: CommandLine) -> None:
 
 def test_a_context_whose_token_is_in_a_file_is_listed_with_that(project: CommandLine) -> None:
     assert project("context", "add", "far", "http://127.0.0.1:1", "--token-file", "/keys/far").code == 0
-    assert project("context", "list").lines[2].split() == ["far", "http://127.0.0.1:1", "/keys/far"]
+    assert project("context", "list").lines[2].split() == ["far", "http://127.0.0.1:1", "-", "/keys/far"]
 
 
 def test_a_context_is_kept_for_its_owner_alone_and_used_unless_something_else_is_named(
@@ -184,7 +184,8 @@ def test_a_context_is_kept_for_its_owner_alone_and_used_unless_something_else_is
         (file,) = served.data.with_name(f"{served.data.name}-config").rglob("config.yaml")
         assert file.stat().st_mode & 0o777 == 0o600
         shown = served("context", "show", "--json")
-        assert shown.json() == {"name": "web", "url": served.http, "token": "***", "token_file": None, "current": True}
+        kept = {"name": "web", "url": served.http, "namespace": None, "token": "***", "token_file": None}
+        assert shown.json() == {**kept, "current": True}
         assert served("context", "list").lines[2].startswith(f"*  web    {served.http}")
         # It asks over HTTP now: what needs NATS itself is refused, unless a flag, or --context, names another server.
         assert served("bench", "--runs=1").code == 2
@@ -217,6 +218,8 @@ def test_a_context_may_leave_its_token_in_a_file(project: CommandLine) -> None:
         (["add", "a b", "nats://x"], "'a b' cannot name a context"),
         (["add", "x", "foo://y"], "it is not the address of a NATS server"),
         (["add", "x"], "which server?"),
+        (["add", "x", "nats://y", "--namespace", "a b"], "'a b' cannot be a namespace: a namespace is a letter, then"),
+        (["add", "x", "http://y", "--namespace", "staging"], "DagNats over HTTP serves one namespace, its own"),
         (["add", "local", "nats://x"], "the context 'local' is this machine's own"),
         (["use", "nowhere"], "no context 'nowhere'"),
         (["remove", "nowhere"], "no context 'nowhere'"),

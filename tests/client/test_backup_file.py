@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagnats.client.backup_file import About, BackupFile, Held, writing
+from dagnats.client.backup_file import NAMESPACED, About, BackupFile, Held, writing
 from dagnats.errors import DagnatsError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def test_another_tar_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_a_later_version_says_so(tmp_path: Path) -> None:
-    later = About(format=2, id="abc", taken_at="", dagnats="9.0")
+    later = About(format=NAMESPACED + 1, id="abc", taken_at="", dagnats="9.0")
     with pytest.raises(DagnatsError, match="later version"):
         written(tmp_path / "b.tar", b"x", about=later)
 

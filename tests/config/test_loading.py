@@ -199,6 +199,8 @@ def test_an_unknown_key_is_an_error_that_names_the_one_that_was_meant(text: str,
         ("http_addr: '::1:80'", "http_addr", "it is no address to listen on"),
         ("http_addr: ':99999'", "http_addr", "it is no address to listen on"),
         ("url: 'ftp://h'", "url", "it is not the address of a NATS server"),
+        ("namespace: 2nd", "namespace", "namespace is '2nd': a namespace is a letter, then letters, digits"),
+        ("namespace: history", "namespace", "take another, such as 'staging'"),
         ("sync: sometimes", "sync", "is not a duration"),
         ("sync: 0s", "sync", "it is zero"),
         ("retention: 30", "retention", "write a number with a unit"),
@@ -313,6 +315,12 @@ def test_where_the_server_is_can_be_read_while_the_rest_is_wrong() -> None:
 
 def test_nobody_is_granted_anything_by_default() -> None:
     assert load().settings.policy.control_plane.grant == ()
+
+
+def test_off_is_no_namespace_where_a_file_names_one() -> None:
+    write("namespace: staging\n")
+    assert load().settings.namespace == "staging"
+    assert load(namespace="off").settings.namespace == ""
 
 
 def test_off_is_no_limit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from dagnats.runtime.jetstream.namespace import Names, NamespacedChannel
 from dagnats.runtime.jetstream.publish import header_block
 from dagnats.runtime.jetstream.read import streams_of, subjects_of
 from dagnats.runtime.jetstream.resources import stream_configs, stream_names
+from dagnats.runtime.local import LocalServer, write_server_file
 from dagnats.runtime.serve import serve
 
 if TYPE_CHECKING:
@@ -213,8 +215,9 @@ async def installation(server: EmbeddedServer, folder: Path, namespace: str) -> 
     async def ready(_: object) -> None:
         up.set_result(None)
 
-    at = {"url": server.url, "token": server.token, "namespace": namespace}
-    serving = asyncio.create_task(serve(folder=folder, **at, ready=ready, stop=stop))
+    serving = asyncio.create_task(
+        serve(folder=folder, url=server.url, token=server.token, namespace=namespace, ready=ready, stop=stop)
+    )
     await asyncio.wait([up, serving], return_when=asyncio.FIRST_COMPLETED)
     async with connect(server.url, token=server.token, namespace=namespace) as client:
         await client.register(GREETING)
@@ -227,8 +230,18 @@ async def installation(server: EmbeddedServer, folder: Path, namespace: str) -> 
     await serving
 
 
+async def namespaces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Where the client of a local server is: by itself, with a variable, with an argument."""
+    found: list[str] = []
+    for variable, said in (("", None), ("off", None), ("staging", "")):
+        monkeypatch.setenv("DAGNATS_NAMESPACE", variable)
+        async with connect(data_dir=folder, namespace=said) as client:
+            found.append((await client.status()).namespace)
+    return found
+
+
 async def test_two_installations_share_a_server_and_see_nothing_of_each_other(
-    nats_server: EmbeddedServer, tmp_path: Path
+    nats_server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside = await Link.connect(nats_server.url, token=nats_server.token)
     heard: set[str] = set()
@@ -259,4 +272,7 @@ async def test_two_installations_share_a_server_and_see_nothing_of_each_other(
                 assert [subject for subject in stored if not subject.startswith(ours)] == []
                 stored = await subjects_of(outside, name, ">")
                 assert [subject for subject in stored if subject.startswith(ours[:2])] == []
+            up = LocalServer(url=nats_server.url, token=nats_server.token, pid=os.getpid(), namespace="staging")
+            write_server_file(tmp_path, up)
+            assert await namespaces(tmp_path, monkeypatch) == ["staging", "", ""]
     await outside.close()

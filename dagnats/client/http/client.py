@@ -188,7 +188,9 @@ class HttpClient(Closing, HttpRegistrar, HttpReader, HttpOperator, HttpDispatche
     async def status(self) -> ServerStatus:
         """The server at a glance."""
         found = read(await self._wire.get(path_of("status")), _Status)
-        return ServerStatus(found.stream_count, found.runs, found.active_runs, found.configuration)
+        return ServerStatus(
+            found.stream_count, found.runs, found.active_runs, found.configuration, namespace=found.namespace
+        )
 
 
 def _start_text(at: Moment) -> str:

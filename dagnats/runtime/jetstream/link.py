@@ -56,14 +56,13 @@ class _Off(Nobody, JetStreamOff):
 class Link:
     """A connection that many tasks share.
 
-    Args:
-        channel: What it goes over.
+    Attributes:
         namespace: What the server's names have before ours; "" for nothing.
     """
 
-    def __init__(self, channel: Channel, namespace: str = "") -> None:
-        self.namespace = namespace
-        self._channel = channel = NamespacedChannel(channel, namespace) if namespace else channel
+    def __init__(self, channel: Channel) -> None:
+        self.namespace = channel.namespace if isinstance(channel, NamespacedChannel) else ""
+        self._channel = channel
         self._inbox = f"_INBOX.{secrets.token_hex(11)}."
         self._tokens = itertools.count()
         # By token: when to give up, and whom to tell. In order of asking, so the oldest is first.
@@ -94,7 +93,8 @@ class Link:
             UnavailableError: Nothing answers there, or it does not let us in.
         """
         _check_address(url)
-        return cls(await _open(url, token, name), namespace)
+        channel = await _open(url, token, name)
+        return cls(NamespacedChannel(channel, namespace) if namespace else channel)
 
     async def close(self) -> None:
         """Close the connection; what waits for an answer fails."""

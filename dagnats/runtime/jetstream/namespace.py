@@ -38,7 +38,6 @@ class Names:
     """
 
     def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
         self._stream = f"{namespace}_"
         self._bucket = f"{_BUCKET}{namespace}_"
         self._before = f"{namespace}."
@@ -143,6 +142,7 @@ class NamespacedChannel:
     """`Channel`, within a namespace of another one."""
 
     def __init__(self, channel: Channel, namespace: str) -> None:
+        self.namespace = namespace
         self._channel = channel
         self._names = Names(namespace)
         self.on_lost: Callable[[], None] = lambda: None
@@ -162,14 +162,14 @@ class NamespacedChannel:
         return self._channel.max_payload_bytes
 
     def publish(self, subject: str, data: bytes, reply: str = "", headers: bytes = b"") -> None:
-        if subject.startswith(_API):
-            if data and not subject.startswith(_NEXT):
-                data = self._names.body(data)
-            subject = self._names.call(subject)
-        else:
+        if not subject.startswith(_API):
             subject = self._names.subject(subject)
             if headers and (b"\r\nNats-Schedule" in headers or b"-Subject: " in headers):
                 headers = _SENT.sub(self._target, headers)
+        else:
+            if data and not subject.startswith(_NEXT):
+                data = self._names.body(data)
+            subject = self._names.call(subject)
         self._channel.publish(subject, data, reply, headers)
 
     async def up(self) -> None:
