@@ -481,6 +481,7 @@ class Operator(ABC):
 
         Raises:
             DagnatsError: The type cannot be published.
+            FullError: The store has room only for the runs under way.
         """
         return await self.publish_event_json(type, json_bytes(body), id=id)
 
@@ -488,6 +489,7 @@ class Operator(ABC):
         """`publish_event` with a body that is JSON already."""
         expect_event(type)
         body = accepted(body, what="the event's body")
+        await self._ports.room.expect("an event")
         receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
         return receipt.seq
 

@@ -23,11 +23,11 @@ from dagnats.client.client import (
 from dagnats.client.document import FindingDocument, RunDocument, VersionDocument
 from dagnats.client.http.housekeeper import HttpHousekeeper
 from dagnats.client.http.operator import HttpOperator
-from dagnats.client.http.read import ailment, finding, health, read, run_view, waitpoint
+from dagnats.client.http.read import ailment, finding, health, holding, read, run_view, waitpoint
 from dagnats.client.http.run import HttpRun
 from dagnats.client.http.wire import LONG_S, path_of
 from dagnats.client.imported import IMPORTED
-from dagnats.client.installation import AilmentDocument, HealthDocument, WaitpointDocument
+from dagnats.client.installation import AilmentDocument, HealthDocument, StoreDocument, WaitpointDocument
 from dagnats.client.moment import start_instant
 from dagnats.client.payload import accepted
 from dagnats.client.portable import Document
@@ -79,6 +79,7 @@ class _Status(msgspec.Struct, frozen=True):
     stream_count: int
     runs: int
     active_runs: int
+    store: StoreDocument | None = None
     configuration: Loaded | None = None
 
 
@@ -320,7 +321,8 @@ class HttpClient(HttpOperator, HttpHousekeeper):
     async def status(self) -> ServerStatus:
         """The server at a glance."""
         found = read(await self._wire.get(path_of("status")), _Status)
-        return ServerStatus(found.stream_count, found.runs, found.active_runs, found.configuration)
+        held = holding(found.store) if found.store is not None else None
+        return ServerStatus(found.stream_count, found.runs, found.active_runs, found.configuration, held)
 
 
 def _registration(told: _Registered, definition: WorkflowDef) -> Registration:

@@ -25,7 +25,7 @@ from dagnats.model.summary import RunSummary
 from dagnats.model.token import AccessToken
 from dagnats.runtime.clock import SystemClock
 from dagnats.runtime.core.gate.view import TaskGateView, TaskPlace
-from dagnats.runtime.ports import Chunk, QueueState
+from dagnats.runtime.ports import Chunk, Holding, QueueState
 
 if TYPE_CHECKING:
     import httpx
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         AilmentDocument,
         DeedDocument,
         HealthDocument,
+        StoreDocument,
         TokenDocument,
         WaitpointDocument,
     )
@@ -350,6 +351,11 @@ def health(told: HealthDocument) -> Health:
     letters = Letters(told.dlq.total, _nanos(told.dlq.oldest), _nanos(told.dlq.newest), told.dlq.by_task)
     engine = EngineState(leads=told.engine.leads, behind=told.engine.history_lag_messages)
     return Health(tuple(queues), letters, engine, told.engine.history_lag_seconds, told.engine.scheduled_timers)
+
+
+def holding(told: StoreDocument) -> Holding:
+    """How full the store is."""
+    return Holding(told.used_bytes, told.limit_bytes or 0, told.limited_by or "")
 
 
 def _nanos(instant: str | None) -> int:

@@ -18,9 +18,11 @@ from dagnats.client.installation import (
     EngineDocument,
     LettersDocument,
     QueueHealthDocument,
+    StoreDocument,
     ailment_document,
     cleaned_document,
     health_document,
+    store_document,
 )
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api.body import Order
@@ -60,6 +62,7 @@ class StatusDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
     stream_count: int
     runs: int
     active_runs: int
+    store: StoreDocument | None = None
     configuration: Loaded | None = None
     queues: tuple[QueueHealthDocument, ...] | None = None
     dlq: LettersDocument | None = None
@@ -134,6 +137,7 @@ async def status(asked: Asked[Detail, None]) -> StatusDocument:
         stream_count=found.streams,
         runs=found.runs,
         active_runs=found.active_runs,
+        store=store_document(found.holding) if found.holding is not None else None,
         configuration=found.configuration,
         queues=detail.queues if detail is not None else None,
         dlq=detail.dlq if detail is not None else None,
