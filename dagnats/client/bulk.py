@@ -184,7 +184,7 @@ async def start_all(
         try:
             key = key_of(definition, data, "")
             owner = await ports.claims.claim(key, run_id) if key else run_id
-            await expect_room(ports, owner)
+            await expect_room(ports, owner, len(data))
             carries = msgspec.Raw(await carried(ports, owner, data, what="the run's input"))
             start = Start(workflow=definition.name, def_hash=definition.identity, input=carries, held=held, by=by)
             begun = await begin(ports, start, run_id=owner, any_will_do=owner != run_id)

@@ -365,7 +365,7 @@ class AsyncClient(Operator, Housekeeper):
         # Whoever has claimed the key may have stopped before its start was stored: then ours takes its place.
         owner = await self._ports.claims.claim(key, run_id) if key else run_id
         if parent is None:  # what belongs to a tree of runs is part of a run under way
-            await expect_room(self._ports, "" if is_made_up and not key else owner)
+            await expect_room(self._ports, "" if is_made_up and not key else owner, len(data))
         await self._hold(definition)
         if key and is_made_up and not idempotency_key:
             hold = await self._hold_on(definition.name)

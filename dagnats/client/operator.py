@@ -489,7 +489,7 @@ class Operator(ABC):
         """`publish_event` with a body that is JSON already."""
         expect_event(type)
         body = accepted(body, what="the event's body")
-        await self._ports.room.expect("an event")
+        await self._ports.room.expect("an event", len(body))
         receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
         return receipt.seq
 

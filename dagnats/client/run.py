@@ -258,7 +258,7 @@ class RunHandle:
     async def signal_json(self, name: str, payload: bytes) -> None:
         """Send it a signal whose value is JSON already."""
         data = accepted(payload, what="the signal's value")
-        await self._ports.room.expect("a signal")
+        await self._ports.room.expect("a signal", len(data))
         await self._tell(lambda _, run: order.signal(run, name, data))
 
     async def approve(
@@ -412,7 +412,7 @@ class RunHandle:
         if given:
             given = accepted(given, what="the run's input")
         check_input(definition, given or await resolved(ports, bytes(start.input)))
-        await expect_room(ports, "" if is_made_up else run_id)
+        await expect_room(ports, "" if is_made_up else run_id, len(given or bytes(start.input)))
         await ports.definitions.add_version(definition.name, definition.identity, definition.stored)
         data = await self._passed_on(run_id, start.input)
         if given:

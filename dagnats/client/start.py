@@ -78,13 +78,17 @@ def new_id(given: str) -> str:
     return given or secrets.token_hex(16)
 
 
-async def expect_room(ports: Ports, run_id: str = "") -> None:
+async def expect_room(ports: Ports, run_id: str, size: int) -> None:
     """Raise FullError where no run may begin; one that has begun may be started again, which stores nothing.
 
     Asked before anything of the run is stored.
+
+    Args:
+        run_id: The run's; "" for one that was made up just now.
+        size: What its start brings.
     """
     try:
-        await ports.room.expect("a run")
+        await ports.room.expect("a run", size)
     except FullError:
         if not (run_id and await ports.log.first(run_id)):
             raise

@@ -31,6 +31,8 @@ TIGHT = 0.9
 
 _EVERY_S = 1.0
 _TRUSTED_S = 10.0  # what was seen before, by those who come while somebody looks
+_OVERHEAD = 1_024
+_GROWTH = 8  # so much more than it brings comes of a run: snapshots, tasks, outputs, what others start meanwhile
 
 _LIMITS: dict[Cap, str] = {
     "log": "`max_bytes` of the stream WORKFLOW_HISTORY",
@@ -40,33 +42,55 @@ _LIMITS: dict[Cap, str] = {
 
 
 class MeasuredRoom:
-    """`ports.Room`, as of about a second ago: whoever comes later than that measures anew, for all others."""
+    """`ports.Room`, as of about a second ago: whoever comes later than that measures anew, for all others.
+
+    Sooner where what was let in meanwhile may have taken the rest: a small store fills within a second.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._seen = Holding(0, 0)
         self._seen_s = -math.inf
+        self._let_in = 0
         self._looking = asyncio.Lock()
 
-    async def expect(self, what: str) -> None:
+    async def expect(self, what: str, size: int = 0) -> None:
         """Where nobody can say how full the store is, there is room: whoever writes then is told."""
         await self._look()
         if self._seen.share >= FULL:
             raise full(self._seen, what)
+        self._let_in += size + _OVERHEAD
 
     async def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        age_s = loop.time() - self._seen_s
-        if age_s < _EVERY_S or (age_s < _TRUSTED_S and self._looking.locked()):
+        if self._is_fresh:
+            return
+        is_tight = self._seen.share >= FULL or self._is_outgrown  # old news is no reason then, for either answer
+        if self._looking.locked() and self._age_s < _TRUSTED_S and not is_tight:
             return
         async with self._looking:
-            if loop.time() - self._seen_s < _EVERY_S:  # somebody has looked while we waited for our turn
+            if self._is_fresh:  # somebody has looked while we waited for our turn
                 return
+            let_in = self._let_in
             try:
                 self._seen = await self._server.holding()
             except DagnatsError as error:
                 log.debug("how full the store is cannot be seen: %s", error)
-            self._seen_s = loop.time()
+            self._seen_s = asyncio.get_running_loop().time()
+            self._let_in -= let_in
+
+    @property
+    def _is_fresh(self) -> bool:
+        return self._age_s < _EVERY_S and not self._is_outgrown
+
+    @property
+    def _age_s(self) -> float:
+        return asyncio.get_running_loop().time() - self._seen_s
+
+    @property
+    def _is_outgrown(self) -> bool:
+        """Whether what was let in since may have taken what there was room for."""
+        rest = FULL * self._seen.limit - self._seen.used
+        return self._seen.limit > 0 and 0 < rest < _GROWTH * self._let_in
 
 
 def full(holding: Holding, what: str) -> FullError:

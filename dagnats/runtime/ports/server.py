@@ -70,8 +70,8 @@ class Holding(NamedTuple):
 class Room(Protocol):
     """Whether the store has room for something new."""
 
-    async def expect(self, what: str) -> None:
-        """Return when it has room for `what` ("a run"). Raises FullError."""
+    async def expect(self, what: str, size: int = 0) -> None:
+        """Return when it has room for `what` ("a run"), which brings so many bytes. Raises FullError."""
         ...
 
 
