@@ -7,6 +7,9 @@ remembers the runs that stay.
 A removal is announced in the log before it begins, and the history of a run goes last. So whoever leads next finds
 what was announced and not finished, and finishes it. It is finished by the names and places that were announced: a run
 that has taken an old name since is not touched.
+
+Where the store is full to the brim, nothing can be announced: then room is made first. Whoever dies in between leaves a
+run that is over, or lists that have one too many.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.recall import recall
 from dagnats.runtime.record import decoded
-from dagnats.runtime.room import TIGHT, used
+from dagnats.runtime.room import BRIMFUL, TIGHT, used
 from dagnats.runtime.version import collect
 
 if TYPE_CHECKING:
@@ -247,6 +250,8 @@ class Retention:
             runs = tuple((over.run_id, over.last) for over in gone[at : at + _MOST_GONE])
             data = encode_removal(Removal(timestamp=rfc3339(self._now_ns()), runs=runs))
             first, last = runs[0]
+            if (await persist(self._ports.server.holding)).share >= BRIMFUL:
+                await self._clear_all(runs)  # there is no room to announce it before there is some
             receipt = await self._ports.log.append(RETENTION, data, id=f"{RETENTION}.{first}.{last}")
             self._announced, self._is_finished = receipt.seq, False
             await self._clear_all(runs)

@@ -197,9 +197,9 @@ async def test_a_log_that_is_full_before_anybody_could_see_it_refuses_all_the_sa
     async with site(one_step()) as here:
         await here.client.start("solo")  # it has seen that there is room
         here.server.history.max_bytes = here.server.history.bytes
-        for terms in ({}, {"run_id": "new-0001"}):
+        for run_id in ("", "new-0001"):
             with pytest.raises(FullError, match="there is no room for a run: the stream has"):
-                await here.client.start("solo", **terms)
+                await here.client.start("solo", run_id=run_id)
 
 
 @in_virtual_time

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dagnats import Workflow
 from dagnats.client import AsyncClient
+from dagnats.model.removal import RETENTION, decode_removal
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.adapter import MemoryServerPort
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
@@ -58,6 +59,31 @@ def test_ended_runs_leave_oldest_first_while_there_is_no_room_and_no_longer() ->
             assert len(await ports.log.run_ids("r")) == left
         assert await retention.sweep() == 0
         assert await ports.log.run_ids("live") == ["live"]
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(body())
+
+
+def test_where_not_even_a_removal_can_be_announced_room_is_made_first() -> None:
+    async def body() -> None:
+        server = MemoryServer()
+        connection = server.connect()
+        client = AsyncClient(connection)
+        process = Process(virtual_loop(), "engine")
+        memory = process.run(server.connect)
+        process.spawn(Engine(memory.ports, memory.feeds, keep=None).run())
+        workflow = Workflow("nap")
+        workflow.sleep("rest", "1s")
+        await client.register(workflow)
+        for n in range(3):
+            await client.start("nap", run_id=f"r{n}")
+        await asyncio.sleep(10)
+        server.history.max_bytes = server.history.bytes
+        assert (await client.clean(["runs"])).runs == 3
+        assert await connection.ports.log.run_ids("r") == []
+        said = await connection.ports.log.newest(RETENTION)
+        assert said is not None
+        assert [run_id for run_id, _ in decode_removal(said.data).runs] == ["r2", "r1", "r0"]
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(body())

@@ -201,7 +201,7 @@ class Api:
         server = self._ports.server
         try:
             async with asyncio.timeout(_HEALTH_S):
-                _, holding = await asyncio.gather(server.overview(), server.holding())
+                holding = (await asyncio.gather(server.overview(), server.holding()))[1]
         except TimeoutError:
             raise UnavailableError(f"NATS did not answer within {_HEALTH_S:g} s") from None
         share = {"store_used": round(holding.share, 3)} if holding.limit else {}
