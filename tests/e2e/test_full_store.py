@@ -34,7 +34,8 @@ async def fill_up(client: AsyncClient) -> None:
 
     async def is_decided() -> bool:
         stored = await ports.position.read()
-        return stored is not None and decode_position(stored.data).low > last
+        position = decode_position(stored.data) if stored is not None else None
+        return position is not None and position.low > last
 
     await until(is_decided, what="a position that has everything behind it")
     for _ in range(MOST // 50_000):

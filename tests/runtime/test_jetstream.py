@@ -130,6 +130,27 @@ async def test_operators_may_size_streams(nats_server: EmbeddedServer) -> None:
         assert (round(holding.used, -5), holding.limit, holding.cap) == (500_000, 1_000_000, "log")
 
 
+async def test_how_much_the_server_stores_counts_as_long_as_it_is_the_one_of_which_that_was_said(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with prepared(nats_server) as jetstream:
+        server = jetstream.ports.server
+        assert (await server.holding()).limit == 0
+        await server.prepare(sync="interval", most_bytes=5_000_000)
+        async with prepared(nats_server) as other:
+            assert (await other.ports.server.holding())[1:] == (5_000_000, "server")
+        again = await restarted(nats_server)
+
+        async def is_forgotten() -> bool:
+            try:
+                return (await server.holding()).limit == 0
+            except UnavailableError:
+                return False
+
+        await until(is_forgotten)
+        await again.stop()
+
+
 async def test_queues_that_an_operator_has_sized_tell_how_much_of_that_is_taken(nats_server: EmbeddedServer) -> None:
     async with prepared(nats_server) as jetstream:
         tasks, link = jetstream.ports.tasks, jetstream.link
