@@ -67,7 +67,7 @@ class MeasuredRoom:
         await self._look()
         if not self._seen.limit:
             return
-        if self._rest < _AT_ONCE * self._lately or self._rest <= 0:
+        if self._rest <= 0 or self._rest < _AT_ONCE * self._lately + size:
             raise full(self._seen, what)
         self._let_in.append((asyncio.get_running_loop().time(), size + _OVERHEAD))
         self._lately += size + _OVERHEAD

@@ -14,7 +14,8 @@ import pytest
 from dagnats import Fire, Fixed, TaskContext, Worker, Workflow, trigger_type
 from dagnats.client import AsyncClient
 from dagnats.errors import FullError
-from dagnats.model.event import Parent
+from dagnats.model.event import Parent, SignalReceived, encode_event
+from dagnats.runtime.letter import UNREADABLE
 from dagnats.runtime.memory.loop import virtual_loop
 from dagnats.runtime.memory.process import Process
 from tests.api.site import WORK, Site, in_virtual_time, one_step, site
@@ -71,6 +72,20 @@ async def test_what_would_begin_is_refused_and_nothing_of_it_is_stored(transport
                 await ask(it, failed)
             assert "dagnats clean" in refused.value.hint, what
         assert [server.history.last_seq, server.events.last_seq, server.blobs.last_seq] == before
+
+
+@in_virtual_time
+async def test_an_event_that_can_be_read_by_now_is_not_put_back_before_its_run_may_go_on() -> None:
+    async with full(over_nats) as (it, failed):
+        ports = it.here.ports
+        event = encode_event(SignalReceived(run_id=failed.run_id, name="go", payload=msgspec.Raw(b"1")))
+        headers = {"Dagnats-Dlq-Run-Id": failed.run_id, "Dagnats-Dlq-Consumer": "WORKFLOW_HISTORY"}
+        await ports.dead_letters.put(f"{UNREADABLE}.{failed.run_id}", event, headers=headers, id="letter")
+        letter = (await it.client.dead_letters(failed.run_id))[-1]
+        before = await failed.history()
+        with pytest.raises(FullError):
+            await it.client.replay_dead_letter(letter.seq)
+        assert await failed.history() == before
 
 
 @pytest.mark.parametrize("what", REFUSED)

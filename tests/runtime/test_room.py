@@ -102,10 +102,18 @@ async def test_what_was_let_in_lately_counts_as_stored_until_it_is() -> None:
     """As when many start at once, each with a large input: none of it is stored when the others are let in."""
     room = MeasuredRoom(Scales(Holding(0, 10_000_000), Holding(3_000_000, 10_000_000)))
     asked = await asyncio.gather(*(room.expect("a run", 1_000_000) for _ in range(50)), return_exceptions=True)
-    assert [type(each) for each in asked] == [type(None)] * 5 + [FullError] * 45
+    assert [type(each) for each in asked] == [type(None)] * 4 + [FullError] * 46
     assert "0 of 10,000,000 bytes are used (0%) or about to be" in str(asked[-1])
     await asyncio.sleep(1)
     await room.expect("a run", 1_000_000)
+
+
+@in_virtual_time
+async def test_what_is_larger_than_the_rest_is_refused_before_a_part_of_it_is_stored() -> None:
+    room = MeasuredRoom(Scales(Holding(5_000_000, 10_000_000)))
+    with pytest.raises(FullError):
+        await room.expect("a run", 3_600_000)
+    await room.expect("a run", 3_400_000)
 
 
 @pytest.mark.parametrize("error", [UnavailableError("no answer"), RefusedError("not for this account")])
