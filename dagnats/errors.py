@@ -8,6 +8,7 @@
     ├── ConflictError      someone was first: reload and try again
     ├── DecodeError        bytes or facts that are not ours
     ├── RefusedError       NATS will never take this message as it is
+    ├── FullError          the store has room only for the runs under way; nothing was stored
     ├── UnavailableError   NATS did not answer; safe to retry
     ├── ControlPlaneError  the control plane has not done what a handler asked it for; carries the kind
     │   ├── DeniedError            whoever asks may not
@@ -138,6 +139,10 @@ class RefusedError(DagnatsError):
     def __init__(self, message: str, *, code: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+class FullError(DagnatsError):
+    """The store is nearly full: what is left is for the runs under way. Nothing was stored; make room first."""
 
 
 class UnavailableError(DagnatsError):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dagnats.client.client import ServerStatus
     from dagnats.client.health import Health, Letters
     from dagnats.runtime.loaded import Loaded
+    from dagnats.runtime.ports import Holding
 
 _QUEUE_HEADER = ("TASK", "PENDING", "IN-FLIGHT", "REDELIVERED", "ACK WAIT")
 
@@ -40,6 +41,7 @@ def status(
             "active_runs": found.active_runs,
             **({"namespace": found.namespace} if found.namespace else {}),
         }
+        document |= {"store": _store_document(found.holding)} if found.holding is not None else {}
         document |= _document(health) if health is not None else {}
         emit(document | {"configuration": _loaded_document(loaded) if loaded is not None else None})
         return
@@ -48,6 +50,8 @@ def status(
     if found.namespace:
         say(f"Namespace: {found.namespace}")
     say(f"Active runs: {found.active_runs}")
+    for line in _store_lines(found.holding, always=health is not None) if found.holding is not None else ():
+        say(line)
     for line in _loaded_lines(loaded) if loaded is not None else ():
         say(line)
     for line in _lines(health) if health is not None else ():
@@ -58,6 +62,30 @@ async def _ask(*, detail: bool) -> tuple[ServerStatus, Health | None]:
     # A server goes on with what it has read before: while a newer file cannot be, somebody asks just for this.
     async with open_client(where=place(leniently=True)) as client:
         return await client.status(), await client.health() if detail else None
+
+
+def _store_lines(holding: Holding, *, always: bool) -> Iterator[str]:
+    """How full the store is: for who looks closely, and for everybody once it matters."""
+    from dagnats.runtime.room import FULL, NEAR_FULL, limit_of, used
+
+    if not holding.limit:
+        yield from [f"Store: {holding.used:,} bytes, and no limit that NATS tells"] if always else []
+        return
+    line = f"Store: {used(holding)}; {limit_of(holding)} is the limit"
+    if holding.share >= NEAR_FULL:
+        yield paint(line, "red")
+        what = "No run begins, and no signal and no event is taken" if holding.share >= FULL else ""
+        yield f"  {what or f'From {FULL:.0%} on, no run begins'}: `dagnats clean --older-than=7d` makes room"
+    elif always:
+        yield line
+
+
+def _store_document(holding: Holding) -> dict[str, Any]:
+    import msgspec
+
+    from dagnats.client.installation import store_document
+
+    return msgspec.to_builtins(store_document(holding))
 
 
 def _loaded_lines(loaded: Loaded) -> Iterator[str]:

@@ -15,6 +15,7 @@ from dagnats.model.identifier import near
 from dagnats.model.instant import written_ns
 from dagnats.runtime.core.gate.view import GateView
 from dagnats.runtime.ports import JetStreamOff
+from dagnats.runtime.room import FULL, NEAR_FULL, limit_of, used
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from dagnats.runtime.telemetry.entry import LogEntry
 
 _BEHIND = 1_000  # events; what an engine at full speed has not decided yet is fewer
-_NEAR_FULL = 0.8
 _OVERDUE_S = 30.0
 _CLOCKS_S = 5.0  # apart, a lease that is renewed looks as if it had expired
 _LISTED_S = 60.0  # so long the server shows what a worker has said of itself
@@ -209,13 +209,15 @@ def _of_clocks(signs: Signs) -> Iterator[Ailment]:
 
 def _of_store(signs: Signs) -> Iterator[Ailment]:
     holding = signs.holding
-    if holding is not None and holding.limit and holding.used > _NEAR_FULL * holding.limit:
-        share = holding.used / holding.limit
+    if holding is not None and holding.share >= NEAR_FULL:
+        is_full = holding.share >= FULL
         yield Ailment(
-            "store-full" if share >= 1 else "store-near-limit",
+            "store-full" if is_full else "store-near-limit",
             "wrong",
-            f"{holding.used:,} of {holding.limit:,} bytes are used ({share:.0%})",
-            "a full store refuses new events",
+            f"{used(holding)}; {limit_of(holding)} is the limit",
+            "no run begins, and no signal and no event is taken: the rest is for runs under way"
+            if is_full
+            else f"from {FULL:.0%} on, no run begins",
             "dagnats clean --older-than=7d",
         )
     if signs.asked_sync == "always" and signs.sync != "always":

@@ -14,8 +14,8 @@ from dagnats.client import listing
 from dagnats.client.payload import accepted
 from dagnats.client.run import RunHandle
 from dagnats.client.scan import pages, views
-from dagnats.client.start import begin, check_input, key_of, new_id
-from dagnats.errors import DagnatsError, InputError, Problem, UnavailableError
+from dagnats.client.start import begin, check_input, expect_room, key_of, new_id
+from dagnats.errors import DagnatsError, FullError, InputError, Problem, UnavailableError
 from dagnats.model.event import Start
 from dagnats.model.run import RunStatus
 from dagnats.model.summary import MOST, RunQuery
@@ -124,7 +124,7 @@ async def retry(ports: Ports, run_id: str, mode: Mode, *, by: str) -> Done:
             await handle.replay(by=by)
             return Done(run_id)
         new = await handle.rerun_json(run_id=_id_of("retry-all", run_id), by=by)
-    except UnavailableError:
+    except (UnavailableError, FullError):
         raise
     except DagnatsError as error:
         return Done(run_id, problem=str(error))
@@ -184,10 +184,11 @@ async def start_all(
         try:
             key = key_of(definition, data, "")
             owner = await ports.claims.claim(key, run_id) if key else run_id
+            await expect_room(ports, owner, len(data))
             carries = msgspec.Raw(await carried(ports, owner, data, what="the run's input"))
             start = Start(workflow=definition.name, def_hash=definition.identity, input=carries, by=by)
             begun = await begin(ports, hold.recorded(start), run_id=owner, any_will_do=owner != run_id)
-        except UnavailableError:
+        except (UnavailableError, FullError):
             raise
         except DagnatsError as error:
             return Done(run_id, problem=str(error))

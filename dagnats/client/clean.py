@@ -18,6 +18,7 @@ from dagnats.model.instant import rfc3339
 from dagnats.runtime.patience import limit
 from dagnats.runtime.ports import Held
 from dagnats.runtime.retention import KEEP, Retention
+from dagnats.runtime.room import BRIMFUL
 from dagnats.runtime.triggers.book import settle_triggers
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dagnats.client.letter import DeadLetter
     from dagnats.client.moment import Moment
     from dagnats.model.run import RunStatus
+    from dagnats.runtime.ports import Ports
 
 T = TypeVar("T")
 
@@ -255,7 +257,7 @@ async def clean(
 
 
 async def _clean(client: AsyncClient, chosen: Chosen, by: str, told: Callable[[int, int], None] | None) -> Cleaned:
-    done = Cleaned()
+    done = Cleaned(telemetry=await _spare(client.connection.ports))
     await _each(chosen.live, lambda run_id: _cancel(client, run_id, by))
     await _remove_runs(client, [*chosen.runs, *chosen.live], done, told)
     letters = client.connection.ports.dead_letters
@@ -263,10 +265,24 @@ async def _clean(client: AsyncClient, chosen: Chosen, by: str, told: Callable[[i
     done.letters = len(chosen.letters)
     if chosen.telemetry.messages:
         await client.connection.ports.telemetry.remove(before_ns=chosen.before_ns)
-        done.telemetry = chosen.telemetry.messages
+        done.telemetry = max(done.telemetry, chosen.telemetry.messages)
     for name in chosen.workflows:
         done.workflows += await _forget(client, name)
     return done
+
+
+async def _spare(ports: Ports) -> int:
+    """Remove all telemetry where the store is full to the brim, and give how much of it there was.
+
+    No engine leads then, because it cannot write its lease; so none stores that a run is over, and none may leave.
+    Telemetry is all that nobody needs.
+    """
+    holding = await ports.server.holding()
+    if holding.share < BRIMFUL or holding.cap == "log":  # telemetry is no part of the log
+        return 0
+    told = await ports.telemetry.held()
+    await ports.telemetry.remove()
+    return told.messages
 
 
 async def _each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> None:

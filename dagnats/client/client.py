@@ -21,7 +21,7 @@ from dagnats.client.payload import accepted, json_bytes
 from dagnats.client.reader import Reader
 from dagnats.client.registrar import Registrar
 from dagnats.client.run import RunHandle
-from dagnats.client.start import Terms, begin, begin_new, check_input, key_of, new_id
+from dagnats.client.start import Terms, begin, begin_new, check_input, expect_room, key_of, new_id
 from dagnats.dsl.workflow import Workflow
 from dagnats.errors import ConflictError, UnavailableError
 from dagnats.model.definition import WorkflowDef
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.event import Parent
     from dagnats.runtime.loaded import Loaded
-    from dagnats.runtime.ports import Connection, Overview, Sync
+    from dagnats.runtime.ports import Connection, Holding, Sync
 
 _HELD_S = 12 * 3600.0
 
@@ -52,16 +52,20 @@ class ServerStatus:
     """The server at a glance.
 
     Attributes:
-        streams: How many streams JetStream holds.
+        streams: How many streams there are of ours.
         runs: How many runs have a history.
         active_runs: How many of them have begun and not ended, as far as the engine is.
         configuration: What a `serve` has loaded; None where none says.
+        holding: How full the store is; None where a server of an earlier version does not say.
+        namespace: What the names on the NATS server have before them; "" for nothing.
     """
 
     streams: int
     runs: int
     active_runs: int
     configuration: Loaded | None = None
+    holding: Holding | None = None
+    namespace: str = ""
 
 
 class AsyncClient(Closing, Registrar, Reader, Operator, Dispatcher, Housekeeper):
@@ -115,6 +119,7 @@ class AsyncClient(Closing, Registrar, Reader, Operator, Dispatcher, Housekeeper)
             ConflictError: The run id is taken by a run of another workflow or input.
             CodecError: The input has no JSON form.
             RefusedError: The input is larger than 64 MiB, or has a key that DagNats keeps for itself.
+            FullError: The store has room only for the runs under way; nothing was stored.
         """
         name, data = name_of(workflow), json_bytes(input)
         # Asked at the same time: a start that comes after a pause sees it, and takes no longer for that.
@@ -180,9 +185,11 @@ class AsyncClient(Closing, Registrar, Reader, Operator, Dispatcher, Housekeeper)
         check_input(definition, data)
         key = key_of(definition, data, idempotency_key)
         run_at_ns = start_instant(at, now_ns=self._ports.clock.now_ns()) if at is not None else 0
-        await self._hold(definition)
         # Whoever has claimed the key may have stopped before its start was stored: then ours takes its place.
         owner = await self._ports.claims.claim(key, run_id) if key else run_id
+        if terms.parent is None:  # what belongs to a tree of runs is part of a run under way
+            await expect_room(self._ports, "" if is_made_up and not key else owner, len(data))
+        await self._hold(definition)
         if key and is_made_up and not idempotency_key:
             hold = await self._hold_on(definition.name)
         start = Start(
@@ -289,14 +296,17 @@ class AsyncClient(Closing, Registrar, Reader, Operator, Dispatcher, Housekeeper)
 
     async def status(self) -> ServerStatus:
         """The server at a glance."""
-        overview: Overview = await self._ports.server.overview()
+        server = self._ports.server
+        overview, holding = await asyncio.gather(server.overview(), server.holding())
         stored = await self._ports.position.read()
         position = decode_position(stored.data) if stored is not None else None
         loaded: Loaded | None = None
         with suppress(UnavailableError):  # who should answer does not; the rest is known all the same
             loaded = await ask_loaded(self._ports.inquiries)
         active = position.active if position is not None else 0
-        return ServerStatus(overview.streams, overview.runs, active, loaded, namespace=overview.namespace)
+        return ServerStatus(
+            overview.streams, overview.runs, active, loaded, holding=holding, namespace=overview.namespace
+        )
 
 
 def name_of(workflow: Workflow | str) -> str:

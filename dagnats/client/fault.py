@@ -13,6 +13,7 @@ from dagnats.errors import (
     DagnatsError,
     DecodeError,
     DefinitionError,
+    FullError,
     InputError,
     NotFoundError,
     Problem,
@@ -98,6 +99,7 @@ _MADE: Mapping[str, _Made] = {
     "DefinitionError": lambda message, of, problems: DefinitionError(
         problems, name=str(of.get("name", "")), title=message
     ),
+    "FullError": _plain(FullError),
     "InputError": lambda message, of, problems: InputError(message, problems),
     "NotFoundError": lambda message, of, problems: NotFoundError(str(of.get("kind", "")), str(of.get("name", ""))),
     "RefusedError": _plain(RefusedError),

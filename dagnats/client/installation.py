@@ -9,6 +9,7 @@ from dagnats.client.document import Document, instant
 from dagnats.model.access import Scope
 from dagnats.model.instant import rfc3339
 from dagnats.model.run import RunStatus
+from dagnats.runtime.room import FULL
 
 if TYPE_CHECKING:
     from dagnats.client.ailment import Ailment
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dagnats.client.imported import Guest
     from dagnats.client.waitpoint import Waitpoint
     from dagnats.model.token import AccessToken
-    from dagnats.runtime.ports import QueueState
+    from dagnats.runtime.ports import Holding, QueueState
 
 
 # -- the whole ---------------------------------------------------------------------------------------------------
@@ -50,6 +51,28 @@ class EngineDocument(Document, frozen=True, kw_only=True):
     history_lag_messages: int
     history_lag_seconds: float
     scheduled_timers: int
+
+
+class StoreDocument(Document, frozen=True, kw_only=True):
+    """How full the store is, and whose limit it is: the log's (`log`), the NATS account's or the server's.
+
+    Where it is `full`, nothing new begins.
+    """
+
+    used_bytes: int
+    limit_bytes: int | None
+    limited_by: Literal["log", "account", "server"] | None
+    full: bool
+
+
+def store_document(holding: Holding) -> StoreDocument:
+    """How full the store is."""
+    return StoreDocument(
+        used_bytes=holding.used,
+        limit_bytes=holding.limit or None,
+        limited_by=holding.cap or None,
+        full=holding.share >= FULL,
+    )
 
 
 class HealthDocument(Document, frozen=True, kw_only=True):

@@ -100,12 +100,14 @@ async def replay(ports: Ports, letter: DeadLetter, *, by: str = "") -> None:
     Raises:
         ConflictError: The run is not over, or has nothing to go on with; or the event still cannot be read.
         NotFoundError: There is no such run any more.
+        FullError: The store has room only for the runs under way.
     """
     await replay_run(ports, [letter], by=by)
 
 
 async def replay_run(ports: Ports, found: Sequence[DeadLetter], *, by: str = "") -> None:
     """`replay` for several letters of one run, which is opened again once."""
+    await ports.room.expect("a run that is over to go on")
     opening: DeadLetter | None = None
     for letter in found:
         if not await _is_put_back(ports, letter):

@@ -248,6 +248,7 @@ class Operator(Inquirer):
 
         Raises:
             DagnatsError: The type cannot be published.
+            FullError: The store has room only for the runs under way.
         """
         return await self.publish_event_json(type, json_bytes(body), id=id)
 
@@ -255,6 +256,7 @@ class Operator(Inquirer):
         """`publish_event` with a body that is JSON already."""
         expect_event(type)
         body = accepted(body, what="the event's body")
+        await self._ports.room.expect("an event", len(body))
         receipt = await self._ports.events.publish(type, body, id=id or secrets.token_hex(16))
         return receipt.seq
 

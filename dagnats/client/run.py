@@ -11,7 +11,7 @@ import msgspec
 
 from dagnats.client import order, repeat
 from dagnats.client.payload import accepted, json_bytes
-from dagnats.client.start import begin, check_input, new_id
+from dagnats.client.start import begin, check_input, expect_room, new_id
 from dagnats.client.stream import streamed
 from dagnats.client.view import EventView, RunView, at_gates, event_view, run_view
 from dagnats.client.waiting import Waiting
@@ -225,12 +225,13 @@ class RunHandle(Waiting):
         await self._tell(lambda graph, run: order.fail(graph, run, step, by=by, reason=reason))
 
     async def signal(self, name: str, value: Any = None) -> None:
-        """Send it a signal; `value` is anything with a JSON form."""
+        """Send it a signal; `value` is anything with a JSON form. Raises FullError where there is no room for one."""
         await self.signal_json(name, json_bytes(value))
 
     async def signal_json(self, name: str, payload: bytes) -> None:
         """Send it a signal whose value is JSON already."""
         data = accepted(payload, what="the signal's value")
+        await self._ports.room.expect("a signal", len(data))
         await self._tell(lambda _, run: order.signal(run, name, data))
 
     async def replay(self, reason: str = "", *, by: str = "") -> None:
@@ -238,8 +239,10 @@ class RunHandle(Waiting):
 
         Raises:
             ConflictError: It is not over, or there is nothing in it to go on with.
+            FullError: The store has room only for the runs under way.
         """
         _, run = await self._fold()
+        await self._ports.room.expect("a run that is over to go on")
         held = await is_held(self._ports.log, run.workflow_id)
         await self._tell(lambda _, run: order.reopen(run, Note(by=by, reason=reason), held=held))
 
@@ -305,10 +308,11 @@ class RunHandle(Waiting):
 
     async def _begin(self, definition: WorkflowDef, start: Start, given: bytes, *, run_id: str = "") -> RunHandle:
         """Start a run that takes over what this one has; `given` is its input when that is not this run's."""
-        ports, run_id = self._ports, new_id(run_id)
+        ports, is_made_up, run_id = self._ports, not run_id, new_id(run_id)
         if given:
             given = accepted(given, what="the run's input")
         check_input(definition, given or await resolved(ports, bytes(start.input)))
+        await expect_room(ports, "" if is_made_up else run_id, len(given or bytes(start.input)))
         await ports.definitions.add_version(definition.name, definition.identity, definition.stored)
         data = await self._passed_on(run_id, start.input)
         if given:

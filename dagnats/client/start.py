@@ -13,22 +13,24 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.client.stamp import stamp
-from dagnats.errors import ConflictError, DagnatsError, InputError, Problem
+from dagnats.errors import ConflictError, DagnatsError, FullError, InputError, Problem
 from dagnats.model.event import MAX_DEPTH, MAX_EVENTS, MAX_OFFSET, Start, WorkflowStarted, encode_event
 from dagnats.model.identifier import is_run_id
 from dagnats.model.ops import workflow_history
 from dagnats.model.payload import payload_problems
 from dagnats.runtime.blob import resolved
 from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
+from dagnats.runtime.ports import StoreFull
 from dagnats.runtime.record import decoded as events_of
+from dagnats.runtime.room import overfull
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.event import Parent
     from dagnats.runtime.limit import Hold
-    from dagnats.runtime.ports import Ports
+    from dagnats.runtime.ports import Ports, Receipt
 
 
 MOST_DEPTH = 100
@@ -111,6 +113,22 @@ def new_id(given: str) -> str:
     return given or secrets.token_hex(16)
 
 
+async def expect_room(ports: Ports, run_id: str, size: int) -> None:
+    """Raise FullError where no run may begin; one that has begun may be started again, which stores nothing.
+
+    Asked before anything of the run is stored.
+
+    Args:
+        run_id: The run's; "" for one that was made up just now.
+        size: What its start brings.
+    """
+    try:
+        await ports.room.expect("a run", size)
+    except FullError:
+        if not (run_id and await ports.log.first(run_id)):
+            raise
+
+
 async def begin(ports: Ports, start: Start, *, run_id: str, any_will_do: bool = False) -> int:
     """Append a run's start and give its sequence; 0 when the run had begun before.
 
@@ -121,18 +139,18 @@ async def begin(ports: Ports, start: Start, *, run_id: str, any_will_do: bool = 
 
     Raises:
         ConflictError: The run id is taken by a run that was started differently.
+        FullError: NATS has no room for it.
     """
     event = WorkflowStarted(run_id=run_id, payload=start, **stamp(ports.clock))
     data, last = encode_event(event), 0
     while True:
         try:
-            begun = await ports.log.append_after(run_id, data, id=f"{run_id}.workflow.started", last=last)
+            appending = ports.log.append_after(run_id, data, id=f"{run_id}.workflow.started", last=last)
+            return await _place(start, appending)
         except ConflictError:
             last = await _last_before(ports, run_id, start, any_will_do=any_will_do)
             if not last:
                 return 0
-        else:
-            return begun.seq
 
 
 async def begin_new(ports: Ports, start: Start, hold: Hold, *, run_id: str) -> int:
@@ -143,11 +161,22 @@ async def begin_new(ports: Ports, start: Start, hold: Hold, *, run_id: str) -> i
 
     Raises:
         ConflictError: Something else has been said of them.
+        FullError: NATS has no room for it.
     """
     data = encode_event(WorkflowStarted(run_id=run_id, payload=hold.recorded(start), **stamp(ports.clock)))
     history = workflow_history(start.workflow)
     event_id = f"{run_id}.workflow.started"
-    return (await ports.log.append_new(run_id, data, id=event_id, of=history, last=hold.last)).seq
+    return await _place(start, ports.log.append_new(run_id, data, id=event_id, of=history, last=hold.last))
+
+
+async def _place(start: Start, appending: Awaitable[Receipt]) -> int:
+    """Where a start is in the log. The log may fill up sooner than anybody sees, or have a limit that nobody tells."""
+    try:
+        return (await appending).seq
+    except StoreFull as why:
+        if start.parent is not None:  # it is part of a run under way, and waits
+            raise
+        raise overfull("a run", why) from None
 
 
 async def _last_before(ports: Ports, run_id: str, wanted: Start, *, any_will_do: bool) -> int:

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         default=None, description="The port of that server's own monitoring pages, on this machine alone."
     )
     max_store_bytes: Annotated[Whole, Field(ge=1024 * 1024)] | None = Field(
-        default=None, description="The most that it stores on disk. Without it, what the disk has."
+        default=None, description="The most that it stores on disk. Without it, three quarters of what the disk has."
     )
     http_tokens: bool = Field(
         default=False, description="Whether HTTP wants a token, made with `dagnats token create`."

@@ -45,7 +45,7 @@ class ServerOptions:
 
     Attributes:
         monitor_port: The port of its monitoring pages, on this machine alone; None for none.
-        max_store_bytes: The most it stores; None for what the disk has.
+        max_store_bytes: The most it stores; None for what the disk has: three quarters of that.
     """
 
     monitor_port: int | None = None
@@ -64,6 +64,9 @@ class EmbeddedServer:
         sync_interval: How often writes are flushed to disk; `always` for every write.
         options: What else an operator has set.
 
+    Attributes:
+        most_bytes: How much it stores at most, once it has started.
+
     Raises (from `start`):
         ConflictError: Another server runs on the folder, or the port is busy.
         DagnatsError: There is no nats-server on this machine.
@@ -81,6 +84,7 @@ class EmbeddedServer:
         self.folder = folder.absolute()
         self.url = ""
         self.token = ""
+        self.most_bytes = 0
         self._port = port
         self._sync_interval = sync_interval
         self._options = options
@@ -100,6 +104,7 @@ class EmbeddedServer:
         try:
             self.token = self._read_token()
             port = self._choose_port()
+            self.most_bytes = self._options.max_store_bytes or _usable_bytes(self._store)
             self._write_config(port)
             self._spawn(binary, lock)
         finally:
@@ -149,6 +154,10 @@ class EmbeddedServer:
         await self.stop()
 
     # -- before the start ------------------------------------------------------------------------------------
+
+    @property
+    def _store(self) -> Path:
+        return self.folder / "jetstream"
 
     @property
     def _log(self) -> Path:
@@ -213,9 +222,10 @@ logfile_size_limit: 10MB
 max_payload: {MAX_PAYLOAD}
 authorization {{ token: "{self.token}" }}
 jetstream {{
-  store_dir: {msgspec.json.encode(str(self.folder / "jetstream")).decode()}
+  store_dir: {msgspec.json.encode(str(self._store)).decode()}
   sync_interval: {self._sync_interval}
-{_store_limit(self._options)}}}
+  max_file_store: {self.most_bytes}
+}}
 {_monitoring(self._options)}"""
         write_secret(self.folder / "nats.conf", text.encode())
 
@@ -251,8 +261,10 @@ jetstream {{
         raise UnavailableError(f"nats-server was not ready after {_READY_S:g} s:\n{self.last_words()}")
 
 
-def _store_limit(options: ServerOptions) -> str:
-    return "" if options.max_store_bytes is None else f"  max_file_store: {options.max_store_bytes}\n"
+def _usable_bytes(store: Path) -> int:
+    """Three quarters of what the disk has for a store, as nats-server reckons: but it would tell nobody."""
+    there = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+    return (shutil.disk_usage(store.parent).free + there) * 3 // 4
 
 
 def _monitoring(options: ServerOptions) -> str:

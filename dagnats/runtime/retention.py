@@ -7,6 +7,9 @@ remembers the runs that stay.
 A removal is announced in the log before it begins, and the history of a run goes last. So whoever leads next finds
 what was announced and not finished, and finishes it. It is finished by the names and places that were announced: a run
 that has taken an old name since is not touched.
+
+Where the store is full to the brim, nothing can be announced: then room is made first. Whoever dies in between leaves a
+run that is over, or lists that have one too many.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.recall import recall
 from dagnats.runtime.record import decoded
+from dagnats.runtime.room import BRIMFUL, TIGHT, used
 from dagnats.runtime.version import collect
 
 if TYPE_CHECKING:
@@ -57,7 +61,6 @@ _ORPHANS_EVERY_NS = 3600 * _SECOND
 _VERSIONS_EVERY_NS = 6 * 3600 * _SECOND
 _AUDITED_NS = 90 * _DAY
 _MOST_GRAPHS = 100
-_TIGHT = 0.9  # of what the store takes: beyond that, room is made for the runs that go on
 _EARLY = 10  # one of so many ended runs leaves in each pass, for as long as it is so
 
 
@@ -142,15 +145,15 @@ class Retention:
 
     async def _excess(self, active: int) -> int:
         """How many runs are to leave whatever their age: there are too many, or they leave no room for others."""
-        used, limit = await self._ports.server.holding()
-        is_tight = limit > 0 and used >= _TIGHT * limit
+        holding = await self._ports.server.holding()
+        is_tight = holding.share >= TIGHT
         if self._keep.runs is None and not is_tight:
             return 0
         ended = max((await self._ports.server.overview()).runs - active, 0)
         excess = max(ended - self._keep.runs, 0) if self._keep.runs is not None else 0
         if is_tight and ended > excess:
             excess = max(excess, ended // _EARLY + 1)
-            log.warning("%d of %d bytes are used: %d runs that have ended leave early", used, limit, excess)
+            log.warning("%s: %d runs that have ended leave early", used(holding), excess)
         return excess
 
     async def _sweep(self, old_ns: int, low: int, excess: int) -> int:
@@ -245,6 +248,8 @@ class Retention:
     async def _remove(self, gone: Sequence[_Over]) -> None:
         for at in range(0, len(gone), _MOST_GONE):
             runs = tuple((over.run_id, over.last) for over in gone[at : at + _MOST_GONE])
+            if (await persist(self._ports.server.holding)).share >= BRIMFUL:
+                await self._clear_all(runs)  # there is no room to announce it before there is some
             receipt = await persist(partial(self._announce, runs))
             self._announced, self._is_finished = receipt.seq, False
             await self._clear_all(runs)

@@ -123,7 +123,8 @@ async def serve(
         jetstream = await stack.enter_async_context(
             await JetStream.connect(url, token=token, name="dagnats serve", namespace=namespace)
         )
-        await jetstream.ports.server.prepare(sync=_policy(sync))
+        most_bytes = embedded.most_bytes if embedded is not None else 0
+        await jetstream.ports.server.prepare(sync=_policy(sync), most_bytes=most_bytes)
         observer = Observer(jetstream.ports, await stack.enter_async_context(telemetry(jetstream.ports)))
         meter = observer.meter
         index = Indexer(

@@ -79,8 +79,14 @@ def test_of_a_healthy_whole_there_is_nothing_to_say() -> None:
         (Signs(engine=EngineState(behind=5_000)), "engine-behind", "waits", "5,000 events behind", ""),
         (Signs(engine=EngineState(silent_s=60)), "clock-skew", "note", "60 s ago", ""),
         (Signs(overdue=(3, 90.0)), "timer-overdue", "wrong", "3 wake-ups", "dagnats queue repair --fix"),
-        (Signs(holding=Holding(90, 100)), "store-near-limit", "wrong", "(90%)", "dagnats clean --older-than=7d"),
-        (Signs(holding=Holding(100, 100)), "store-full", "wrong", "(100%)", "dagnats clean --older-than=7d"),
+        (Signs(holding=Holding(84, 100)), "store-near-limit", "wrong", "(84%)", "dagnats clean --older-than=7d"),
+        (
+            Signs(holding=Holding(85, 100, "server")),
+            "store-full",
+            "wrong",
+            "(85%); `max_store_bytes` is",
+            "dagnats clean --older-than=7d",
+        ),
         (Signs(asked_sync="always"), "sync-weaker", "wrong", "sync: always", "dagnats serve --sync always"),
         (Signs(queues=(queue(waiting=2),)), "no-worker", "wrong", "2 tasks wait in queue order.work", "dagnats worker"),
         (

@@ -20,9 +20,8 @@ from dagnats.model.worker import WorkerEntry, encode_worker
 from dagnats.runtime.api.app import Api
 from dagnats.runtime.embedded import find_binary
 from dagnats.runtime.jetstream.adapter import JetStream
-from dagnats.runtime.memory.adapter import MemoryServerPort
 from dagnats.runtime.memory.clock import MemoryClock
-from dagnats.runtime.ports import Holding, JetStreamOff
+from dagnats.runtime.ports import JetStreamOff
 from dagnats.runtime.telemetry.entry import LogEntry, encode_log
 from tests.api.site import Caller
 from tests.client.scene import TASK, Scene, Situations, one_step, played
@@ -89,31 +88,20 @@ async def _(scene: Scene) -> Told:
     return await scene.ailment("timer-overdue"), ("1 wake-ups have not been taken up, the oldest for 9", "queue repair")
 
 
-class SmallStore(MemoryServerPort):
-    """A machine whose store is as small as the test says."""
-
-    share = 0.9
-
-    async def holding(self) -> Holding:
-        used = (await super().holding()).used
-        return Holding(used, int(used / self.share))
-
-
 @SITUATIONS.of("store-near-limit")
 async def _(scene: Scene) -> Told:
     scene.lead()
     await scene.handed_out(await scene.start(one_step()))
-    small = scene.with_port("server", SmallStore(scene.server, scene.connection.link))
-    return await scene.ailment("store-near-limit", client=small), ("(90%)", "dagnats clean --older-than=7d")
+    scene.server.history.max_bytes = int(scene.server.history.bytes / 0.82)
+    return await scene.ailment("store-near-limit"), ("(82%)", "dagnats clean --older-than=7d")
 
 
 @SITUATIONS.of("store-full")
 async def _(scene: Scene) -> Told:
     scene.lead()
     await scene.handed_out(await scene.start(one_step()))
-    port = SmallStore(scene.server, scene.connection.link)
-    port.share = 1.0
-    return await scene.ailment("store-full", client=scene.with_port("server", port)), ("(100%)", "refuses new events")
+    scene.server.history.max_bytes = scene.server.history.bytes
+    return await scene.ailment("store-full"), ("(100%)", "no run begins")
 
 
 @SITUATIONS.of("queue-paused")

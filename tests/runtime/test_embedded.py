@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -14,9 +15,19 @@ import pytest
 
 from dagnats.errors import ConflictError, DagnatsError, UnavailableError
 from dagnats.runtime import embedded
-from dagnats.runtime.embedded import EmbeddedServer
+from dagnats.runtime.embedded import EmbeddedServer, ServerOptions
 from dagnats.runtime.jetstream.adapter import JetStream
 from tests.support.processes import ROOT, until
+
+
+async def test_it_says_how_much_it_stores_which_is_three_quarters_of_the_disk_unless_somebody_says(
+    tmp_path: Path,
+) -> None:
+    async with EmbeddedServer(tmp_path, port=0) as server:
+        assert 0 < server.most_bytes <= shutil.disk_usage(tmp_path).total * 3 // 4
+        assert f"max_file_store: {server.most_bytes}\n" in (tmp_path / "nats.conf").read_text()
+    async with EmbeddedServer(tmp_path, port=0, options=ServerOptions(max_store_bytes=2_000_000)) as server:
+        assert server.most_bytes == 2_000_000
 
 
 async def test_it_takes_clients_that_have_the_token_and_refuses_others(tmp_path: Path) -> None:
@@ -92,7 +103,7 @@ def test_without_a_binary_the_message_says_how_to_name_a_server(monkeypatch: pyt
 _PARENT = """
 import asyncio, sys
 from pathlib import Path
-from dagnats.runtime.embedded import EmbeddedServer
+from dagnats.runtime.embedded import EmbeddedServer, ServerOptions
 
 async def main():
     async with EmbeddedServer(Path(sys.argv[1]), port=0) as server:

@@ -16,7 +16,7 @@ from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.publish import StreamFull, error_of
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.jetstream.resources import prepare
-from dagnats.runtime.ports import Entry, JetStreamOff
+from dagnats.runtime.ports import Entry, JetStreamOff, StoreFull
 from tests.support.nats import prepared, restarted
 from tests.support.processes import until
 from tests.support.system import running
@@ -126,8 +126,29 @@ async def test_operators_may_size_streams(nats_server: EmbeddedServer) -> None:
         await server.prepare()
         assert (await link.api("STREAM.INFO.WORKFLOW_HISTORY"))["config"]["max_bytes"] == 1_000_000
         await jetstream.ports.log.append("r", b" " * 500_000, id="large")
-        used, limit = await server.holding()
-        assert (round(used, -5), limit) == (500_000, 1_000_000)
+        holding = await server.holding()
+        assert (round(holding.used, -5), holding.limit, holding.cap) == (500_000, 1_000_000, "log")
+
+
+async def test_how_much_the_server_stores_counts_as_long_as_it_is_the_one_of_which_that_was_said(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with prepared(nats_server) as jetstream:
+        server = jetstream.ports.server
+        assert (await server.holding()).limit == 0
+        await server.prepare(sync="interval", most_bytes=5_000_000)
+        async with prepared(nats_server) as other:
+            assert (await other.ports.server.holding())[1:] == (5_000_000, "server")
+        again = await restarted(nats_server)
+
+        async def is_forgotten() -> bool:
+            try:
+                return (await server.holding()).limit == 0
+            except UnavailableError:
+                return False
+
+        await until(is_forgotten)
+        await again.stop()
 
 
 async def test_queues_that_an_operator_has_sized_tell_how_much_of_that_is_taken(nats_server: EmbeddedServer) -> None:
@@ -261,6 +282,9 @@ def test_task_types_that_look_alike_as_consumer_names_get_different_ones() -> No
         (10071, 400, ConflictError),
         (10164, 400, ConflictError),
         (10077, 503, StreamFull),
+        (10002, 400, StoreFull),
+        (10023, 503, StoreFull),
+        (10047, 500, StoreFull),
         (10008, 503, UnavailableError),
         (10039, 503, JetStreamOff),
         (10054, 400, RefusedError),

@@ -17,12 +17,12 @@ from dagnats.client.document.run import RunDocument, run_of
 from dagnats.client.http.dispatcher import HttpDispatcher
 from dagnats.client.http.housekeeper import HttpHousekeeper
 from dagnats.client.http.operator import HttpOperator
-from dagnats.client.http.read import ailment, health, read, waitpoint
+from dagnats.client.http.read import ailment, health, holding, read, waitpoint
 from dagnats.client.http.reader import HttpReader
 from dagnats.client.http.registrar import HttpRegistrar
 from dagnats.client.http.run import HttpRun
 from dagnats.client.http.wire import path_of
-from dagnats.client.installation import AilmentDocument, HealthDocument, WaitpointDocument
+from dagnats.client.installation import AilmentDocument, HealthDocument, StoreDocument, WaitpointDocument
 from dagnats.client.moment import start_instant
 from dagnats.client.opening import Closing
 from dagnats.client.payload import accepted, json_bytes
@@ -56,7 +56,9 @@ class _Status(msgspec.Struct, frozen=True):
     stream_count: int
     runs: int
     active_runs: int
+    store: StoreDocument | None = None
     configuration: Loaded | None = None
+    namespace: str = ""
 
 
 class _Checked(msgspec.Struct, frozen=True):
@@ -189,7 +191,12 @@ class HttpClient(Closing, HttpRegistrar, HttpReader, HttpOperator, HttpDispatche
         """The server at a glance."""
         found = read(await self._wire.get(path_of("status")), _Status)
         return ServerStatus(
-            found.stream_count, found.runs, found.active_runs, found.configuration, namespace=found.namespace
+            found.stream_count,
+            found.runs,
+            found.active_runs,
+            found.configuration,
+            holding=holding(found.store) if found.store is not None else None,
+            namespace=found.namespace,
         )
 
 

@@ -17,7 +17,7 @@ from dagnats.errors import DecodeError
 from dagnats.model.instant import rfc3339
 from dagnats.model.token import AccessToken
 from dagnats.runtime.clock import SystemClock
-from dagnats.runtime.ports import QueueState
+from dagnats.runtime.ports import Holding, QueueState
 
 if TYPE_CHECKING:
     import httpx
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         AilmentDocument,
         DeedDocument,
         HealthDocument,
+        StoreDocument,
         TokenDocument,
         WaitpointDocument,
     )
@@ -122,6 +123,11 @@ def health(told: HealthDocument) -> Health:
     letters = Letters(told.dlq.total, nanos(told.dlq.oldest), nanos(told.dlq.newest), told.dlq.by_task)
     engine = EngineState(leads=told.engine.leads, behind=told.engine.history_lag_messages)
     return Health(tuple(queues), letters, engine, told.engine.history_lag_seconds, told.engine.scheduled_timers)
+
+
+def holding(told: StoreDocument) -> Holding:
+    """How full the store is."""
+    return Holding(told.used_bytes, told.limit_bytes or 0, told.limited_by or "")
 
 
 def moment_text(moment: Moment) -> str:

@@ -194,13 +194,18 @@ class Api:
     # -- health ----------------------------------------------------------------------------------------------
 
     async def health(self, _: Request) -> Response:
-        """Whether NATS is there, and JetStream answers."""
+        """Whether NATS is there, and JetStream answers; and how much is used of what the store takes, if that is known.
+
+        A full store is no illness of ours: nobody is helped who starts us again for it.
+        """
+        server = self._ports.server
         try:
             async with asyncio.timeout(_HEALTH_S):
-                await self._ports.server.overview()
+                holding = (await asyncio.gather(server.overview(), server.holding()))[1]
         except TimeoutError:
             raise UnavailableError(f"NATS did not answer within {_HEALTH_S:g} s") from None
-        return _json({"status": "ok"})
+        share = {"store_used": round(holding.share, 3)} if holding.limit else {}
+        return _json({"status": "ok", **share})
 
     async def is_ready(self, _: Request) -> Response:
         """Whether whoever serves takes work."""

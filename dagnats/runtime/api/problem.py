@@ -18,6 +18,7 @@ from dagnats.errors import (
     DagnatsError,
     DecodeError,
     DefinitionError,
+    FullError,
     InputError,
     NotFoundError,
     Problem,
@@ -27,6 +28,7 @@ from dagnats.errors import (
     UnavailableError,
 )
 from dagnats.runtime.blob import BlobLost
+from dagnats.runtime.ports import StoreFull
 from dagnats.runtime.token import hidden
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ STATUS: tuple[tuple[type[DagnatsError], int, str], ...] = (
     (TooEarly, 409, "too-early"),
     (TooLate, 410, "gone"),
     (ConflictError, 409, "conflict"),
+    (FullError, 507, "full"),
+    (StoreFull, 507, "full"),
     (UnavailableError, 503, "unavailable"),
     (ResultTimeout, 408, "timeout"),
     (RefusedError, 400, "refused"),

@@ -18,9 +18,11 @@ from dagnats.client.installation import (
     EngineDocument,
     LettersDocument,
     QueueHealthDocument,
+    StoreDocument,
     ailment_document,
     cleaned_document,
     health_document,
+    store_document,
 )
 from dagnats.model.worker import WorkerEntry
 from dagnats.runtime.api.body import Order
@@ -61,6 +63,7 @@ class StatusDocument(Document, frozen=True, kw_only=True, omit_defaults=True):
     runs: int
     active_runs: int
     namespace: str = ""
+    store: StoreDocument | None = None
     configuration: Loaded | None = None
     queues: tuple[QueueHealthDocument, ...] | None = None
     dlq: LettersDocument | None = None
@@ -136,6 +139,7 @@ async def status(asked: Asked[Detail, None]) -> StatusDocument:
         runs=found.runs,
         active_runs=found.active_runs,
         namespace=found.namespace,
+        store=store_document(found.holding) if found.holding is not None else None,
         configuration=found.configuration,
         queues=detail.queues if detail is not None else None,
         dlq=detail.dlq if detail is not None else None,

@@ -29,7 +29,7 @@ from dagnats.runtime.jetstream.letter import JetStreamDeadLetters
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.notice import JetStreamNotices
 from dagnats.runtime.jetstream.peer import peers_of
-from dagnats.runtime.jetstream.policy import Policy
+from dagnats.runtime.jetstream.policy import Policy, Settings
 from dagnats.runtime.jetstream.pulse import JetStreamPulses
 from dagnats.runtime.jetstream.queue import JetStreamTaskFeed, JetStreamTaskQueue, hear_cancellations
 from dagnats.runtime.jetstream.read import streams_of, subjects_of
@@ -54,6 +54,7 @@ from dagnats.runtime.jetstream.timers import JetStreamTimers, JetStreamWakeupFee
 from dagnats.runtime.jetstream.token import JetStreamTokens
 from dagnats.runtime.jetstream.waiter import JetStreamWaiters
 from dagnats.runtime.ports import Defect, EventFeed, Holding, LogFeed, Overview, Ports, TaskFeed, WakeupFeed
+from dagnats.runtime.room import MeasuredRoom
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -89,9 +90,16 @@ class JetStreamServer:
 
     async def holding(self) -> Holding:
         account, log = await asyncio.gather(self._link.api("INFO"), self._log())
-        limit = int(account.get("limits", {}).get("max_storage", 0))
-        whole = Holding(int(account.get("storage", 0)), max(limit, 0))
-        return max(whole, log, key=lambda each: each.used / each.limit if each.limit else 0.0)
+        used, limit = int(account.get("storage", 0)), int(account.get("limits", {}).get("max_storage", 0))
+        whole = [Holding(used, limit, "account")] if limit > 0 else []
+        if most := await self._most_bytes():
+            whole.append(Holding(used, most, "server"))
+        return max(Holding(used, 0), *whole, log, key=lambda each: (each.limit > 0, each.share))
+
+    async def _most_bytes(self) -> int:
+        """How much the server stores at most. It tells no account; who has started it has noted it."""
+        said = self._policy.settings
+        return said.most_bytes if said.most_bytes and said.server == await self.start() else 0
 
     async def _log(self) -> Holding:
         try:
@@ -100,7 +108,8 @@ class JetStreamServer:
             if error.code != NOT_FOUND:
                 raise
             return Holding(0, 0)  # nobody has prepared the server yet
-        return Holding(int(found["state"]["bytes"]), max(int(found["config"].get("max_bytes", 0)), 0))
+        limit = int(found["config"].get("max_bytes", 0))
+        return Holding(int(found["state"]["bytes"]), limit, "log") if limit > 0 else Holding(0, 0)
 
     async def peers(self) -> list[Peer]:
         return peers_of(await self._link.api(f"STREAM.INFO.{HISTORY}"))
@@ -117,10 +126,10 @@ class JetStreamServer:
         except msgspec.DecodeError:  # an account that may not ask
             return ""
 
-    async def prepare(self, *, sync: Sync | None = None) -> None:
+    async def prepare(self, *, sync: Sync | None = None, most_bytes: int = 0) -> None:
         await prepare(self._link)
         if sync is not None:
-            await self._policy.write(sync)
+            await self._policy.write(Settings(sync, most_bytes, await self.start() if most_bytes else ""))
 
     async def close(self) -> None:
         await self._link.close()
@@ -166,9 +175,10 @@ class JetStream:
     def __init__(self, link: Link, policy: Policy, dial: Callable[[], Awaitable[Link]]) -> None:
         self.link = link
         self.feeds = JetStreamFeeds(link, dial)
-        clock = SystemClock()
+        clock, server = SystemClock(), JetStreamServer(link, policy)
         self.ports = Ports(
-            server=JetStreamServer(link, policy),
+            server=server,
+            room=MeasuredRoom(server),
             log=JetStreamLog(link, GroupCommit(link, policy)),
             # One full queue must not hold up the runs that need it not: their tasks wait in the same line.
             tasks=JetStreamTaskQueue(link, GroupCommit(link, policy, refused_when_full=True)),

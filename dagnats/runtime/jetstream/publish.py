@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.errors import ConflictError, DagnatsError, RefusedError, UnavailableError
-from dagnats.runtime.ports import JetStreamOff, Receipt
+from dagnats.runtime.ports import JetStreamOff, Receipt, StoreFull
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,8 +62,9 @@ _read_receipt = msgspec.json.Decoder(Receipt).decode
 
 # JetStream error codes that mean "somebody was first".
 _CONFLICTS = {10071, 10164}
-# Codes that say the server cannot do it now, though it may later: no cluster leader, no room, JetStream restarting.
-_TRANSIENT = {10008, 10023, 10028, 10047, 10076}
+# Codes that say the server cannot do it now, though it may later: no cluster leader, JetStream restarting.
+_TRANSIENT = {10008, 10028, 10076}
+_NO_ROOM = {10002, 10023, 10047}  # of the account, of the server, and of either for what a stream reserves
 _OFF = 10039  # of the account
 _FULL = 10077  # of a stream with `discard: new`
 
@@ -71,7 +72,7 @@ _FULL = 10077  # of a stream with `discard: new`
 _ACCOUNT = "write `jetstream: enabled` into that account in the server's configuration, or sign in to another account"
 
 
-class StreamFull(UnavailableError):
+class StreamFull(StoreFull):
     """The stream has as much as it may have: there will be room when somebody makes it."""
 
 
@@ -83,6 +84,8 @@ def error_of(code: int, status: int, description: str) -> DagnatsError:
         return JetStreamOff("NATS answers, and its JetStream is off for the account that we sign in to", hint=_ACCOUNT)
     if code == _FULL:
         return StreamFull(f"NATS: {description}")
+    if code in _NO_ROOM:
+        return StoreFull(f"NATS: {description}")
     if code in _TRANSIENT or status in (408, 503):
         return UnavailableError(f"NATS: {description}")
     return RefusedError(f"NATS refused the message: {description}", code=code)

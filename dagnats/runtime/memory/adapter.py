@@ -32,6 +32,7 @@ from dagnats.runtime.memory.timers import MemoryTimers, MemoryWakeupFeed
 from dagnats.runtime.memory.token import MemoryTokens
 from dagnats.runtime.memory.waiter import MemoryWaiters
 from dagnats.runtime.ports import Defect, EventFeed, Holding, LogFeed, Overview, Peer, Ports, TaskFeed, WakeupFeed
+from dagnats.runtime.room import MeasuredRoom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,9 +63,10 @@ class MemoryServerPort:
 
     async def holding(self) -> Holding:
         def look() -> Holding:
-            return Holding(
-                sum(len(message.data) for stream in self._server.streams for message in stream.fitting(">")), 0
-            )
+            log = self._server.history
+            if log.max_bytes:
+                return Holding(log.bytes, log.max_bytes, "log")
+            return Holding(sum(stream.bytes for stream in self._server.streams), 0)
 
         return await self._link.request(Call("server.holding", "server", look))
 
@@ -77,7 +79,7 @@ class MemoryServerPort:
     async def start(self) -> str:
         return await self._link.request(Call("server.start", "server", lambda: f"start-{self._server.generation}"))
 
-    async def prepare(self, *, sync: Sync | None = None) -> None:
+    async def prepare(self, *, sync: Sync | None = None, most_bytes: int = 0) -> None:
         """Everything is there from the beginning."""
 
     async def close(self) -> None:
@@ -123,8 +125,10 @@ class Memory:
         self.server = server
         self.link = link
         self.feeds = MemoryFeeds(server, link)
+        port = MemoryServerPort(server, link)
         self.ports = Ports(
-            server=MemoryServerPort(server, link),
+            server=port,
+            room=MeasuredRoom(port),
             log=MemoryLog(server, link),
             tasks=MemoryTaskQueue(server, link),
             snapshots=MemorySnapshots(server, link),

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagnats.errors import ConflictError, RefusedError
-from dagnats.runtime.ports import Receipt
+from dagnats.runtime.ports import Receipt, StoreFull
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,6 +69,10 @@ class Stream:
         window_s: How long an id is remembered.
         newest_only: Keep one message of each subject.
         max_payload_bytes: The largest message it takes; None: any.
+
+    Attributes:
+        bytes: What it has: subjects and data.
+        max_bytes: How much it may have: more is refused, until there is room. 0 for any.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Stream:
     ) -> None:
         self.window_s = window_s
         self.last_seq = 0
+        self.bytes = self.max_bytes = 0
         self.max_payload_bytes = max_payload_bytes
         self._clock = clock
         self._newest_only = newest_only
@@ -117,6 +122,7 @@ class Stream:
         Raises:
             ConflictError: Another message is the last of the subject. This is looked at before the id, as NATS does.
             RefusedError: It is too large, or the subject is none.
+            StoreFull: There is no room.
         """
         self._refuse(subject, data, headers)
         found = self._last_seq(of or subject)
@@ -126,6 +132,8 @@ class Stream:
         self._forget_ids(now_ns)
         if id and id in self._ids:
             return Receipt(self._ids[id], duplicate=True)
+        if self.max_bytes and self.bytes + len(subject) + len(data) > self.max_bytes:
+            raise StoreFull(f"the stream has {self.bytes} bytes, and may have {self.max_bytes}")
         self.last_seq += 1
         if id:
             self._ids[id] = self.last_seq
@@ -149,6 +157,7 @@ class Stream:
         if self._newest_only:
             self._remove(self._subjects.get(message.subject, ()))
         self._messages[message.seq] = message
+        self.bytes += len(message.subject) + len(message.data)
         self._subjects.setdefault(message.subject, []).append(message.seq)
         for told in list(self._listeners):
             told(message)
@@ -170,6 +179,7 @@ class Stream:
         for seq in list(seqs):
             message = self._messages.pop(seq, None)
             if message is not None:
+                self.bytes -= len(message.subject) + len(message.data)
                 left = self._subjects[message.subject]
                 left.remove(seq)
                 if not left:

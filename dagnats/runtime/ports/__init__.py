@@ -26,7 +26,7 @@ from dagnats.runtime.ports.event import EventFeed, Events, Happening, Signals, W
 from dagnats.runtime.ports.letter import DeadLetters, Letter
 from dagnats.runtime.ports.log import Entry, Log, LogCut, LogFeed, Receipt
 from dagnats.runtime.ports.people import Audit, Board, Directory, Inquiries, Notices, Shown, Tokens
-from dagnats.runtime.ports.server import Defect, Holding, JetStreamOff, Overview, Peer, Server, Sync
+from dagnats.runtime.ports.server import Defect, Holding, JetStreamOff, Overview, Peer, Room, Server, StoreFull, Sync
 from dagnats.runtime.ports.store import Blobs, Cell, Claims, Definitions, Dial, Secrets, Snapshots, Stored
 from dagnats.runtime.ports.task import (
     LOOK_S,
@@ -96,11 +96,13 @@ __all__ = [
     "Receipt",
     "Records",
     "Requests",
+    "Room",
     "Secrets",
     "Server",
     "Shown",
     "Signals",
     "Snapshots",
+    "StoreFull",
     "Stored",
     "Sync",
     "TaskDelivery",
@@ -123,6 +125,7 @@ class Ports:
     """Everything behind one connection."""
 
     server: Server
+    room: Room
     log: Log
     tasks: TaskQueue
     snapshots: Snapshots

@@ -27,6 +27,10 @@ class JetStreamOff(UnavailableError):
     """NATS answers, and stores nothing. Its hint says what to do: until somebody has, trying again is of no use."""
 
 
+class StoreFull(UnavailableError):
+    """NATS has no room for a message. It takes it when somebody has made some."""
+
+
 class Defect(NamedTuple):
     """What is not as `Server.prepare` makes it.
 
@@ -42,12 +46,35 @@ class Defect(NamedTuple):
     detail: str = ""
 
 
+Cap = Literal["", "log", "account", "server"]
+"""What sets a limit to the bytes: nothing, the log's stream, the NATS account, or the server itself."""
+
+
 class Holding(NamedTuple):
-    """How full the store is, or the log in it if that is nearer its own limit: bytes that are used, and how many may
-    be; 0 for no limit that the server tells."""
+    """How full the store is, by the limit that is nearest.
+
+    Attributes:
+        used: The bytes that count against it: of the log, or of everything.
+        limit: How many there may be; 0 for no limit that anybody tells.
+        cap: Whose limit it is.
+    """
 
     used: int
     limit: int
+    cap: Cap = ""
+
+    @property
+    def share(self) -> float:
+        """How much of it is used: from 0 to 1, and a little more where a last message was large."""
+        return self.used / self.limit if self.limit else 0.0
+
+
+class Room(Protocol):
+    """Whether the store has room for something new."""
+
+    async def expect(self, what: str, size: int = 0) -> None:
+        """Return when it has room for `what` ("a run"), which brings so many bytes. Raises FullError."""
+        ...
 
 
 class Peer(NamedTuple):
@@ -77,7 +104,9 @@ class Server(Protocol):
         """What `prepare` would make, or refuse; and what an engine would make that leads. Changes nothing."""
         ...
 
-    async def holding(self) -> Holding: ...
+    async def holding(self) -> Holding:
+        """How full it is just now; 0 of 0 where no limit is told."""
+        ...
 
     async def peers(self) -> list[Peer]:
         """The servers that keep the log, the leading one first; none when there is one server, which needs no other."""
@@ -91,8 +120,12 @@ class Server(Protocol):
         """Which start of the server this is: another word after each; "" when it does not say."""
         ...
 
-    async def prepare(self, *, sync: Sync | None = None) -> None:
+    async def prepare(self, *, sync: Sync | None = None, most_bytes: int = 0) -> None:
         """Create what is missing, and note how the server stores, when it is known.
+
+        Args:
+            sync: When its writes are on disk.
+            most_bytes: How much it stores at most, which it tells nobody; 0 when only its operator knows.
 
         Raises:
             ConflictError: Something exists in another shape; the message says what differs.

@@ -31,7 +31,9 @@ _PATIENCE_S = 3.0
 
 async def measured(ports: Ports, meter: Meter, exporter: Exporter | None = None) -> list[Sample]:
     """All metrics. What cannot be asked for just now is left out: the others are wanted all the more."""
-    found = await asyncio.gather(*(_asked(each, ports) for each in (_runs, _queues, _engine, _workers, _letters)))
+    found = await asyncio.gather(
+        *(_asked(each, ports) for each in (_runs, _queues, _engine, _store, _workers, _letters))
+    )
     there = [sample for samples in found if samples is not None for sample in samples]
     nats = _gauge("dagnats_nats_up", "Whether NATS answers.", float(any(each is not None for each in found)))
     return [nats, *there, *meter.samples(), *_telemetry(exporter), *_process(meter)]
@@ -93,6 +95,14 @@ async def _engine(ports: Ports) -> list[Sample]:
     ]  # fmt: skip
     if lease is not None:
         samples.append(_gauge("dagnats_engine_lease_age_seconds", "When the leader has shown itself last.", silent_s))
+    return samples
+
+
+async def _store(ports: Ports) -> list[Sample]:
+    holding = await ports.server.holding()
+    samples = [_gauge("dagnats_store_bytes", "What is stored: what counts against the nearest limit.", holding.used)]
+    if holding.limit:
+        samples.append(_gauge("dagnats_store_limit_bytes", "How much may be stored by that limit.", holding.limit))
     return samples
 
 
