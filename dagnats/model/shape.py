@@ -140,7 +140,7 @@ def _finding(detail: ErrorDetails, tagged: Location, document: dict[str, Any]) -
     key = str(location[-1]) if location else "$"
     value = "the secret" if key == "secret" else shown(detail["input"])
     if kind == "missing":
-        return Finding(location, "required", f"{key!r} is missing")
+        return Finding(location, "required", f"{key!r} is missing", _needs_hint(key, _part_at(tagged)))
     if kind == "extra_forbidden":
         return Finding(location, "unknown-key", f"unknown key {key!r}", _key_hint(key, _part_at(tagged)))
     if kind == "literal_error":
@@ -214,6 +214,14 @@ def _key_hint(key: str, part: type[Part]) -> str:
     if part is STEP_CLASSES["agent_loop"] and key == "loop":
         return "it is another name of `config`, which is there too; keep one"
     return did_you_mean(near(key, [*part.model_fields, *(_IGNORED if part is WorkflowDef else ())]))
+
+
+@lru_cache(maxsize=256)
+def _needs_hint(key: str, part: type[Part]) -> str:
+    """What a missing object has to have: who writes Python has set nothing that is called `config`."""
+    inner = _part_in(part.model_fields[key].annotation) if key == "config" else None
+    names = [f"`{name}`" for name, field in inner.model_fields.items() if field.is_required()] if inner else []
+    return f"it has {' and '.join(names)}" if names else ""
 
 
 @lru_cache(maxsize=256)
