@@ -21,7 +21,15 @@ import msgspec
 from dagnats.model.identifier import is_run_id
 from dagnats.model.run import ENDED, IN_FLIGHT
 from dagnats.runtime.arrears import decided, is_own
-from dagnats.runtime.core.action import AskAdmission, AskApproval, DropTask, KeepSignal, SetTimer
+from dagnats.runtime.core.action import (
+    AddWaiter,
+    AskAdmission,
+    AskApproval,
+    DropTask,
+    DropWaiter,
+    KeepSignal,
+    SetTimer,
+)
 from dagnats.runtime.debt import TAIL_NS, Debts
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.doubt import Doubt
@@ -145,6 +153,19 @@ class Mender:
             except LogCut:  # as the leader does: see there
                 await self._keeper.begin(msgspec.structs.replace(self._keeper.now, anew=True))
                 raise
+            await self._take_back([action for action in left if isinstance(action, AddWaiter)])
+
+    async def _take_back(self, waiters: Sequence[AddWaiter]) -> None:
+        """Forget whom nobody waits for any more: a run that had its event while we asked has dropped its waiter before
+        we sent it again, and never does so twice. What comes from now on, the leader folds after our sending."""
+        wanted = {waiter.id for waiter in await self._doubt.left(waiters)}
+        await self._outbox.act(
+            [
+                DropWaiter(id=each.id, run_id=each.run_id, step_id=each.step_id, attempt=each.attempt, event=each.event)
+                for each in waiters
+                if each.id not in wanted
+            ]
+        )
 
 
 def _chunks(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -161,7 +161,11 @@ class Takeover:
         await self._outbox.act(await self._doubt.left(self.gates.outstanding()))
         await self._correlator.forget_others()
         self._ledger.begin(self.gates)
-        position = msgspec.structs.replace(position, tasks=self._outbox.newest_task, gates=self._ledger.mark())
+        # Until what could not be folded has its letters: an engine that came before that would never hear of it.
+        anew = bool(self.unsettled.poison or self.unsettled.undecidable)
+        position = msgspec.structs.replace(
+            position, tasks=self._outbox.newest_task, gates=self._ledger.mark(), anew=anew
+        )
         await self._keeper.begin(position)
         await self._unpark(position)
         return last

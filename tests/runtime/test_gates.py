@@ -269,6 +269,28 @@ async def test_a_run_whose_start_could_not_be_decided_asks_the_gates_later(
             await emptied(system)
 
 
+async def test_a_start_that_nobody_could_decide_is_not_forgotten_with_the_engine_that_was_about_to_say_so(
+    nats_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(graph: Any, run: Any, record: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    async with running(nats_server, engine=False) as system:
+        workflow = waiting().with_concurrency(max_runs=1)
+        await system.client.register(workflow)
+        system.start_worker([workflow])
+        await system.client.start(workflow, 1, run_id="r1")
+        fate = Fate(("dead_letters.put:sent", 1))
+        with monkeypatch.context() as broken:
+            for module in (arrears, core, decider):
+                broken.setattr(module, "advance", breaks)
+            async with engine(system, fate):
+                await asyncio.wait_for(fate.died.wait(), 20)
+        async with engine(system, Fate()):
+            open_door("r1")
+            assert await system.client.handle("r1").result(int, timeout="20s") == 1
+
+
 async def test_a_rate_spreads_the_starts(nats_server: EmbeddedServer) -> None:
     async with running(nats_server) as system:
         workflow = Workflow("paced")

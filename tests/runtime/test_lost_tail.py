@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from dagnats.client import RunHandle
     from dagnats.runtime.memory.stream import Message
+    from dagnats.runtime.ports import Log
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -129,6 +131,51 @@ def test_an_engine_that_lives_through_it_looks_for_what_is_gone() -> None:
         plant.server.restart()
         plant.worker()
         await is_done(started)
+
+    run(story())
+
+
+class Far:
+    """A log whose answers take a second, and say what was there a second ago."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.asked = asyncio.Event()
+
+    def __getattr__(self, call: str) -> Any:
+        return getattr(self._log, call)
+
+    async def read(self, *args: Any, **settings: Any) -> Any:
+        self.asked.set()
+        found = await self._log.read(*args, **settings)
+        await asyncio.sleep(1)
+        return found
+
+
+@pytest.mark.parametrize("after_s", [0.5, 1.5, 2.5, 3.5])
+def test_a_run_that_has_its_event_while_it_is_looked_at_leaves_no_waiter(after_s: float) -> None:
+    async def story() -> None:
+        plant = Plant()
+        process = Process(plant.loop, "engine")
+        memory = process.run(plant.server.connect)
+        far = Far(memory.ports.log)
+        log: Any = far
+        process.spawn(Engine(replace(memory.ports, log=log), memory.feeds).run())
+        waiting = Workflow("waiting")
+        waiting.wait_for_event("paid", "paid", match=waiting.event["id"] == 1, timeout="1d")
+        await plant.client.register(waiting)
+        started = await plant.client.start("waiting")
+        await asyncio.sleep(10)
+        waiters = plant.connection.ports.waiters
+        assert len(await waiters.all()) == 1
+        plant.server.restart()
+        far.asked.clear()
+        await far.asked.wait()
+        await asyncio.sleep(after_s)
+        await plant.client.publish_event("paid", {"id": 1})
+        await is_done(started)
+        await asyncio.sleep(10)
+        assert await waiters.all() == []
 
     run(story())
 
