@@ -80,7 +80,7 @@ class Decider:
         starts: list[Start] = []
         self._roster.expect({entry.run_id for entry in entries})
         for entry in entries:
-            seq, time_ns, run_id, data, first = entry
+            run_id = entry.run_id
             if is_reserved(run_id):
                 _read_fact(entry, records, poison)
                 continue
@@ -89,15 +89,15 @@ class Decider:
             except DecodeError as error:
                 poison.append(Unreadable(entry, error))
             else:
-                records.append(Record(seq, time_ns, event))
+                records.append(Record(entry.seq, entry.time_ns, event))
                 if isinstance(event, WorkflowStarted):
                     starts.append(event.payload)
-                if has_reference(data):
+                if has_reference(entry.data):
                     heavy.append(len(records) - 1)
-            if first:
+            if entry.first:
                 new.add(run_id)
             elif run_id not in new and self._is_unknown(run_id):
-                wanted.setdefault(run_id, seq)
+                wanted.setdefault(run_id, entry.seq)
         if wanted:
             await asyncio.gather(*(self._load(run_id, seq) for run_id, seq in wanted.items()))
         if starts:
