@@ -13,6 +13,7 @@ from dagnats.errors import DecodeError
 from dagnats.model.event import CORE_VERSION, Record, WorkflowStarted, decode_event
 from dagnats.model.identifier import is_reserved, is_run_id
 from dagnats.model.ops import FactRecord, decode_fact, is_fact
+from dagnats.model.run import ENDED
 from dagnats.runtime.blob import BlobLost, filled, has_reference
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
@@ -144,7 +145,7 @@ class Decider:
             graph = self._graphs[event.payload.def_hash]
         else:
             return None  # late news: its history is gone
-        was_live = run is not None and not run.ended
+        was_live = run is not None and run.status not in ENDED
         try:
             decision = advance(graph, run, record)
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not stop the runs it does not concern
@@ -154,7 +155,7 @@ class Decider:
             return None
         if run.seq == record.seq:
             self._roster.fold(run, record.seq)
-            self.active += (not run.ended) - was_live  # one that is opened again lives again
+            self.active += (run.status not in ENDED) - was_live  # one that is opened again lives again
         return decision
 
     def _park(self, record: Record, error: Exception) -> Undecidable:
