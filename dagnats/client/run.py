@@ -332,7 +332,7 @@ class RunHandle(Waiting):
 
     async def _ended(self, event: TerminalEvent) -> tuple[RunStatus, Outcome] | None:
         """How the run ended, if it has: a terminal event need not be the last word."""
-        if isinstance(event, WorkflowCompleted | CompensateCompleted):
+        if isinstance(event, (WorkflowCompleted, CompensateCompleted)):
             return STATUS[type(event)], event.payload
         # One that failed may have been opened again since; an end that was decided, and an undoing, absorb a cancel.
         _, run = await self._fold()

@@ -6,7 +6,7 @@ gives that, as a `Record`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -26,7 +26,7 @@ CORE_VERSION = 1
 """Grows when the core would decide differently on an old history; recorded in every start."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="type"):
     """What all events carry.
 
     Attributes:
@@ -90,7 +90,7 @@ class Parent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detached: bool = False
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a run is started with. What depends on more than the log was found out by whoever wrote it.
 
     Attributes:
@@ -138,7 +138,7 @@ class WorkflowStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag=
     payload: Start
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How a run ended, apart from its status.
 
     Attributes:
@@ -587,7 +587,7 @@ Report = (
 AnyEvent = WorkflowStarted | TerminalEvent | Result | Sign | Order | Answer | Report | TimerFired | WorkflowPoisoned
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """An event in its place: `seq` in the log, `time_ns` by the log server's clock."""
 
     seq: int

@@ -138,7 +138,7 @@ Deadline = tuple[int, str, int]
 """(due in ns, step id or "" for the run, attempt): an entry of a run's heap of deadlines."""
 
 
-class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Run(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
     """One execution of a workflow.
 
     Attributes:

@@ -10,7 +10,7 @@ from dagnats.errors import DecodeError
 from dagnats.model.event import NOTHING, Consumed
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a worker gets. Field names are the wire's: a Go worker reads the same message.
 
     Attributes:

@@ -70,6 +70,7 @@ class Archive:
         self._upto = upto
         self._next = 0.0
         self._storing = False
+        self._time = asyncio.get_running_loop().time
         self._unsaved = asyncio.Event()
         self._unsaved.set()
 
@@ -86,7 +87,7 @@ class Archive:
             self._unsaved.clear()
             return
         self._unsaved.set()
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         if now < self._next or self._storing:
             return
         self._next = now + _EVERY_S
@@ -97,9 +98,9 @@ class Archive:
             self._aside.spawn(self._store(under_way))
 
     def _send(self, seat: Seat) -> tuple[Seat, bytes, float, Awaitable[int]]:
-        begun = asyncio.get_running_loop().time()
+        begun = self._time()
         data = encode_run(seat.run)
-        took_s = asyncio.get_running_loop().time() - begun
+        took_s = self._time() - begun
         return seat, data, took_s, self._snapshots.save(seat.run.run_id, data, revision=seat.revision)
 
     async def _store(self, under_way: list[tuple[Seat, bytes, float, Awaitable[int]]]) -> None:

@@ -208,7 +208,7 @@ async def shown(ports: Ports, record: Record) -> Record:
     """An event with its whole payload, for people and programs that read a history."""
     data = encode_event(record.event)
     full = await resolved(ports, data, lenient=True)
-    return record if full is data else record._replace(event=decode_event(full))
+    return record if full is data else msgspec.structs.replace(record, event=decode_event(full))
 
 
 async def fill(ports: Ports, run: Run) -> None:
@@ -243,10 +243,10 @@ async def filled(ports: Ports, graph: Graph, record: Record) -> Record:
     if isinstance(event, StepCompleted):
         if graph.reads(event.step_id) and _MARK in (data := bytes(event.payload)):
             payload = msgspec.Raw(await resolved(ports, data))
-            return record._replace(event=msgspec.structs.replace(event, payload=payload))
+            return msgspec.structs.replace(record, event=msgspec.structs.replace(event, payload=payload))
     elif isinstance(event, WorkflowStarted) and graph.reads("") and _MARK in (data := bytes(event.payload.input)):
         start = msgspec.structs.replace(event.payload, input=msgspec.Raw(await resolved(ports, data)))
-        return record._replace(event=msgspec.structs.replace(event, payload=start))
+        return msgspec.structs.replace(record, event=msgspec.structs.replace(event, payload=start))
     return record
 
 

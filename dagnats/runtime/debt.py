@@ -43,7 +43,7 @@ class Debts:
 
     def note(self, record: Record, decision: Decision) -> None:
         """One event, and what it led to."""
-        _, time_ns, event = record
+        event, time_ns = record.event, record.time_ns
         run_id = event.run_id
         if isinstance(event, WorkflowStarted):
             self._children.pop(run_id, None)

@@ -13,6 +13,7 @@ from dagnats.errors import DecodeError
 from dagnats.model.event import CORE_VERSION, Record, WorkflowStarted, decode_event
 from dagnats.model.identifier import is_reserved, is_run_id
 from dagnats.model.ops import FactRecord, decode_fact, is_fact
+from dagnats.model.run import ENDED
 from dagnats.runtime.blob import BlobLost, filled, has_reference
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
@@ -80,7 +81,7 @@ class Decider:
         starts: list[Start] = []
         self._roster.expect({entry.run_id for entry in entries})
         for entry in entries:
-            seq, time_ns, run_id, data, first = entry
+            run_id = entry.run_id
             if is_reserved(run_id):
                 _read_fact(entry, records, poison)
                 continue
@@ -89,15 +90,15 @@ class Decider:
             except DecodeError as error:
                 poison.append(Unreadable(entry, error))
             else:
-                records.append(Record(seq, time_ns, event))
+                records.append(Record(entry.seq, entry.time_ns, event))
                 if isinstance(event, WorkflowStarted):
                     starts.append(event.payload)
-                if has_reference(data):
+                if has_reference(entry.data):
                     heavy.append(len(records) - 1)
-            if first:
+            if entry.first:
                 new.add(run_id)
             elif run_id not in new and self._is_unknown(run_id):
-                wanted.setdefault(run_id, seq)
+                wanted.setdefault(run_id, entry.seq)
         if wanted:
             await asyncio.gather(*(self._load(run_id, seq) for run_id, seq in wanted.items()))
         if starts:
@@ -144,7 +145,7 @@ class Decider:
             graph = self._graphs[event.payload.def_hash]
         else:
             return None  # late news: its history is gone
-        was_live = run is not None and not run.ended
+        was_live = run is not None and run.status not in ENDED
         try:
             decision = advance(graph, run, record)
         except Exception as error:  # noqa: BLE001  # a mistake of ours must not stop the runs it does not concern
@@ -154,7 +155,7 @@ class Decider:
             return None
         if run.seq == record.seq:
             self._roster.fold(run, record.seq)
-            self.active += (not run.ended) - was_live  # one that is opened again lives again
+            self.active += (run.status not in ENDED) - was_live  # one that is opened again lives again
         return decision
 
     def _park(self, record: Record, error: Exception) -> Undecidable:

@@ -218,12 +218,15 @@ class Outbox:
             case EndRun() if action.schema is not None:
                 if has_reference(bytes(payload_of(action))):
                     return self._errands.begin(self._checked(action, id))
-                return self._message(_judged(action, _misfit(action.schema, bytes(payload_of(action)))), id)
-            case EndRun() | SendDeadLetter() if len(payload_of(action)) > INLINE_BYTES:
+                why = _misfit(action.schema, bytes(payload_of(action)))
+                return self._end(_judged(action, why) if why else action, id)
+            case EndRun():
+                return self._end(action, id)
+            case SendDeadLetter() if len(action.input) > INLINE_BYTES:
                 return self._errands.begin(self._lightened(action, id))
             case AppendEvent() if action.run_id != decided_for(action):
                 return self._errands.begin(self._tell_other(action, id))
-            case AppendEvent() | EndRun():
+            case AppendEvent():
                 return ports.log.append(action.run_id, encode_event(action.event), id=id, within_s=within_s)
             case SetTimer():
                 return ports.timers.set(
@@ -252,6 +255,13 @@ class Outbox:
             case _:
                 assert_never(action)
         return None
+
+    def _end(self, action: EndRun, id: str) -> Awaitable[object]:
+        """End a run whose output fits."""
+        if len(payload_of(action)) > INLINE_BYTES:
+            return self._errands.begin(self._lightened(_judged(action, ""), id))  # a reference is not looked at again
+        log = self._ports.log
+        return log.append(action.run_id, encode_event(action.event), id=id, within_s=self._within_s)
 
     def _enqueued(self, action: EnqueueTask, id: str) -> Awaitable[object]:
         if len(action.input) > INLINE_BYTES:

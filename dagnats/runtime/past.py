@@ -58,7 +58,7 @@ class Past:
         if recalled.run is not None:
             name, identity = recalled.run.workflow_id, recalled.run.def_hash
         else:
-            starts = [event.payload for _, _, event in recalled.later if isinstance(event, WorkflowStarted)]
+            starts = [each.event.payload for each in recalled.later if isinstance(each.event, WorkflowStarted)]
             if not starts:  # purged, while we were asleep
                 raise NotFoundError("run", self._run_id)
             name, identity = starts[0].workflow, starts[0].def_hash

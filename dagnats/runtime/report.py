@@ -152,7 +152,8 @@ class Reporter:
     async def lost_workers(self, task: Task) -> int:
         """How many workers began this attempt and neither answered it nor gave it back."""
         count = 0
-        for _, _, event in decoded(await persist(lambda: self._log.read(task.run_id))):
+        for record in decoded(await persist(lambda: self._log.read(task.run_id))):
+            event = record.event
             if not isinstance(event, StepStarted | StepReleased):
                 continue
             if (event.step_id, event.attempt_number) == (task.step_id, task.attempt):

@@ -209,7 +209,7 @@ class Retention:
             return None
         if recalled.last >= low:  # an engine may have something of it that is not stored
             return None
-        if recalled.run is None and not any(isinstance(event, WorkflowStarted) for _, _, event in recalled.later):
+        if recalled.run is None and not any(isinstance(each.event, WorkflowStarted) for each in recalled.later):
             return await self._headless(run_id, recalled.last)
         try:
             run = await self._folded(recalled)
@@ -231,7 +231,7 @@ class Retention:
         if run is not None:
             graph = await self._graph(run.workflow_id, run.def_hash)
         else:
-            start = next(event.payload for _, _, event in later if isinstance(event, WorkflowStarted))
+            start = next(each.event.payload for each in later if isinstance(each.event, WorkflowStarted))
             graph = await self._graph(start.workflow, start.def_hash)
         return fold(graph, [await filled(self._ports, graph, record) for record in later], run)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.errors import DagnatsError, DecodeError, NotFoundError
-from dagnats.model.event import WorkflowStarted
+from dagnats.model.event import Record, WorkflowStarted
 from dagnats.runtime.blob import filled
 from dagnats.runtime.core.advance import fold
 from dagnats.runtime.core.graph import graph_of
 from dagnats.runtime.recall import recall
 
 if TYPE_CHECKING:
-    from dagnats.model.event import Record
     from dagnats.model.run import Run
     from dagnats.runtime.core.graph import Graph
     from dagnats.runtime.ports import Ports
@@ -45,7 +44,7 @@ async def standing(ports: Ports, run_id: str, recalled: Recalled | None = None) 
 
 async def graph_behind(ports: Ports, known: Record | Run) -> Graph:
     """The graph of a run, known by its first event or its snapshot. Raises DecodeError for another event."""
-    if isinstance(known, tuple):
+    if isinstance(known, Record):
         event = known.event
         if not isinstance(event, WorkflowStarted):
             raise DecodeError(f"the history of run {event.run_id} does not begin with its start")

@@ -176,7 +176,7 @@ class Takeover:
         above = {seat.run.parent.run_id for seat in self._roster if seat.run.parent is not None}
         for run_id in self._decider.parked:
             first = from_start(decoded(await persist(lambda run_id=run_id: self._ports.log.read(run_id))))[:1]
-            parents_of = (event.payload.parent for _, _, event in first if isinstance(event, WorkflowStarted))
+            parents_of = (each.event.payload.parent for each in first if isinstance(each.event, WorkflowStarted))
             above |= {parent.run_id for parent in parents_of if parent is not None}
         below = {run_id for run_id, parent in parents.items() if parent in goes_on}
         return (above | below) - goes_on

@@ -168,7 +168,9 @@ class Workbench:
         if task.sticky:
             self.sticky.set()
         deliveries = attempt.delivery.deliveries
-        if attempt.dropped or expired(task, deliveries, self._clock.now_ns()) or await self._is_given_up(task):
+        if attempt.dropped or expired(task, deliveries, self._clock.now_ns()):
+            return
+        if self._cancelled.has(task) and await self._is_given_up(task):
             return
         if deliveries >= MOST_DELIVERIES and await self._report.gave_up(task, deliveries):
             return
@@ -180,9 +182,7 @@ class Workbench:
         await self._say(attempt, task, outcome)
 
     async def _is_given_up(self, task: Task) -> bool:
-        """Whether the attempt was cancelled, and still is: a server that lost its log's end has it back."""
-        if not self._cancelled.has(task):
-            return False
+        """Whether an attempt that was cancelled still is: a server that lost its log's end has it back."""
         if not await persist(lambda: is_wanted(self._ports, task)):
             return True
         self._cancelled.withdraw(task)

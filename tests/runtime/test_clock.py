@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from dagnats import Fixed, TaskContext, Workflow, handler
@@ -58,7 +59,8 @@ class _SkewedFeed:
         self._skew = skew
 
     async def batch(self) -> list[Any]:
-        return [entry._replace(time_ns=entry.time_ns - self._skew.back_ns) for entry in await self._feed.batch()]
+        back_ns, entries = self._skew.back_ns, await self._feed.batch()
+        return [msgspec.structs.replace(entry, time_ns=entry.time_ns - back_ns) for entry in entries]
 
     async def close(self) -> None:
         await self._feed.close()

@@ -150,7 +150,8 @@ class Held:
         why = await why_over(self.ports, self.task)
         if not why:
             return True
-        for _, _, event in decoded(await self.ports.log.read(self.task.run_id)):
+        for record in decoded(await self.ports.log.read(self.task.run_id)):
+            event = record.event
             if isinstance(event, result) and _answers(event, self.ticket) and _payload(event) == payload:
                 self.hold.acknowledge()
                 return False

@@ -11,7 +11,7 @@ from dagnats.model.run import Run
 from dagnats.runtime.core.node import UNLIMITED, Limits
 
 
-class Action(msgspec.Struct, frozen=True, kw_only=True):
+class Action(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order. `id` is the message id: `{run}.{deciding sequence}.{n}`, the same whoever decides."""
 
     id: str

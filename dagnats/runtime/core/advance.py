@@ -83,6 +83,10 @@ if TYPE_CHECKING:
     from dagnats.runtime.core.node import Node
 
 
+_UNCOUNTED = (StepHeartbeat, TimerFired)
+"""Of these, a handler that works for days makes more than a history may have."""
+
+
 def advance(graph: Graph, run: Run | None, record: Record) -> Decision:
     """Fold one event into its run and decide what follows.
 
@@ -104,7 +108,7 @@ def advance(graph: Graph, run: Run | None, record: Record) -> Decision:
         if run.ended and not isinstance(event, WorkflowReopened):
             return Decision(run, ())
         run.seq, run.time_ns = record.seq, record.time_ns
-        if not isinstance(event, StepHeartbeat | TimerFired):  # what a handler that works for days makes of them
+        if not isinstance(event, _UNCOUNTED):
             run.events += 1
         turn = Turn(graph, run, record.seq)
         if graph.unusable:

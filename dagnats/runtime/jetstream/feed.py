@@ -147,4 +147,4 @@ class JetStreamEventFeed(_Feed):
     _said = "the stream of events"
 
     async def batch(self) -> list[Happening]:
-        return [Happening(seq, time_ns, type, data) for seq, time_ns, type, data, _ in await self._batch()]
+        return [Happening(each.seq, each.time_ns, each.run_id, each.data) for each in await self._batch()]

@@ -39,8 +39,8 @@ class JetStreamNotices:
         self._send(_RESPONSE + run_id, data)
 
     def end(self, entry: Entry) -> None:
-        seq, time_ns, run_id, data, _ = entry
-        self._send(END + run_id, data, f"NATS/1.0\r\n{_PLACE}: {seq} {time_ns}\r\n\r\n".encode())
+        place = f"NATS/1.0\r\n{_PLACE}: {entry.seq} {entry.time_ns}\r\n\r\n"
+        self._send(END + entry.run_id, entry.data, place.encode())
 
     def _send(self, subject: str, data: bytes, headers: bytes = b"") -> None:
         refused = self._link.refusal(subject, data, headers)

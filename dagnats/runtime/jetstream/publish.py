@@ -45,6 +45,11 @@ def id_block(id: str) -> bytes:
     return header_block({MSG_ID: id})
 
 
+def expected_block(last: int) -> bytes:
+    """The header block of a compare-and-set: what comes after message `last` of its subject."""
+    return f"NATS/1.0\r\n{EXPECTED_LAST}: {last}\r\n\r\n".encode()
+
+
 class _ApiError(msgspec.Struct):
     code: int = 0
     err_code: int = 0

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagnats.errors import ConflictError, DagnatsError
-from dagnats.runtime.jetstream.publish import EXPECTED_LAST, header_block
+from dagnats.runtime.jetstream.publish import EXPECTED_LAST, expected_block, header_block
 from dagnats.runtime.jetstream.read import forget, messages_of, seq_of, subject_of, time_ns_of
 from dagnats.runtime.jetstream.resources import RUNS
 from dagnats.runtime.jetstream.store import entry_of
@@ -86,7 +86,7 @@ class JetStreamSnapshots:
     def save(self, run_id: str, data: bytes, *, revision: int) -> Awaitable[int]:
         if len(data) > self._most_bytes():
             return asyncio.create_task(self._save_in_parts(run_id, data, revision))
-        stored = self._put_head(run_id, data, {EXPECTED_LAST: str(revision)})
+        stored = self._put_head(run_id, data, expected_block(revision))
         if run_id in self._in_parts:
             return asyncio.create_task(self._then_tidy(run_id, stored))
         return _Revision(stored)
@@ -94,8 +94,8 @@ class JetStreamSnapshots:
     def _most_bytes(self) -> int:
         return min(PART_BYTES, self._link.max_payload_bytes - _MARGIN)
 
-    def _put_head(self, run_id: str, data: bytes, headers: dict[str, str]) -> asyncio.Future[Receipt]:
-        return self._commit.publish(_PREFIX + _key(run_id), data, header_block(headers))
+    def _put_head(self, run_id: str, data: bytes, headers: bytes) -> asyncio.Future[Receipt]:
+        return self._commit.publish(_PREFIX + _key(run_id), data, headers)
 
     async def _save_in_parts(self, run_id: str, data: bytes, revision: int) -> int:
         identity, most = secrets.token_hex(8), self._most_bytes()
@@ -104,7 +104,7 @@ class JetStreamSnapshots:
         stored = [self._link.publish_surely(f"{subject}.{n}", piece, {}) for n, piece in enumerate(pieces)]
         first = min([(await receipt).seq for receipt in stored])
         parts = _Parts(identity, len(pieces), len(data))
-        headers = {EXPECTED_LAST: str(revision), _PARTS: " ".join(map(str, parts))}
+        headers = header_block({EXPECTED_LAST: str(revision), _PARTS: " ".join(map(str, parts))})
         try:
             head = (await self._put_head(run_id, b"", headers)).seq
         except ConflictError:

@@ -300,7 +300,7 @@ class _Session(asyncio.Protocol):
                 return at
             first = data[at]
             if first in (_M, _H):
-                after = self._message(data, at, end, headers=first == _H)
+                after = self._message(data, at, end, first == _H)
                 if after < 0:
                     return at
                 at = after
@@ -308,7 +308,7 @@ class _Session(asyncio.Protocol):
                 self._control(data[at:end])
                 at = end + 2
 
-    def _message(self, data: bytes, at: int, end: int, *, headers: bool) -> int:
+    def _message(self, data: bytes, at: int, end: int, headers: bool, /) -> int:
         """`MSG <subject> <sid> [reply] <size>`, or `HMSG … <header size> <size>`; -1 when not all is there."""
         words = data[at:end].split()
         size = int(words[-1])
@@ -321,8 +321,8 @@ class _Session(asyncio.Protocol):
         callback = self._callbacks.get(words[2])
         if callback is not None:
             # The server takes any bytes for a subject; one that is no text must not end the connection.
-            subject = words[1].decode("utf-8", "replace")
-            reply = words[3].decode("utf-8", "replace") if len(words) == (6 if headers else 5) else ""
+            subject = words[1].decode(errors="replace")
+            reply = words[3].decode(errors="replace") if len(words) == (6 if headers else 5) else ""
             callback(Message(subject, reply, data[start:middle], data[middle:stop]))
         return stop + 2
 

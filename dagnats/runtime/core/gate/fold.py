@@ -124,9 +124,8 @@ class Gates:
 
     def fold(self, record: Record, decision: Decision) -> tuple[AnyAction, ...]:
         """One event of a run, and what `advance` has decided at it; gives what is to be done."""
-        seq, time_ns, event = record
-        self._pass_time(time_ns)
-        run, actions, settled = decision
+        self._pass_time(record.time_ns)
+        run, actions = decision.run, decision.actions
         if run is None:
             return actions
         run_id = run.run_id
@@ -137,10 +136,10 @@ class Gates:
             or 0 < self._due_ns <= self._clock_ns
         ):
             return actions  # as nearly always: this has to cost next to nothing
-        turn = _Turn(_Place(run_id, seq, time_ns))
+        turn = _Turn(_Place(run_id, record.seq, record.time_ns))
         kept = self._sorted(turn, run, actions)
-        self._release(turn, run, settled)
-        if isinstance(event, WorkflowAdmitted) and run.status != "pending" and not run.ended:
+        self._release(turn, run, decision.settled)
+        if isinstance(record.event, WorkflowAdmitted) and run.status != "pending" and not run.ended:
             place = self._runs.began(run_id)
             if place is not None:
                 turn.places[place] = None
