@@ -79,7 +79,7 @@ class Weather(NamedTuple):
 
 
 CALM = Weather()
-_WATCHDOG_S, _CALM_WATCHDOG_S = 8.0, 60.0
+_WATCHDOG_S, _CALM_WATCHDOG_S = 8.0, 60.0  # not for ever: what was lost before may be waited for still
 
 
 class Network:

@@ -8,10 +8,11 @@ import logging
 import os
 import secrets
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 from dagnats.errors import DagnatsError, DecodeError, UnavailableError
 from dagnats.model.check import load_definition
@@ -66,7 +67,10 @@ _ENOUGH_EVENTS = 164
 _LOOK_S = 1.0
 """What engines look for that no news has told them of: when they look more often, that is most of what they do."""
 _SHOW_S = 4.0
+"""How often they show what gates hold, and measure queues: nobody here looks at it."""
 _STICKY_NS = 12_000_000_000
+"""How long a run waits for a worker that it keeps to. Longer than any that died is away; those that are gone for good
+would have some seeds wait for minutes."""
 _VERIFIED = 16
 """Of so many seeds one is looked at by the client's own means, too."""
 _ALIKE = 4
@@ -429,18 +433,14 @@ class Scenario:
 
 @contextmanager
 def _light(inline_bytes: int) -> Generator[None]:
-    """Payloads larger than this travel as references, and engines that stand by look rarely for what they were told."""
-    before, look_s = blob.INLINE_BYTES, lease.LOOK_S
-    show_s, measure_s = engine.SHOW_EVERY_S, engine.EVERY_S
-    hard_ns, silence_ns = sticky.HARD_WAIT_NS, sticky.SILENCE_NS
-    blob.INLINE_BYTES = outbox.INLINE_BYTES = report.INLINE_BYTES = inline_bytes
-    lease.LOOK_S = follower.LOOK_S = _LOOK_S
-    engine.SHOW_EVERY_S = engine.EVERY_S = _SHOW_S
-    sticky.HARD_WAIT_NS = sticky.SILENCE_NS = _STICKY_NS
-    try:
+    """Payloads larger than this travel as references, and engines do rarely what nobody waits for."""
+    changes: list[tuple[Any, str, float]] = [
+        *((owner, "INLINE_BYTES", inline_bytes) for owner in (blob, outbox, report)),
+        *((owner, "LOOK_S", _LOOK_S) for owner in (lease, follower)),
+        *((engine, name, _SHOW_S) for name in ("SHOW_EVERY_S", "EVERY_S")),
+        *((sticky, name, _STICKY_NS) for name in ("HARD_WAIT_NS", "SILENCE_NS")),
+    ]
+    with ExitStack() as stack:
+        for owner, name, value in changes:
+            stack.enter_context(patch.object(owner, name, value))
         yield
-    finally:
-        blob.INLINE_BYTES = outbox.INLINE_BYTES = report.INLINE_BYTES = before
-        lease.LOOK_S = follower.LOOK_S = look_s
-        engine.SHOW_EVERY_S, engine.EVERY_S = show_s, measure_s
-        sticky.HARD_WAIT_NS, sticky.SILENCE_NS = hard_ns, silence_ns
