@@ -62,7 +62,7 @@ _ASKING = {"step.wait.started": "answer", "approval.requested": "approve"}
 _BROKEN = (b'{"type":"workflow.failed"', b'{"type":"workflow.cancelled"')
 _LONGEST_SETTLING_S = 1_500  # tasks for a worker that is gone are given up after a minute each, and tried again
 _MOST_STARTS = 26
-_ENOUGH_EVENTS = 164
+_ENOUGH_EVENTS = 170
 """No run is started any more when there are so many: what goes on makes about as many again as are missing to 300."""
 _LOOK_S = 1.0
 """What engines look for that no news has told them of: when they look more often, that is most of what they do."""
