@@ -5,7 +5,6 @@ Standby and leader use it alike; only the leader acts on what is decided.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +18,7 @@ from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
 from dagnats.runtime.patience import persist
 from dagnats.runtime.recall import recall
+from dagnats.runtime.together import gathered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -100,7 +100,7 @@ class Decider:
             elif run_id not in new and self._is_unknown(run_id):
                 wanted.setdefault(run_id, entry.seq)
         if wanted:
-            await asyncio.gather(*(self._load(run_id, seq) for run_id, seq in wanted.items()))
+            await gathered(self._load(run_id, seq) for run_id, seq in wanted.items())
         if starts:
             await self._load_definitions(starts)
         if heavy:
@@ -223,7 +223,7 @@ class Decider:
             if known is None or known.unusable:
                 wanted.add((start.workflow, start.def_hash))
         if wanted:
-            await asyncio.gather(*(self._load_graph(*pair) for pair in sorted(wanted)))
+            await gathered(self._load_graph(*pair) for pair in sorted(wanted))
 
     async def _load_graph(self, workflow: str, identity: str) -> None:
         known = self._graphs.get(identity)

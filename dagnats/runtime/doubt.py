@@ -33,6 +33,7 @@ from dagnats.runtime.core.cancel import PREFIX
 from dagnats.runtime.decider import CoreError
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded, has_start
+from dagnats.runtime.together import gathered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,7 +84,7 @@ class Doubt:
             async with room:
                 return await self._of_run(run_id, by_run[run_id])
 
-        return [action for left in await asyncio.gather(*map(settle, by_run)) for action in left]
+        return [action for left in await gathered(map(settle, by_run)) for action in left]
 
     async def _of_run(self, run_id: str, actions: list[AnyAction]) -> list[AnyAction]:
         own = [action for action in actions if action.run_id == run_id]

@@ -31,7 +31,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.porter import Porter
 from dagnats.runtime.ports import Entry, LogCut
 from dagnats.runtime.position import REACH, Position
-from dagnats.runtime.together import together
+from dagnats.runtime.together import gathered, together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -416,7 +416,7 @@ class Leader:
 
     async def _wake(self, wakeups: WakeupFeed) -> None:
         while True:
-            await asyncio.gather(*(self._fire(wakeup) for wakeup in await wakeups.batch()))
+            await gathered(self._fire(wakeup) for wakeup in await wakeups.batch())
 
     async def _fire(self, wakeup: Wakeup) -> None:
         seq = self._launched

@@ -7,7 +7,6 @@ have forgotten its id is not simply sent again: log and queue say first whether 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from functools import partial
@@ -58,6 +57,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.plane import nonce
 from dagnats.runtime.ports import LogCut, OwnTask
 from dagnats.runtime.response import response_document
+from dagnats.runtime.together import gathered
 from dagnats.runtime.waitpoint import KEY
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ class Outbox:
         """Take out of workers' own queues what nobody waits for. A worker may be gone for good: what an engine forgets
         to take out, by dying, nobody does."""
         tasks = self._ports.tasks
-        await asyncio.gather(*(_tidy("a task", partial(tasks.drop_own, _own(action))) for action in drops))
+        await gathered(_tidy("a task", partial(tasks.drop_own, _own(action))) for action in drops)
 
     def _drop_tasks(self, over: Iterable[CancelTasks]) -> None:
         """Drop what ended runs have in their queues.

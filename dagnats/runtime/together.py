@@ -23,6 +23,12 @@ async def together(*work: Coroutine[Any, Any, object]) -> None:
         await cancelled(tasks)
 
 
+async def gathered(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of `work` gives, done at once. One alone, as it mostly is, needs no task of its own."""
+    work = list(work)
+    return [await work[0]] if len(work) == 1 else await asyncio.gather(*work)
+
+
 async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait until they are gone."""
     tasks = list(tasks)

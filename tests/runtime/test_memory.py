@@ -65,6 +65,50 @@ class Faulty(Link):
         self.soon(arrive, self.delay_s)
 
 
+def test_whoever_has_read_the_whole_log_asks_again_only_when_there_is_news() -> None:
+    class Counting(Link):
+        asked = 0
+
+        def carry(self, call: Call[Any], arrive: Callable[[], None]) -> None:
+            self.asked += call.kind == "feed.batch"
+            super().carry(call, arrive)
+
+    async def story() -> None:
+        link = Counting()
+        memory = MemoryServer().connect(link)
+        feed = await memory.feeds.history(0)
+        for count in range(1, 4):
+            reading = asyncio.create_task(feed.batch())
+            await asyncio.sleep(1.0)
+            await memory.ports.log.append("r1", b"1", id=f"{count}")
+            assert [entry.seq for entry in await reading] == [count]
+            assert link.asked == count + 1  # and once in the beginning, when it could not know
+
+    run(story())
+
+
+def test_a_reader_that_is_cancelled_while_it_asks_misses_nothing() -> None:
+    async def story() -> None:
+        link = Faulty()
+        link.watchdog_s = None  # nothing but what it remembers makes it ask again
+        server = MemoryServer()
+        other = server.connect()
+        feed = await server.connect(link).feeds.history(0)
+        for count in range(1, 3):
+            reading = asyncio.create_task(feed.batch())
+            await asyncio.sleep(1.0)
+            link.lost_answers = 1
+            await other.ports.log.append("r1", b"1", id=f"{count}")
+            await asyncio.sleep(0.5)
+            assert not link.lost_answers
+            reading.cancel()
+            await asyncio.wait([reading])
+            async with asyncio.timeout(1.0):
+                assert [entry.seq for entry in await feed.batch()] == [count]
+
+    run(story())
+
+
 def test_a_write_whose_answer_is_lost_is_repeated_and_stored_once() -> None:
     async def story() -> None:
         link = Faulty()

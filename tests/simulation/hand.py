@@ -153,9 +153,11 @@ class Hand:
     async def free(self) -> None:
         """Hold nothing any more."""
         for workflow in self._workflows:
-            if (await self._client.workflow_limits(workflow)).paused:
+            said = await self._client.workflow_limits(workflow)
+            if said.paused:
                 await self._client.resume_workflow(workflow)
-            await self._client.limit_workflow(workflow, 0)
+            if said.max_runs:
+                await self._client.limit_workflow(workflow, 0)
         limits = {view.task: view.limits for view in await self._client.queues()}
         for task, said in limits.items():
             if said.paused:

@@ -187,9 +187,9 @@ def _telling_of_all(_: Any) -> Any:
 
 
 MUTATIONS = (
-    Mutation("attempt fence dropped", ((attempt, "is_current", _any_attempt),), lately=5),
-    Mutation("saga in definition order", ((saga, "_undo_all", _in_definition_order),), lately=6),
-    Mutation("ack before publish", ((Workbench, "_answer", _acknowledging_first),), lately=8),
+    Mutation("attempt fence dropped", ((attempt, "is_current", _any_attempt),)),
+    Mutation("saga in definition order", ((saga, "_undo_all", _in_definition_order),), lately=28),
+    Mutation("ack before publish", ((Workbench, "_answer", _acknowledging_first),), lately=3),
     Mutation("early timer", ((Leader, "_arm", _early),), lately=1),
     Mutation("holder not freed", ((TaskGates, "release", _holding_on),), lately=5),
     Mutation("second terminal event", ((Outbox, "_sent", _ending_twice),)),
@@ -202,11 +202,10 @@ MUTATIONS = (
             (Leadership, "check", _never_losing),
             (Leadership, "_settle", _never_giving_in),
         ),
-        lately=1,
+        lately=10,
     ),
     Mutation(
         "wait matched twice",
         ((advance, "_current", _matching_again), (Correlator, "_match", _telling_of_all)),
-        lately=48,
     ),
 )

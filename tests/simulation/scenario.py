@@ -8,21 +8,36 @@ import logging
 import os
 import secrets
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 from dagnats.errors import DagnatsError, DecodeError, UnavailableError
 from dagnats.model.check import load_definition
 from dagnats.model.event import decode_event
 from dagnats.model.identifier import is_reserved
-from dagnats.runtime import blob, decider, follower, invocation, lease, outbox, record, report, standing, workbench
-from dagnats.runtime.core import graph, plan
+from dagnats.runtime import (
+    blob,
+    decider,
+    engine,
+    follower,
+    invocation,
+    lease,
+    outbox,
+    record,
+    report,
+    standing,
+    workbench,
+)
+from dagnats.runtime.core import graph, plan, sticky
 from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.ledger import read_page
 from dagnats.runtime.memory.loop import VirtualLoop
 from dagnats.runtime.position import decode_position
+from dagnats.runtime.telemetry import note
+from dagnats.runtime.telemetry.logbook import exception_text
 from tests.simulation import chronicle, workshop
 from tests.simulation.chronicle import Chronicle
 from tests.simulation.gating import Watchman
@@ -51,6 +66,11 @@ _ENOUGH_EVENTS = 170
 """No run is started any more when there are so many: what goes on makes about as many again as are missing to 300."""
 _LOOK_S = 1.0
 """What engines look for that no news has told them of: when they look more often, that is most of what they do."""
+_SHOW_S = 4.0
+"""How often they show what gates hold, and measure queues: nobody here looks at it."""
+_STICKY_NS = 12_000_000_000
+"""How long a run waits for a worker that it keeps to. Longer than any that died is away; those that are gone for good
+would have some seeds wait for minutes."""
 _VERIFIED = 16
 """Of so many seeds one is looked at by the client's own means, too."""
 _ALIKE = 4
@@ -148,12 +168,14 @@ def _sharing() -> Generator[None]:
     decider.graph_of = standing.graph_of = _graph_of
     graph.load_definition = plan.load_definition = _load_definition
     decider.decode_event = record.decode_event = chronicle.decode_event = events
+    note.exception_text = repr  # nobody reads where a handler raised, and to say it takes as long as two events
     try:
         yield
     finally:
         decider.graph_of = standing.graph_of = graph_of
         graph.load_definition = plan.load_definition = load_definition
         decider.decode_event = record.decode_event = chronicle.decode_event = decode_event
+        note.exception_text = exception_text
 
 
 class Scenario:
@@ -385,7 +407,7 @@ class Scenario:
         kept = next((machine for machine in engines if machine.process is not None), engines[0])
         for machine in engines:
             if machine is not kept:
-                machine.kill()
+                machine.retire()
                 del self.world.machines[machine.name]
 
     async def _come_to_an_end(self) -> list[str]:
@@ -411,12 +433,14 @@ class Scenario:
 
 @contextmanager
 def _light(inline_bytes: int) -> Generator[None]:
-    """Payloads larger than this travel as references, and engines that stand by look rarely for what they were told."""
-    before, look_s = blob.INLINE_BYTES, lease.LOOK_S
-    blob.INLINE_BYTES = outbox.INLINE_BYTES = report.INLINE_BYTES = inline_bytes
-    lease.LOOK_S = follower.LOOK_S = _LOOK_S
-    try:
+    """Payloads larger than this travel as references, and engines do rarely what nobody waits for."""
+    changes: list[tuple[Any, str, float]] = [
+        *((owner, "INLINE_BYTES", inline_bytes) for owner in (blob, outbox, report)),
+        *((owner, "LOOK_S", _LOOK_S) for owner in (lease, follower)),
+        *((engine, name, _SHOW_S) for name in ("SHOW_EVERY_S", "EVERY_S")),
+        *((sticky, name, _STICKY_NS) for name in ("HARD_WAIT_NS", "SILENCE_NS")),
+    ]
+    with ExitStack() as stack:
+        for owner, name, value in changes:
+            stack.enter_context(patch.object(owner, name, value))
         yield
-    finally:
-        blob.INLINE_BYTES = outbox.INLINE_BYTES = report.INLINE_BYTES = before
-        lease.LOOK_S = follower.LOOK_S = look_s

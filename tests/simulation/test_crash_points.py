@@ -15,7 +15,7 @@ from dagnats.model.check import load_definition
 from dagnats.runtime.memory.loop import VirtualLoop
 from tests.simulation.hand import Hand
 from tests.simulation.mutation import MUTATIONS
-from tests.simulation.network import Boundary, Network, name_of
+from tests.simulation.network import Boundary, Network, Point, name_of
 from tests.simulation.tracing import Trace
 from tests.simulation.workshop import Temper, Workshop
 from tests.simulation.world import OneOfEach, World
@@ -128,12 +128,20 @@ async def _run(loop: VirtualLoop, definition: WorkflowDef, doom: tuple[str, Boun
     return _Ended(passed, bool(world.deaths), shape)
 
 
+class _Everywhere(dict[str, dict[Point, int]]):
+    """Somebody may die at every call: all are looked at."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
 class _Counting(Network):
     """Counts by process."""
 
     def __init__(self, passed: Counter[tuple[str, Boundary]]) -> None:
         super().__init__(Random(1), Trace(), Counter())
         self._by_process = passed
+        self.dying = _Everywhere()
 
     def cross(self, process: str, call: Any, where: str) -> None:
         kind = process.rstrip("0123456789")

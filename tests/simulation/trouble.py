@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from dagnats.runtime.memory.process import current_process
-from tests.simulation.network import STORED, Boundary, Point, Weather
+from tests.simulation.network import CALM, STORED, Boundary, Point, Weather
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +90,7 @@ def weather(random: Random) -> Weather:
     """What the network is like."""
     kind = random.random()
     if kind < 0.15:
-        return Weather()
+        return CALM
     bad = kind > 0.6
     return Weather(
         lost=0.01 if bad else 0.002,

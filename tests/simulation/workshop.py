@@ -6,7 +6,8 @@ import asyncio
 import zlib
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from dagnats.errors import Abort, Retry
 from dagnats.handling.context import TaskContext
@@ -77,9 +78,12 @@ class Workshop:
         last: Gives the log's newest event.
 
     Attributes:
+        open: The one whose handlers work now.
         effects: In order.
         on_busy: Called when a handler begins something that takes its time.
     """
+
+    open: ClassVar[Workshop]
 
     def __init__(self, seed: int, temper: Temper, definitions: list[WorkflowDef], last: Callable[[], int]) -> None:
         self.effects: list[Effect] = []
@@ -91,16 +95,11 @@ class Workshop:
         self._wanted = {step.task for one in definitions for step in one.steps} | {"do"}  # which planners ask for
 
     def handlers(self) -> list[Handler[..., Any]]:
-        """One for each task type that is asked for."""
-        return [self._handler(task) for task in TASKS if task in self._wanted]
+        """One for each task type that is asked for, working here from now on."""
+        Workshop.open = self
+        return [_handler(task) for task in TASKS if task in self._wanted]
 
-    def _handler(self, task: str) -> Handler[..., Any]:
-        async def work(value: Any, context: TaskContext) -> Any:
-            return await self._work(task, context)
-
-        return Handler(task, work, {"TaskContext": TaskContext, "Any": Any})
-
-    async def _work(self, task: str, context: TaskContext) -> Any:
+    async def work(self, task: str, context: TaskContext) -> Any:
         if task == "hang":
             await asyncio.sleep(3_600)
         begun_after = self._last()
@@ -136,6 +135,16 @@ class Workshop:
             case _:
                 self.on_busy()
                 await asyncio.sleep((number // 100) % 30 / 100)
+
+
+@cache
+def _handler(task: str) -> Handler[..., Any]:
+    """One for all executions, of which a process has one at a time: to read its types takes a millisecond."""
+
+    async def work(value: Any, context: TaskContext) -> Any:
+        return await Workshop.open.work(task, context)
+
+    return Handler(task, work, {"TaskContext": TaskContext, "Any": Any})
 
 
 def _base(step_id: str) -> str:

@@ -37,6 +37,7 @@ class Machine:
         clock: Its wall clock, which survives it.
         process: Its present incarnation; None while it is down.
         lives: How often it was started.
+        retired: Whether it is not started any more, whoever has meant to.
     """
 
     def __init__(self, world: World, name: str) -> None:
@@ -44,6 +45,7 @@ class Machine:
         self.clock = MemoryClock()
         self.process: Process | None = None
         self.lives = 0
+        self.retired = False
         self._world = world
         self._task: asyncio.Task[None] | None = None
         self._worker: Worker | None = None
@@ -54,7 +56,7 @@ class Machine:
 
     def start(self) -> None:
         """Bring it up, unless it is."""
-        if self.process is not None:
+        if self.process is not None or self.retired:
             return
         self.lives += 1
         self.process = Process(self._world.loop, self.name)
@@ -99,6 +101,11 @@ class Machine:
         if self.process is not None:
             self.process.kill()
             self.process = None
+
+    def retire(self) -> None:
+        """End it for good."""
+        self.kill()
+        self.retired = True
 
     def stop(self) -> None:
         """Ask it to end, as SIGTERM does. It is started again when it has ended."""

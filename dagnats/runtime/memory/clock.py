@@ -20,7 +20,7 @@ class MemoryClock:
         self._when_set: list[Callable[[], None]] = []
 
     def now_ns(self) -> int:
-        return self._zero_ns + self._monotonic_ns()
+        return self._zero_ns + round(self._loop.time() * 1e9)  # said for every message: one call fewer
 
     def jump(self, by_ns: int) -> None:
         """Set it, as an operator or a time server would, forward or back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagnats.runtime.memory.stream import matches
+from dagnats.runtime.memory.stream import fitting
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,6 +38,7 @@ class Consumer:
         self._stream = stream
         self._timetable = timetable
         self.pattern = pattern
+        self._fits = fitting(pattern)
         self._new = [message.seq for message in stream.fitting(pattern)]  # heaps of sequences
         self._again: list[int] = []
         self._held: dict[int, asyncio.TimerHandle] = {}  # until when
@@ -110,7 +111,7 @@ class Consumer:
     # -- handing out -----------------------------------------------------------------------------------------
 
     def _on_message(self, message: Message) -> None:
-        if matches(self.pattern, message.subject):
+        if self._fits(message.subject):
             heapq.heappush(self._new, message.seq)
             self._hand_out()
 

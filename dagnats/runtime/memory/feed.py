@@ -34,6 +34,7 @@ class _Feed:
         self._seen_ns = 0  # 0: not known
         self._live_from = 0
         self._generation = -1
+        self._has_all = False  # as far as we have heard since
         self._ear = Ear(link, stream)
 
     async def _open(self) -> None:
@@ -42,11 +43,14 @@ class _Feed:
 
     async def _batch(self) -> list[Message]:
         while True:
+            if self._has_all:
+                await self._ear.hear()
+            self._has_all = False
             messages = await persist(lambda: self._link.request(Call("feed.batch", self._pattern, self._next)))
+            self._has_all = len(messages) < _BATCH
             if messages:
                 self._seen, self._seen_ns = messages[-1].seq, messages[-1].time_ns
                 return messages
-            await self._ear.hear()
 
     async def close(self) -> None:
         self._ear.close()

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from dagnats.runtime.memory.stream import Message
 
 PREFIX = "history."
+_PREFIX_LENGTH = len(PREFIX)
 
 
 def entry_of(message: Message, *, first: bool = False) -> Entry:
     """A stored message as an entry of the log."""
-    return Entry(message.seq, message.time_ns, message.subject[len(PREFIX) :], message.data, first)
+    return Entry(message.seq, message.time_ns, message.subject[_PREFIX_LENGTH:], message.data, first)
 
 
 class MemoryLog:

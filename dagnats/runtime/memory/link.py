@@ -118,7 +118,7 @@ class Link:
         if self.closed:
             told(UnavailableError(_CLOSED))
             return
-        waiting = _Waiting(self, call, told)
+        waiting = _Waiting(self, call, told, self._waiting)
         self._waiting[waiting] = None
         if self._patience is None:  # one timer for all: an answer hardly ever takes that long
             self._patience = self.loop.call_at(waiting.ends, self._give_up, context=self._context)
@@ -133,10 +133,6 @@ class Link:
         if self._waiting and self._patience is None:
             first = next(iter(self._waiting))
             self._patience = self.loop.call_at(first.ends, self._give_up, context=self._context)
-
-    def forget(self, waiting: _Waiting[Any]) -> None:
-        """An answer has come, or is waited for no longer."""
-        self._waiting.pop(waiting, None)
 
     def request(self, call: Call[T]) -> asyncio.Future[T]:
         """One call and its answer, on its way when this returns.
@@ -200,12 +196,19 @@ class Link:
 class _Waiting(Generic[T]):
     """Somebody who waits for an answer, until `ends`."""
 
-    __slots__ = ("_call", "_link", "_told", "ends")
+    __slots__ = ("_call", "_link", "_told", "_waiting", "ends")
 
-    def __init__(self, link: Link, call: Call[T], told: Callable[[T | Exception], None]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        call: Call[T],
+        told: Callable[[T | Exception], None],
+        waiting: dict[_Waiting[Any], None],
+    ) -> None:
         self._link = link
         self._call = call
         self._told = told
+        self._waiting = waiting
         self.ends = link.loop.time() + link.timeout_s
 
     def arrive(self) -> None:
@@ -215,7 +218,7 @@ class _Waiting(Generic[T]):
     def tell(self, result: T | Exception) -> None:
         """The first answer counts."""
         told, self._told = self._told, _deaf
-        self._link.forget(self)
+        self._waiting.pop(self, None)
         told(result)
 
 

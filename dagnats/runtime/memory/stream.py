@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
@@ -41,16 +42,22 @@ class Message(NamedTuple):
     alone: bool = False
 
 
-@lru_cache(maxsize=4096)  # each message is looked at by all consumers, again and again
+@lru_cache(maxsize=1024)
+def fitting(pattern: str) -> Callable[[str], object]:
+    """What is true of the subjects that fit a pattern: `*` is one word, a last `>` one or more.
+
+    Each message is looked at by all consumers: asked again and again, an expression is the quickest answer.
+    """
+    *before, last = pattern.split(".")
+    words = ["[^.]*" if word == "*" else re.escape(word) for word in (*before, last)]
+    if last == ">":
+        words[-1] = ".*"
+    return re.compile("[.]".join(words), re.DOTALL).fullmatch
+
+
 def matches(pattern: str, subject: str) -> bool:
-    """Whether a subject fits a pattern: `*` is one word, a last `>` one or more."""
-    words, parts = subject.split("."), pattern.split(".")
-    if parts[-1] == ">":
-        parts.pop()
-        if len(words) <= len(parts):
-            return False
-        words = words[: len(parts)]
-    return len(words) == len(parts) and all(part in ("*", word) for part, word in zip(parts, words, strict=True))
+    """Whether a subject fits a pattern."""
+    return fitting(pattern)(subject) is not None
 
 
 @lru_cache(maxsize=4096)
@@ -125,11 +132,11 @@ class Stream:
             StoreFull: There is no room.
         """
         self._refuse(subject, data, headers)
-        found = self._last_seq(of or subject)
-        if last is not None and last != found:
+        if last is not None and last != (found := self._last_seq(of or subject)):
             raise ConflictError(f"wrong last sequence: {found}")
         now_ns = self._clock.now_ns()
-        self._forget_ids(now_ns)
+        if self._forgetting:
+            self._forget_ids(now_ns)
         if id and id in self._ids:
             return Receipt(self._ids[id], duplicate=True)
         if self.max_bytes and self.bytes + len(subject) + len(data) > self.max_bytes:
@@ -232,7 +239,7 @@ class Stream:
         """The subjects that have messages."""
         if not _is_pattern(pattern):
             return [pattern] if pattern in self._subjects else []
-        return [subject for subject in self._subjects if matches(pattern, subject)]
+        return list(filter(fitting(pattern), self._subjects))
 
     def listen(self, told: Callable[[Message], None]) -> Callable[[], None]:
         """Call `told` for each message that is stored, until what is returned is called."""
