@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from dagnats import Abort, SyncTaskContext, TaskContext, Workflow
@@ -197,7 +198,7 @@ async def test_of_very_many_runs_some_are_told_and_those_that_failed_first() -> 
     (start,) = await memory.ports.log.read(run.run_id)
     for _ in range(1_000):
         tracer.end(start)
-    tracer.end(start._replace(data=b'{"type":"workflow.failed"}', run_id="failed-one"))
+    tracer.end(msgspec.structs.replace(start, data=b'{"type":"workflow.failed"}', run_id="failed-one"))
     assert tracer.lost == 800
     telling = asyncio.create_task(tracer.run())
     await asyncio.sleep(1.2)
