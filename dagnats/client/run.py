@@ -509,8 +509,11 @@ class RunHandle:
         _, run = await self._fold()
         if not run.ended:
             return None
-        output = await Carriers(self._ports.log).whole(self.run_id, bytes(run.outcome.output))
-        return run.status, msgspec.structs.replace(run.outcome, output=msgspec.Raw(output))
+        output = bytes(run.outcome.output)
+        whole = await Carriers(self._ports.log).whole(self.run_id, output)
+        if whole is output:
+            return run.status, run.outcome
+        return run.status, msgspec.structs.replace(run.outcome, output=msgspec.Raw(whole))
 
     async def _end(self, timeout: timedelta | str | None) -> tuple[RunStatus, Outcome]:
         """How the run ended, once it has."""

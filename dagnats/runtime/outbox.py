@@ -64,7 +64,7 @@ from dagnats.runtime.response import response_document
 from dagnats.runtime.waitpoint import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
     from dagnats.model.event import AnyEvent
     from dagnats.runtime.core.action import AnyAction
@@ -220,7 +220,7 @@ class Outbox:
         match action:  # what every run has comes first: each class that is asked for before it costs time
             case EnqueueTask():
                 return self._enqueued(action, id)
-            case EndRun() | SendDeadLetter() if has_pointer(bytes(payload_of(action))):
+            case EndRun() | SendDeadLetter() if _pointing(action):
                 return self._lifted(action, id)
             case EndRun() if action.schema is not None:
                 if has_reference(bytes(payload_of(action))):
@@ -263,7 +263,7 @@ class Outbox:
         return None
 
     def _enqueued(self, action: EnqueueTask, id: str) -> Awaitable[object] | None:
-        if has_pointer(bytes(action.input)):
+        if has_pointer(bytes(action.input)) or (action.previous and _pointing(action)):
             return self._lifted(action, id)
         if len(action.input) > INLINE_BYTES:
             return self._errands.begin(self._lightened(action, id))
@@ -286,22 +286,25 @@ class Outbox:
 
     def _lifted(self, action: Heavy, id: str) -> Awaitable[object] | None:
         """Send an action whose payload points into the log, with what lies there: mostly it was read just now."""
-        payload = self._carriers.at_hand(action.run_id, bytes(payload_of(action)))
-        if payload is None:
+        found = {payload: self._carriers.at_hand(action.run_id, payload) for payload in _pointing(action)}
+        whole = {payload: data for payload, data in found.items() if data is not None}
+        if len(whole) < len(found):
             return self._errands.begin(self._fetched(action, id))
-        return self._message(with_payload(action, msgspec.Raw(payload)), id)
+        return self._message(_with(action, whole), id)
 
     async def _fetched(self, action: Heavy, id: str) -> object:
         return await self._waited_for(await self._whole(action), id)
 
     async def _whole(self, action: Heavy, *, lenient: bool = False) -> Heavy:
         """An action whose payload points at nothing. Raises RefusedError."""
-        payload, what, carriers = bytes(payload_of(action)), _name(action), self._carriers
-        try:
-            whole = await persist(lambda: carriers.whole(action.run_id, payload, what=what, lenient=lenient))
-        except BlobLost as lost:
-            raise RefusedError(str(lost)) from None
-        return with_payload(action, msgspec.Raw(whole))
+        whole: dict[bytes, bytes] = {}
+        for payload in _pointing(action):
+            look = partial(self._carriers.whole, action.run_id, payload, what=_name(action), lenient=lenient)
+            try:
+                whole[payload] = await persist(look)
+            except BlobLost as lost:
+                raise RefusedError(str(lost)) from None
+        return _with(action, whole)
 
     async def _lightened(self, action: Heavy, id: str) -> object:
         """Send an action whose payload travels as a reference, once what it stands for is stored."""
@@ -467,6 +470,24 @@ def with_payload(action: Heavy, payload: msgspec.Raw) -> Heavy:
         return msgspec.structs.replace(action, input=payload)
     outcome = msgspec.structs.replace(action.event.payload, output=payload)
     return msgspec.structs.replace(action, event=msgspec.structs.replace(action.event, payload=outcome))
+
+
+def _pointing(action: Heavy) -> list[bytes]:
+    """What of an action's payloads points into the log."""
+    found = [data for data in (bytes(payload_of(action)),) if has_pointer(data)]
+    if isinstance(action, EnqueueTask) and action.previous and has_pointer(data := bytes(action.previous)):
+        found.append(data)
+    return found
+
+
+def _with(action: Heavy, whole: Mapping[bytes, bytes]) -> Heavy:
+    """The same action with what is `whole` in the place of what points."""
+    payload = whole.get(bytes(payload_of(action)))
+    if payload is not None:
+        action = with_payload(action, msgspec.Raw(payload))
+    if isinstance(action, EnqueueTask) and (previous := whole.get(bytes(action.previous))) is not None:
+        action = msgspec.structs.replace(action, previous=msgspec.Raw(previous))
+    return action
 
 
 def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:

@@ -126,34 +126,31 @@ def _content_of(entry: Entry, run_id: str, pointer: Pointer) -> bytes | None:
 
 async def complete(carriers: Carriers, run: Run) -> None:
     """Put everything that the state of a run points at in its place. What is lost stays pointed at."""
-    held: list[bytes] = []
-    rewrite(run, lambda payload: _noted(payload, held))
+    held: dict[bytes, bytes] = {}
+    _rewrite(run, lambda data: held.setdefault(data, data))
     if held:
         whole = await asyncio.gather(*(carriers.whole(run.run_id, data, lenient=True) for data in held))
-        contents = dict(zip(held, whole, strict=True))
-        rewrite(run, lambda payload: msgspec.Raw(contents.get(bytes(payload), bytes(payload))))
+        held = dict(zip(held, whole, strict=True))
+        _rewrite(run, held.__getitem__)
 
 
 def complete_from(entries: Iterable[Entry], run: Run) -> None:
     """`complete` by a history that was read."""
-    data = {entry.seq: entry.data for entry in entries}
+    events = {entry.seq: entry.data for entry in entries}
 
-    def whole(payload: msgspec.Raw) -> msgspec.Raw:
-        held = bytes(payload)
-        found = {each: content(data.get(each.seq, b""), each) for each in pointers(held)}
-        return msgspec.Raw(put_in(held, {each: data for each, data in found.items() if data is not None}))
+    def whole(data: bytes) -> bytes:
+        found = {each: content(events.get(each.seq, b""), each) for each in pointers(data)}
+        return put_in(data, {each: data for each, data in found.items() if data is not None})
 
-    rewrite(run, whole)
-
-
-def _noted(payload: msgspec.Raw, held: list[bytes]) -> msgspec.Raw:
-    if has_pointer(data := bytes(payload)):
-        held.append(data)
-    return payload
+    _rewrite(run, whole)
 
 
-def rewrite(run: Run, change: Callable[[msgspec.Raw], msgspec.Raw]) -> None:
-    """Change each payload in the state of a run that nobody folds further."""
+def _rewrite(run: Run, changed: Callable[[bytes], bytes]) -> None:
+    """Change each payload that points, in the state of a run that nobody folds further."""
+
+    def change(payload: msgspec.Raw) -> msgspec.Raw:
+        return msgspec.Raw(changed(data)) if has_pointer(data := bytes(payload)) else payload
+
     run.input = change(run.input)
     for state in run.steps.values():
         state.input, state.output = change(state.input), change(state.output)
