@@ -79,6 +79,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("dagnats.engine")
 
 
+class PayloadLost(RefusedError):
+    """What an action points at is not in the log. When that has lost its tail, it will be decided anew."""
+
+
 class Flight(NamedTuple):
     """Actions under way.
 
@@ -303,7 +307,7 @@ class Outbox:
             try:
                 whole[payload] = await persist(look)
             except BlobLost as lost:
-                raise RefusedError(str(lost)) from None
+                raise PayloadLost(str(lost)) from None
         return _with(action, whole)
 
     async def _lightened(self, action: Heavy, id: str) -> object:
@@ -352,7 +356,7 @@ class Outbox:
         try:
             data = await persist(lambda: self._carriers.whole(run_id, data, what="the response"))
         except BlobLost as lost:
-            raise RefusedError(str(lost)) from None
+            raise PayloadLost(str(lost)) from None
         receipt = await self._ports.log.append(run_id, data, id=id, within_s=self._within_s)
         self._ports.notices.respond(run_id, response_document(cast("Responded", decode_event(data)).payload))
         return receipt
@@ -575,7 +579,9 @@ def _misfit(schema: Any, output: bytes) -> str:
 
 def _dispatch_refused(action: EnqueueTask, error: RefusedError) -> StepFailed:
     failure = Failure(
-        error=f"the task could not be queued: {error}", failure_type="non_retriable", detail="dispatch_refused"
+        error=f"the task could not be queued: {error}",
+        failure_type="retriable" if isinstance(error, PayloadLost) else "non_retriable",
+        detail="dispatch_refused",
     )
     return StepFailed(
         run_id=action.run_id, step_id=action.step_id, attempt_number=action.attempt, payload=encode(failure)
