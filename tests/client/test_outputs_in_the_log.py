@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -108,6 +109,8 @@ def test_a_large_output_reaches_whoever_needs_it_and_is_in_no_state(way: str) ->
         view = await handle.view()
         assert {step.id: step.output for step in view.steps} == {"made": LARGE, "joined": expected, **expected}
         assert (view.input, view.output) == ([LARGE], expected)
+        response = msgspec.json.decode(dict(scene.server.notices)[f"dagnats.http.response.{handle.run_id}"])
+        assert b64decode(response["body"]) == msgspec.json.encode(LARGE)
         assert len(await snapshot_of(scene, handle)) < STATE_BYTES
         entries = [entry for each in await scene.ports.log.run_ids() for entry in await scene.ports.log.read(each)]
         assert not any(has_pointer(entry.data) for entry in entries)
