@@ -225,7 +225,7 @@ def test_an_imported_run_and_another_definition_are_seen_and_compared_with_whole
         scene = Scene()
         scene.lead()
         await scene.serve([make, echo])
-        handle = await scene.start(chain(make, echo))
+        handle = await scene.start(chain(make, echo, echo))
         await handle.result(timeout="1m")
         document = read_document(encode_document(await exported(scene.ports, handle.run_id)), name="file")
         there = Scene()
@@ -237,10 +237,11 @@ def test_an_imported_run_and_another_definition_are_seen_and_compared_with_whole
         other: Workflow[Any, Any] = Workflow("chain")
         first = other.task("s0", make)
         second = other.task("s1", echo).after(first)
-        other.task("s2", echo).after(first, second).skip_if(first.output["n"] == 1)
+        third = other.task("s2", echo).after(second)
+        other.task("s3", echo).after(first, third).skip_if(first.output["n"] == 1)
         found = await rehearse(scene.ports, handle.run_id, other.build())
         assert found.turn is not None
-        assert found.turn.would == ("step 's2' is queued", "hand out step 's2' as 'outputs.echo', attempt 1")
+        assert found.turn.would == ("step 's3' is queued", "hand out step 's3' as 'outputs.echo', attempt 1")
         scene.close()
         there.close()
 
