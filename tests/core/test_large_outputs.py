@@ -240,6 +240,16 @@ def test_a_compensation_of_a_map_finds_its_key_in_an_items_result() -> None:
     assert history.task.key == "one"
 
 
+def test_what_is_looked_into_behind_responses_that_hand_it_on_is_in_the_state() -> None:
+    first, second = typed("r", "respond", "a"), typed("q", "respond", "r")
+    history = History(graph(step("a"), first, second, typed("m", "map", "q"), step("b", "a")))
+    history.start([LARGE])
+    history.completed("a", [LARGE, 2])
+    assert history.enqueued == ["b", "m.map.0", "m.map.1"]
+    assert not has_pointer(bytes(history.state("q").output))
+    assert has_pointer(bytes(history.run.input))
+
+
 def test_a_graph_that_compares_keeps_everything() -> None:
     made = graph(step("a"))
     made.whole = True

@@ -84,7 +84,7 @@ class Graph:
         self.size = len(main)
         self._shared = _shared(definition)
         self._read = _read(definition)
-        self._told = _told(definition)
+        self._handed_on = _handed_on(definition, self._read)
         self._plans: OrderedDict[tuple[str, bytes], dict[str, Node]] = OrderedDict()
         self._rank()
 
@@ -120,9 +120,9 @@ class Graph:
     def keeps(self, step_id: str) -> bool:
         """Whether a run's state has to have whole what a step returns, or the run's input for "".
 
-        That is what `reads` says, and what an auxiliary step looks into as a part of what it is told.
+        That is what `reads` says, and what is looked into as a part of what somebody hands on.
         """
-        return self.whole or self.reads(step_id) or step_id.partition(".")[0] in self._told
+        return self.whole or self.reads(step_id) or step_id.partition(".")[0] in self._handed_on
 
     def instance(self, auxiliary: str, step_id: str) -> str:
         """The id under which `auxiliary` runs for `step_id`: its own, or a derived one when several share it."""
@@ -177,7 +177,7 @@ class UnusableGraph(Graph):
         self.nodes = {}
         self.roots = self.leaves = ()
         self._shared = frozenset[str]()
-        self._read = self._told = frozenset[str]()
+        self._read = self._handed_on = frozenset[str]()
         self._plans = OrderedDict()
         self._default_retry = None
         self.unusable = f"the definition {identity[:12]!r} of workflow {name!r} {reason}"
@@ -243,12 +243,20 @@ def _looks(step: StepDef) -> bool:
     return isinstance(config, MapConfig) or picks or step.keyed_rate_limit is not None
 
 
-def _told(definition: WorkflowDef) -> frozenset[str]:
-    """What auxiliary steps look into that are told of the steps they run for: the inputs of these, and outputs."""
-    auxiliary = definition.auxiliary
-    looking = {step.id for step in definition.steps if step.id in auxiliary and _looks(step)}
-    served = [step for step in definition.steps if looking.intersection((step.on_failure, step.compensate))]
-    return frozenset(each for step in served for each in (step.id, *(step.depends_on or (_INPUT,))))
+def _handed_on(definition: WorkflowDef, read: frozenset[str]) -> frozenset[str]:
+    """What is looked into, without being `read` itself, in what is made of it: auxiliary steps are told of the inputs
+    and outputs of those that they run for, and a respond step gives what it receives."""
+    steps, auxiliary = definition.steps, definition.auxiliary
+    looking = {step.id for step in steps if step.id in auxiliary and _looks(step)}
+    served = [step for step in steps if looking.intersection((step.on_failure, step.compensate))]
+    found = {each for step in served for each in (step.id, *(step.depends_on or (_INPUT,)))}
+    gives = {step.id: step.depends_on or (_INPUT,) for step in steps if step.type == "respond"}
+    waiting = [*(found | read)]
+    for step_id in waiting:  # grows while it is read
+        new = [each for each in gives.get(step_id, ()) if each not in found]
+        found.update(new)
+        waiting += new
+    return frozenset(found)
 
 
 def _referred(match: Match) -> Iterator[str]:
