@@ -144,14 +144,14 @@ def test_a_failed_step_leaves_its_whole_input_in_its_dead_letter_and_its_failure
     run(main())
 
 
-def test_a_step_whose_input_is_lost_fails_and_says_so() -> None:
+def test_a_step_whose_input_is_lost_is_tried_again_and_then_fails_and_says_so() -> None:
     async def main() -> None:
         scene = Scene()
         scene.lead()
         await scene.serve([make, fail])
         workflow: Workflow[Any, Any] = Workflow("losing")
         made = workflow.task("made", make)
-        workflow.task("fails", fail).after(made).with_retry(max_attempts=1, initial_delay="1m")
+        workflow.task("fails", fail).after(made).with_retry(max_attempts=2, initial_delay="1m")
         handle = await scene.start(workflow)
         await asyncio.sleep(10)  # it waits for its retry, and has its snapshot
         scene.engine.kill()
@@ -162,6 +162,7 @@ def test_a_step_whose_input_is_lost_fails_and_says_so() -> None:
         scene.lead()
         with pytest.raises(RunFailed, match="the task could not be queued: a payload of run run-0001"):
             await handle.result(timeout="10m")
+        assert [event.type for event in await handle.history()].count("step.failed") == 3
         scene.close()
 
     run(main())
