@@ -168,6 +168,9 @@ class _Log:
     async def first(self, run_id: str) -> int:
         return self._entries[0].seq if run_id == self._run_id else 0
 
+    async def at(self, seq: int) -> Entry | None:
+        return next((entry for entry in self._entries if entry.seq == seq), None)
+
     async def newest(self, run_id: str) -> Entry | None:
         return self._entries[-1] if run_id == self._run_id else None
 

@@ -161,17 +161,18 @@ async def rehearse(ports: Ports, run_id: str, definition: WorkflowDef | None = N
         BlobLost: A payload that a decision looks into is not stored any more.
     """
     stored = await ports.snapshots.load(run_id)  # first: the history is then at least as far
-    records = decoded(await ports.log.read(run_id))
+    entries = await ports.log.read(run_id)
+    records = decoded(entries)
     if not records:
         raise NotFoundError("run", run_id)
-    graph = await graph_behind(ports, records[0])
+    graph = await graph_behind(ports, records[0], whole=definition is not None)
     if definition is not None:
         return await _by_another(ports, run_id, records, graph, definition)
     snapshot = readable(stored)
     problems = [graph.unusable] if graph.unusable else []
     fold = Fold(graph, [await filled(ports, graph, each) for each in records], snapshot.seq if snapshot else 0)
     if stored is not None:
-        problems += [each.detail for each in compared(run_id, snapshot, fold.then)]
+        problems += [each.detail for each in compared(snapshot, fold.then, entries)]
     run = fold.run
     return Rehearsal(
         run_id, run.workflow_id, run.def_hash, run.def_hash, len(records), run.status, problems=tuple(problems)
@@ -181,7 +182,7 @@ async def rehearse(ports: Ports, run_id: str, definition: WorkflowDef | None = N
 async def _by_another(
     ports: Ports, run_id: str, records: list[Record], graph: Graph, definition: WorkflowDef
 ) -> Rehearsal:
-    other, own, new, folded = Graph(definition), None, None, 0
+    other, own, new, folded = Graph(definition, whole=True), None, None, 0
     turn = await _refusal(ports, records[0], definition)
     for record in records if turn is None else ():
         own, did, _ = advance(graph, own, await filled(ports, graph, record))

@@ -44,6 +44,7 @@ from dagnats.runtime.blob import carried, fill, moved, offloaded, resolved, show
 from dagnats.runtime.core.ending import STATUS
 from dagnats.runtime.core.graph import Graph
 from dagnats.runtime.limit import gate_view, hold_of, is_held
+from dagnats.runtime.pointer import Carriers, complete
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -94,6 +95,7 @@ class RunHandle(Waiting):
             NotFoundError: There is no such run.
         """
         graph, run = await self._fold()
+        await complete(Carriers(self._ports.log), run)
         await fill(self._ports, run)
         view = run_view(graph, run, await self._pulses(run))
         if gates and any(step.status == "queued" for step in view.steps):
@@ -311,10 +313,11 @@ class RunHandle(Waiting):
         ports, is_made_up, run_id = self._ports, not run_id, new_id(run_id)
         if given:
             given = accepted(given, what="the run's input")
-        check_input(definition, given or await resolved(ports, bytes(start.input)))
-        await expect_room(ports, "" if is_made_up else run_id, len(given or bytes(start.input)))
+        passed = msgspec.Raw(await Carriers(ports.log).whole(self.run_id, bytes(start.input)))
+        check_input(definition, given or await resolved(ports, bytes(passed)))
+        await expect_room(ports, "" if is_made_up else run_id, len(given or bytes(passed)))
         await ports.definitions.add_version(definition.name, definition.identity, definition.stored)
-        data = await self._passed_on(run_id, start.input)
+        data = await self._passed_on(run_id, passed)
         if given:
             data = msgspec.Raw(await carried(ports, run_id, given, what="the run's input"))
         outputs = {step_id: await self._passed_on(run_id, output) for step_id, output in start.outputs.items()}
@@ -325,7 +328,8 @@ class RunHandle(Waiting):
 
     async def _passed_on(self, run_id: str, payload: msgspec.Raw) -> msgspec.Raw:
         """A payload of this run's, for another one: what it refers to lies under that one then."""
-        data = await moved(self._ports, run_id, bytes(payload) or b"null")
+        whole = await Carriers(self._ports.log).whole(self.run_id, bytes(payload) or b"null")
+        data = await moved(self._ports, run_id, whole)
         return msgspec.Raw(await offloaded(self._ports, run_id, data, what="what is taken over"))
 
     # -- its end -----------------------------------------------------------------------------------------------
@@ -336,7 +340,13 @@ class RunHandle(Waiting):
             return STATUS[type(event)], event.payload
         # One that failed may have been opened again since; an end that was decided, and an undoing, absorb a cancel.
         _, run = await self._fold()
-        return (run.status, run.outcome) if run.ended else None
+        if not run.ended:
+            return None
+        output = bytes(run.outcome.output)
+        whole = await Carriers(self._ports.log).whole(self.run_id, output)
+        if whole is output:
+            return run.status, run.outcome
+        return run.status, msgspec.structs.replace(run.outcome, output=msgspec.Raw(whole))
 
     async def _end(self, timeout: timedelta | str | None) -> tuple[RunStatus, Outcome]:
         """How the run ended, once it has."""

@@ -25,9 +25,10 @@ from dagnats.model.ops import OPS, TaskLimited, WorkflowLimited, decode_fact, ta
 from dagnats.model.run import Run, decode_run
 from dagnats.runtime.blob import filled
 from dagnats.runtime.core.graph import Graph, graph_of
+from dagnats.runtime.pointer import complete_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from dagnats.model.ops import Fact
     from dagnats.runtime.ports import Entry, Ports, Stored
@@ -148,7 +149,7 @@ class _Check:
         except Exception as error:  # noqa: BLE001  # a mistake of the core's is what is looked for
             return [*found, Difference(run_id, "fold", f"{type(error).__name__}: {error}")]
         if stored is not None:
-            found += compared(run_id, snapshot, fold.then)
+            found += compared(snapshot, fold.then, entries)
         if entries[-1].seq > self.stock.acted:
             self.moving.add(run_id)
             return found
@@ -203,15 +204,24 @@ def readable(stored: Stored | None) -> Run | None:
         return None
 
 
-def compared(run_id: str, snapshot: Run | None, then: bytes) -> list[Difference]:
-    """Where a snapshot differs from what its history gave, `then`, at its event; b"" when that has no such event."""
-    expected = "as its history gives it"
+def compared(snapshot: Run | None, then: bytes, entries: Sequence[Entry]) -> list[Difference]:
+    """Where a snapshot differs from what its history gave at its event.
+
+    Args:
+        then: The run as that gave it; b"" when it has no such event.
+        entries: The history.
+    """
+    run_id, expected = entries[0].run_id, "as its history gives it"
     if snapshot is None:
         return [Difference(run_id, "snapshot", "it cannot be read", expected, "snapshot")]
     if not then:
         detail = f"it was made at event {snapshot.seq}, which the history does not have"
         return [Difference(run_id, "snapshot", detail, expected, "snapshot")]
     folded = decode_run(then)
+    if folded == snapshot:
+        return []
+    for each in (folded, snapshot):  # earlier versions kept every payload in the state
+        complete_from(entries, each)
     names = [name for name in Run.__struct_fields__ if getattr(folded, name) != getattr(snapshot, name)]
     if not names:
         return []

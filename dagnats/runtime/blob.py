@@ -86,7 +86,7 @@ def refuse(data: bytes, *, what: str) -> None:
     if _KEY_BYTES in data and _RESERVED.search(data):
         raise RefusedError(f"{what} has the key {_KEY!r}, which DagNats keeps for itself", hint="rename the key")
     if len(data) > MOST_BYTES:
-        raise _too_large(what, len(data))
+        raise too_large(what, len(data))
     try:
         shallow(data, DEEPEST_PAYLOAD)
     except TooDeep as error:
@@ -111,7 +111,7 @@ async def offloaded(ports: Ports, run_id: str, data: bytes, *, what: str) -> byt
     if len(data) <= INLINE_BYTES:
         return data
     if len(data) > MOST_BYTES:
-        raise _too_large(what, len(data))
+        raise too_large(what, len(data))
     reference = Reference(run_id, _digest(data), len(data))
     await ports.blobs.put(run_id, reference.sha256, data)
     return reference.data
@@ -201,7 +201,7 @@ class _Resolution:
     def _grow(self, count: int) -> None:
         self._size += count
         if self._what and self._size > MOST_BYTES:
-            raise _too_large(self._what, self._size)
+            raise too_large(self._what, self._size)
 
 
 async def shown(ports: Ports, record: Record) -> Record:
@@ -316,7 +316,8 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _too_large(what: str, size: int) -> RefusedError:
+def too_large(what: str, size: int) -> RefusedError:
+    """What a payload is refused with that has more than `MOST_BYTES`."""
     return RefusedError(
         f"{what} is too large: {size} bytes; at most {MOST_BYTES} (64 MiB) are carried",
         hint="keep it in a store of your own, and pass on where it is",

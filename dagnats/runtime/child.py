@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from dagnats.model.definition import WorkflowDef
     from dagnats.runtime.core.action import StartChild
+    from dagnats.runtime.pointer import Carriers
     from dagnats.runtime.ports import Ports
     from dagnats.runtime.together import Errands
 
@@ -77,8 +78,9 @@ class Children:
         renewed_at: The last event of the log when ids were given their present epoch.
     """
 
-    def __init__(self, ports: Ports, errands: Errands) -> None:
+    def __init__(self, ports: Ports, errands: Errands, carriers: Carriers) -> None:
         self.renewed_at = 0
+        self._carriers = carriers
         self._ports = ports
         self._errands = errands
         self._starting: dict[str, asyncio.Task[None]] = {}
@@ -98,6 +100,11 @@ class Children:
 
     async def _start(self, action: StartChild, id: str) -> None:
         try:
+            action = await self._whole(action)
+        except (RefusedError, BlobLost) as error:
+            await self._never_began(action, str(error), id)
+            return
+        try:
             definition = await newest_definition(self._ports, action.start.payload.workflow)
         except DagnatsError as error:
             await self._never_began(action, f"{error}; {error.hint}" if error.hint else str(error), id)
@@ -111,6 +118,16 @@ class Children:
             await self._append(await self._first(definition, action, refusal), id)
         except (RefusedError, BlobLost) as error:
             await self._never_began(action, str(error), id)
+
+    async def _whole(self, action: StartChild) -> StartChild:
+        """With an input that points at nothing: the child has no use for places in its parent's history. Raises
+        BlobLost, RefusedError."""
+        run_id, start = action.run_id, action.start
+        given = bytes(start.payload.input)
+        whole = await persist(lambda: self._carriers.whole(run_id, given, what="the input"))
+        if whole is given:
+            return action
+        return replace(action, start=replace(start, payload=replace(start.payload, input=Raw(whole))))
 
     async def _first(self, definition: WorkflowDef, action: StartChild, refusal: str) -> WorkflowStarted:
         """The child's first event; what its input stands for is its own. Raises BlobLost, RefusedError."""

@@ -12,11 +12,13 @@ from dagnats.errors import DecodeError
 from dagnats.model.event import CORE_VERSION, Record, WorkflowStarted, decode_event
 from dagnats.model.identifier import is_reserved, is_run_id
 from dagnats.model.ops import FactRecord, decode_fact, is_fact
+from dagnats.model.pointer import STATE_BYTES
 from dagnats.model.run import ENDED
 from dagnats.runtime.blob import BlobLost, filled, has_reference
 from dagnats.runtime.core.advance import advance, fold
 from dagnats.runtime.core.graph import graph_of
 from dagnats.runtime.patience import persist
+from dagnats.runtime.pointer import Carriers
 from dagnats.runtime.recall import recall
 from dagnats.runtime.together import gathered
 
@@ -60,6 +62,8 @@ class Decider:
         self._ports = ports
         self._roster = roster
         self._graphs: dict[str, Graph] = {}
+        self.carriers = Carriers(ports.log)
+        """The large events that were read lately."""
         self.parked: set[str] = set()
         self._unloadable: dict[str, Exception] = {}
         self.active = 0
@@ -93,6 +97,8 @@ class Decider:
                 records.append(Record(entry.seq, entry.time_ns, event))
                 if isinstance(event, WorkflowStarted):
                     starts.append(event.payload)
+                if len(entry.data) > STATE_BYTES:
+                    self.carriers.keep(entry)
                 if has_reference(entry.data):
                     heavy.append(len(records) - 1)
             if entry.first:
@@ -168,6 +174,7 @@ class Decider:
         """Know of no runs."""
         self.parked.clear()
         self._unloadable.clear()
+        self.carriers.clear()
         self.active = 0
 
     # -- runs and definitions ----------------------------------------------------------------------------------

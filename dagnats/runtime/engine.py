@@ -193,6 +193,7 @@ class _Term:
             check=self._leadership.check,
             window_s=window_s,
             granted=self._granted,
+            carriers=self._decider.carriers,
         )
         outbox = way_out(doubt)
         takeover = Takeover(

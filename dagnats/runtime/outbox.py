@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never, cast
 
@@ -25,10 +26,12 @@ from dagnats.model.event import (
     Responded,
     StepFailed,
     WorkflowFailed,
+    decode_event,
     encode_event,
 )
 from dagnats.model.json import NULL, encode
 from dagnats.model.payload import payload_problems
+from dagnats.model.pointer import has_pointer
 from dagnats.model.task import Task, encode_task
 from dagnats.runtime.approval import approval_notice
 from dagnats.runtime.blob import INLINE_BYTES, BlobLost, has_reference, moved, offloaded, resolved
@@ -61,18 +64,23 @@ from dagnats.runtime.together import gathered
 from dagnats.runtime.waitpoint import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 
     from dagnats.model.event import AnyEvent
     from dagnats.runtime.core.action import AnyAction
     from dagnats.runtime.correlator import Correlator
     from dagnats.runtime.doubt import Doubt
+    from dagnats.runtime.pointer import Carriers
     from dagnats.runtime.ports import Ports, Receipt
     from dagnats.runtime.together import Aside, Errands
 
     UnderWay = list[tuple[AnyAction, Awaitable[object] | None]]
 
 log = logging.getLogger("dagnats.engine")
+
+
+class PayloadLost(RefusedError):
+    """What an action points at is not in the log. When that has lost its tail, it will be decided anew."""
 
 
 class Flight(NamedTuple):
@@ -99,6 +107,7 @@ class Outbox:
             have been frozen since it was asked before.
         window_s: How long the server remembers ids.
         granted: The workflows whose steps may ask the control plane.
+        carriers: Have what actions point at.
     """
 
     def __init__(
@@ -112,12 +121,14 @@ class Outbox:
         check: Callable[[], None],
         window_s: float,
         granted: Container[str] = (),
+        carriers: Carriers,
     ) -> None:
         self._check = check
         self._granted = granted
         self._errands = errands
         self._correlator = correlator
-        self._children = Children(ports, errands)
+        self._carriers = carriers
+        self._children = Children(ports, errands, carriers)
         self._ports = ports
         self._doubt = doubt
         self._within_s = window_s / 2
@@ -191,8 +202,6 @@ class Outbox:
             else:
                 if isinstance(action, EnqueueTask) and not action.worker_id:
                     await self._note_task(cast("Receipt", receipt))
-                elif isinstance(action, AppendEvent) and isinstance(action.event, Responded):
-                    self._ports.notices.respond(action.run_id, response_document(action.event.payload))
         return unsure
 
     async def _note_task(self, receipt: Receipt) -> None:
@@ -215,6 +224,8 @@ class Outbox:
         match action:  # what every run has comes first: each class that is asked for before it costs time
             case EnqueueTask():
                 return self._enqueued(action, id)
+            case EndRun() | SendDeadLetter() if _pointing(action):
+                return self._lifted(action, id)
             case EndRun() if action.schema is not None:
                 if has_reference(bytes(payload_of(action))):
                     return self._errands.begin(self._checked(action, id))
@@ -226,6 +237,8 @@ class Outbox:
                 return self._errands.begin(self._lightened(action, id))
             case AppendEvent() if action.run_id != decided_for(action):
                 return self._errands.begin(self._tell_other(action, id))
+            case AppendEvent(event=Responded()):
+                return self._errands.begin(self._respond(action, id))
             case AppendEvent():
                 return ports.log.append(action.run_id, encode_event(action.event), id=id, within_s=within_s)
             case SetTimer():
@@ -263,7 +276,9 @@ class Outbox:
         log = self._ports.log
         return log.append(action.run_id, encode_event(action.event), id=id, within_s=self._within_s)
 
-    def _enqueued(self, action: EnqueueTask, id: str) -> Awaitable[object]:
+    def _enqueued(self, action: EnqueueTask, id: str) -> Awaitable[object] | None:
+        if has_pointer(bytes(action.input)) or (action.previous and _pointing(action)):
+            return self._lifted(action, id)
         if len(action.input) > INLINE_BYTES:
             return self._errands.begin(self._lightened(action, id))
         if action.capabilities and action.workflow in self._granted:
@@ -283,12 +298,36 @@ class Outbox:
         task = msgspec.structs.replace(_task(action, self.epoch), dispatch_nonce=proof)
         return await self._queued(action, encode_task(task), id)
 
+    def _lifted(self, action: Heavy, id: str) -> Awaitable[object] | None:
+        """Send an action whose payload points into the log, with what lies there: mostly it was read just now."""
+        found = {payload: self._carriers.at_hand(action.run_id, payload) for payload in _pointing(action)}
+        whole = {payload: data for payload, data in found.items() if data is not None}
+        if len(whole) < len(found):
+            return self._errands.begin(self._fetched(action, id))
+        return self._message(_with(action, whole), id)
+
+    async def _fetched(self, action: Heavy, id: str) -> object:
+        return await self._waited_for(await self._whole(action), id)
+
+    async def _whole(self, action: Heavy, *, lenient: bool = False) -> Heavy:
+        """An action whose payload points at nothing. Raises RefusedError."""
+        whole: dict[bytes, bytes] = {}
+        for payload in _pointing(action):
+            look = partial(self._carriers.whole, action.run_id, payload, what=_name(action), lenient=lenient)
+            try:
+                whole[payload] = await persist(look)
+            except BlobLost as lost:
+                raise PayloadLost(str(lost)) from None
+        return _with(action, whole)
+
     async def _lightened(self, action: Heavy, id: str) -> object:
         """Send an action whose payload travels as a reference, once what it stands for is stored."""
-        what = "the run's output" if isinstance(action, EndRun) else f"the input of step {action.step_id!r}"
-        payload = bytes(payload_of(action))
+        payload, what = bytes(payload_of(action)), _name(action)
         lighter = with_payload(action, msgspec.Raw(await offloaded(self._ports, action.run_id, payload, what=what)))
-        sent = self._message(lighter, id)
+        return await self._waited_for(lighter, id)
+
+    async def _waited_for(self, action: Heavy, id: str) -> object:
+        sent = self._message(action, id)
         assert sent is not None, "it is one that is waited for"
         return await sent
 
@@ -299,9 +338,7 @@ class Outbox:
             why = _misfit(action.schema, output)
         except BlobLost as lost:
             why = str(lost)
-        sent = self._message(_judged(action, why), id)
-        assert sent is not None, "it is one that is waited for"
-        return await sent
+        return await self._waited_for(_judged(action, why), id)
 
     # -- what takes more than one message --------------------------------------------------------------------
 
@@ -310,17 +347,29 @@ class Outbox:
         await self._children.begun(action.run_id)
         history = self._ports.log
         if await persist(lambda: history.first(action.run_id)):
-            data = await self._moved(action.event)
+            data = await self._moved(action)
             await history.append(action.run_id, data, id=id, within_s=self._within_s)
 
-    async def _moved(self, event: AnyEvent) -> bytes:
+    async def _moved(self, action: AppendEvent) -> bytes:
         """An event for another run; what its payload stands for is that one's own then."""
-        data = encode_event(event)
+        data, run_id = encode_event(action.event), action.run_id
         try:
-            return await persist(lambda: moved(self._ports, event.run_id, data))
+            whole = await persist(lambda: self._carriers.whole(decided_for(action), data))
+            return await persist(lambda: moved(self._ports, run_id, whole))
         except BlobLost as lost:  # whoever needs it finds the same out
-            log.error("run %s is told of something that is lost: %s", event.run_id, lost)
+            log.error("run %s is told of something that is lost: %s", run_id, lost)
             return data
+
+    async def _respond(self, action: AppendEvent, id: str) -> object:
+        """Note the response that a run gives, and tell whoever waits for it."""
+        data, run_id = encode_event(action.event), action.run_id
+        try:
+            data = await persist(lambda: self._carriers.whole(run_id, data, what="the response"))
+        except BlobLost as lost:
+            raise PayloadLost(str(lost)) from None
+        receipt = await self._ports.log.append(run_id, data, id=id, within_s=self._within_s)
+        self._ports.notices.respond(run_id, response_document(cast("Responded", decode_event(data)).payload))
+        return receipt
 
     async def _ask(self, action: AskApproval) -> None:
         key = await persist(lambda: self._ports.secrets.key(KEY))
@@ -384,6 +433,8 @@ class Outbox:
 
     async def _bury(self, action: SendDeadLetter) -> None:
         """A task that only just fitted has no room for the reason beside it."""
+        with suppress(RefusedError):
+            action = cast("SendDeadLetter", await self._whole(action, lenient=True))
         subject, data, headers = _letter(action)
         await bury(self._ports.dead_letters, subject, data, headers, id=f"{action.id}.{self.epoch}.cut")
 
@@ -417,6 +468,11 @@ Heavy = EnqueueTask | SendDeadLetter | EndRun
 """Actions with a payload that is put together of others, and so may be large."""
 
 
+def _name(action: Heavy) -> str:
+    """What the payload of an action is, in an error."""
+    return "the run's output" if isinstance(action, EndRun) else f"the input of step {action.step_id!r}"
+
+
 def payload_of(action: Heavy) -> msgspec.Raw:
     """A task's input, or a run's output."""
     return action.event.payload.output if isinstance(action, EndRun) else action.input
@@ -428,6 +484,24 @@ def with_payload(action: Heavy, payload: msgspec.Raw) -> Heavy:
         return msgspec.structs.replace(action, input=payload)
     outcome = msgspec.structs.replace(action.event.payload, output=payload)
     return msgspec.structs.replace(action, event=msgspec.structs.replace(action.event, payload=outcome))
+
+
+def _pointing(action: Heavy) -> list[bytes]:
+    """What of an action's payloads points into the log."""
+    found = [data for data in (bytes(payload_of(action)),) if has_pointer(data)]
+    if isinstance(action, EnqueueTask) and action.previous and has_pointer(data := bytes(action.previous)):
+        found.append(data)
+    return found
+
+
+def _with(action: Heavy, whole: Mapping[bytes, bytes]) -> Heavy:
+    """The same action with what is `whole` in the place of what points."""
+    payload = whole.get(bytes(payload_of(action)))
+    if payload is not None:
+        action = with_payload(action, msgspec.Raw(payload))
+    if isinstance(action, EnqueueTask) and (previous := whole.get(bytes(action.previous))) is not None:
+        action = msgspec.structs.replace(action, previous=msgspec.Raw(previous))
+    return action
 
 
 def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:
@@ -515,7 +589,9 @@ def _misfit(schema: Any, output: bytes) -> str:
 
 def _dispatch_refused(action: EnqueueTask, error: RefusedError) -> StepFailed:
     failure = Failure(
-        error=f"the task could not be queued: {error}", failure_type="non_retriable", detail="dispatch_refused"
+        error=f"the task could not be queued: {error}",
+        failure_type="retriable" if isinstance(error, PayloadLost) else "non_retriable",
+        detail="dispatch_refused",
     )
     return StepFailed(
         run_id=action.run_id, step_id=action.step_id, attempt_number=action.attempt, payload=encode(failure)

@@ -11,6 +11,7 @@ from dagnats.runtime.blob import filled, resolved
 from dagnats.runtime.core.advance import fold
 from dagnats.runtime.core.graph import graph_of
 from dagnats.runtime.patience import persist
+from dagnats.runtime.pointer import Carriers
 from dagnats.runtime.recall import recall
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Past:
     async def run_input(self) -> bytes:
         """What the run was started with."""
         _, run = await self._folded()
-        return await persist(lambda: resolved(self._ports, bytes(run.input)))
+        return await self._whole(bytes(run.input))
 
     async def output(self, step_id: str) -> bytes:
         """What a step above has returned; b"" when it was skipped. Raises NotFoundError."""
@@ -46,7 +47,11 @@ class Past:
             raise NotFoundError("step above", step_id, near=close, hint="" if close else hint)
         state = run.steps.get(step_id)
         data = bytes(state.output if state is not None else NOTHING)
-        return await persist(lambda: resolved(self._ports, data))
+        return await self._whole(data)
+
+    async def _whole(self, data: bytes) -> bytes:
+        whole = await persist(lambda: Carriers(self._ports.log).whole(self._run_id, data))
+        return await persist(lambda: resolved(self._ports, whole))
 
     async def _folded(self) -> tuple[Graph, Run]:
         if self._known is None:

@@ -42,8 +42,9 @@ async def standing(ports: Ports, run_id: str, recalled: Recalled | None = None) 
     return graph, run
 
 
-async def graph_behind(ports: Ports, known: Record | Run) -> Graph:
-    """The graph of a run, known by its first event or its snapshot. Raises DecodeError for another event."""
+async def graph_behind(ports: Ports, known: Record | Run, *, whole: bool = False) -> Graph:
+    """The graph of a run, known by its first event or its snapshot. Raises DecodeError for another event. For `whole`
+    see `Graph`."""
     if isinstance(known, Record):
         event = known.event
         if not isinstance(event, WorkflowStarted):
@@ -51,7 +52,7 @@ async def graph_behind(ports: Ports, known: Record | Run) -> Graph:
         workflow, identity = event.payload.workflow, event.payload.def_hash
     else:
         workflow, identity = known.workflow_id, known.def_hash
-    return graph_of(workflow, identity, await ports.definitions.version(workflow, identity))
+    return graph_of(workflow, identity, await ports.definitions.version(workflow, identity), whole=whole)
 
 
 def parked(run_id: str, error: Exception) -> DagnatsError:

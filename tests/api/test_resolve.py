@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dagnats import Fixed, RunFailed, Workflow
 from dagnats.handling.loop import Continue
+from dagnats.model.pointer import STATE_BYTES
 from dagnats.runtime.api.resolution import ACTIONS
 from tests.api.site import WORK, Caller, Site, in_virtual_time, one_step, site
 
@@ -298,10 +299,11 @@ async def test_a_signal_that_is_there_is_given_at_once_and_each_one_once() -> No
     async with site(one_step()) as here:
         web, other = await here.api(), await here.api()
         run, task = await polled(here, web)
-        for value in ("first", "second"):
+        large = "x" * STATE_BYTES  # its run has only the place of it
+        for value in ("first", large):
             await run.signal("go", value)
         begun = asyncio.get_running_loop().time()
-        for server, value in ((web, "first"), (other, "second")):
+        for server, value in ((web, "first"), (other, large)):
             given = await server.resolve(task, "wait_signal", name="go", timeout_ms=HOUR_MS)
             assert (given.status, given.json) == (200, value)
         assert asyncio.get_running_loop().time() - begun < 1

@@ -41,9 +41,13 @@ from dagnats.model.event import (
     WorkflowReopened,
     WorkflowResumed,
     WorkflowStarted,
+    decode_event,
+    encode_event,
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import encode
+from dagnats.model.pointer import content as carried
+from dagnats.model.pointer import has_pointer, pointers, put_in
 from dagnats.model.run import Run, StepState, decode_run, encode_run
 from dagnats.model.step import WORKER_RUN
 from dagnats.runtime.core.action import (
@@ -135,7 +139,18 @@ class History:
         self.settled += decision.settled
         for action in decision.actions:
             if isinstance(action, AppendEvent | EndRun):
-                (self.unfed if action.run_id == "r" else self.abroad).append(action.event)
+                (self.unfed if action.run_id == "r" else self.abroad).append(self.whole(action.event))
+
+    def whole(self, event: AnyEvent) -> AnyEvent:
+        """An event as it is sent: with what the log has in the place of pointers."""
+        data = encode_event(event)
+        return decode_event(self.put_in(data)) if has_pointer(data) else event
+
+    def put_in(self, data: bytes) -> bytes:
+        """Some JSON out of the state, with what the log has in the place of pointers."""
+        found = {each: carried(encode_event(self.log[each.seq - 1].event), each) for each in pointers(data)}
+        assert None not in found.values(), "it points at what is not there"
+        return put_in(data, {each: content for each, content in found.items() if content is not None})
 
     def start(self, value: Any = None, *, trace_parent: str = "", **settings: Any) -> list[AnyAction]:
         payload = Start(workflow="w", def_hash=self.graph.identity, input=encode(value), **settings)

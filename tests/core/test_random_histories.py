@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from copy import copy
 from random import Random
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+import pytest
 from history import BEGIN, SECOND, History, content, copy_of, graph, typed
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from invariant import check, rests
 
+from dagnats.model import pointer
 from dagnats.model.event import (
     MAX_EVENTS,
     AnyEvent,
@@ -62,6 +65,9 @@ from dagnats.runtime.core.action import (
 )
 from dagnats.runtime.core.advance import advance
 from dagnats.runtime.core.graph import Graph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 KINDS: list[FailureType] = ["retriable", "non_retriable", "retry_after"]
 MOST_TURNS = 400  # far more than the largest graph below needs to come to its end
@@ -426,6 +432,27 @@ def test_a_run_continued_from_any_snapshot_goes_the_same_way(history: History) -
         actions += decision.actions
     assert content(run) == content(history.run)
     assert actions == history.actions
+
+
+def _said(history: History, actions: Sequence[AnyAction]) -> list[bytes]:
+    """Actions as they are sent, with what the log has in the place of pointers."""
+    return [history.put_in(msgspec.json.encode(action)) for action in actions]
+
+
+@given(histories)
+def test_what_is_decided_does_not_depend_on_what_the_state_keeps_of_payloads(history: History) -> None:
+    keeping = copy(history.graph)
+    keeping.whole = True
+    light: Run | None = None
+    whole: Run | None = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pointer, "STATE_BYTES", 0)
+        for record in history.log:
+            before = copy_of(light)
+            light, did, _ = advance(history.graph, before, record)
+            whole, would, _ = advance(keeping, whole, record)
+            assert _said(history, did) == _said(history, would)
+    assert history.put_in(content(light)) == history.put_in(content(whole))
 
 
 # -- tasks -------------------------------------------------------------------------------------------------

@@ -26,7 +26,14 @@ class Queue:
 def outbox(ports: object) -> Outbox:
     nothing = cast("Any", None)
     return Outbox(
-        cast("Any", ports), nothing, aside=nothing, errands=nothing, correlator=nothing, check=lambda: None, window_s=30
+        cast("Any", ports),
+        nothing,
+        aside=nothing,
+        errands=nothing,
+        correlator=nothing,
+        check=lambda: None,
+        window_s=30,
+        carriers=nothing,
     )
 
 

@@ -16,7 +16,9 @@ from dagnats.model.event import (
     WaitMatched,
     WaitTimeout,
     WorkflowStarted,
+    encode_event,
 )
+from dagnats.model.pointer import content, pointers, put_in
 from dagnats.model.run import IN_FLIGHT, decode_run, encode_run
 from tests.simulation.chronicle import DONE
 from tests.simulation.trouble import START
@@ -156,8 +158,16 @@ def _results(outcome: Outcome, story: Story) -> Iterator[str]:
             said = b'{"timeout":true}'
         if said is None and node.type == "wait_for_event" and outcome.began_anew:
             continue  # of runs that had ended by then, nobody says what they had decided
-        if said is None or said != bytes(state.output):
-            yield f"step {step_id} has the output {bytes(state.output)!r}; attempt {state.attempt} gave {said!r}"
+        output = _whole(story, bytes(state.output))
+        if said is None or said != output:
+            yield f"step {step_id} has the output {output!r}; attempt {state.attempt} gave {said!r}"
+
+
+def _whole(story: Story, data: bytes) -> bytes:
+    """Some JSON out of a run's state, with what its events carry in the place of pointers."""
+    events = {record.seq: record.event for record in story.records}
+    found = {each: content(encode_event(events[each.seq]), each) for each in pointers(data) if each.seq in events}
+    return put_in(data, {each: content for each, content in found.items() if content is not None})
 
 
 def _skips(outcome: Outcome, story: Story) -> Iterator[str]:

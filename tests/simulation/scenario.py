@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 from dagnats.errors import DagnatsError, DecodeError, UnavailableError
+from dagnats.model import pointer
 from dagnats.model.check import load_definition
 from dagnats.model.event import decode_event
 from dagnats.model.identifier import is_reserved
+from dagnats.model.pointer import has_pointer
 from dagnats.runtime import (
     blob,
     decider,
@@ -31,6 +33,7 @@ from dagnats.runtime import (
     standing,
     workbench,
 )
+from dagnats.runtime.blob import MOST_BYTES
 from dagnats.runtime.core import graph, plan, sticky
 from dagnats.runtime.core.graph import Graph, graph_of
 from dagnats.runtime.ledger import read_page
@@ -223,6 +226,9 @@ class Scenario:
         world.handlers = self.workshop.handlers()
         world.server.history.listen(self._event)
         world.server.engine.listen(self._record)
+        server = world.server
+        for stream in (server.history, server.tasks, server.own_tasks, server.letters, server.signals):
+            stream.listen(self._travels)
         self.watchman = Watchman(world.server)
         self._graphs = _graphs(self.seed // _ALIKE, self._types)
         self._workflows = [definition.name for definition in definitions]
@@ -231,10 +237,15 @@ class Scenario:
         await self.client.register_all(definitions)
         world.start()
         self.trouble = Trouble(world, Random(f"{self.seed}/trouble"), Plan(random, self.seed))
-        with _light(settings.inline_bytes):
+        with _light(settings):
             await self._rough()
             await self._settle()
             await self._judge()
+
+    def _travels(self, message: Message) -> None:
+        """Something was stored that others read: only states point into the log."""
+        if has_pointer(message.data):
+            self.wrong.append(f"{message.subject} has what only a state may have: {message.data!r}")
 
     async def _judge(self) -> None:
         outcome = await self._outcome()
@@ -432,10 +443,13 @@ class Scenario:
 
 
 @contextmanager
-def _light(inline_bytes: int) -> Generator[None]:
-    """Payloads larger than this travel as references, and engines do rarely what nobody waits for."""
+def _light(settings: Settings) -> Generator[None]:
+    """Small payloads travel as references, and stay out of states, from where engines read them in the log, unless they
+    remember. And engines do rarely what nobody waits for."""
     changes: list[tuple[Any, str, float]] = [
-        *((owner, "INLINE_BYTES", inline_bytes) for owner in (blob, outbox, report)),
+        *((owner, "INLINE_BYTES", settings.inline_bytes) for owner in (blob, outbox, report)),
+        (pointer, "STATE_BYTES", settings.state_bytes),
+        (decider, "STATE_BYTES", settings.state_bytes if settings.remembers else MOST_BYTES),
         *((owner, "LOOK_S", _LOOK_S) for owner in (lease, follower)),
         *((engine, name, _SHOW_S) for name in ("SHOW_EVERY_S", "EVERY_S")),
         *((sticky, name, _STICKY_NS) for name in ("HARD_WAIT_NS", "SILENCE_NS")),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from contextvars import Context
 from datetime import timedelta
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from dagnats.client.client import AsyncClient
+from dagnats.model.pointer import STATE_BYTES
 from dagnats.runtime.blob import INLINE_BYTES
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.memory.clock import MemoryClock
@@ -21,7 +23,6 @@ from tests.simulation.workload import GROUP
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
-    from random import Random
 
     from dagnats.handling.handler import Handler
     from dagnats.model.definition import WorkflowDef
@@ -135,6 +136,9 @@ class Settings:
         self.timeout_s = random.choice([TIMEOUT_S, 1.0, 1.0])
         self.window_s = random.choice([30.0, 30.0, 6.0])
         self.inline_bytes = random.choice([INLINE_BYTES, _FEW_BYTES])
+        drawn = Random(str(vars(self)))  # what is drawn after these stays the same
+        self.state_bytes = drawn.choice([STATE_BYTES, 0, 20])
+        self.remembers = drawn.choice([True, False])
         self.apart = ""
         self.named = False
 
@@ -158,6 +162,8 @@ class OneOfEach(Settings):
         self.timeout_s = TIMEOUT_S
         self.window_s = 30.0
         self.inline_bytes = INLINE_BYTES
+        self.state_bytes = STATE_BYTES
+        self.remembers = True
         self.apart = ""
         self.named = True
 

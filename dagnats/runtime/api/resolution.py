@@ -31,6 +31,7 @@ from dagnats.runtime.api.ticket import opened
 from dagnats.runtime.blob import carried, refuse, resolved
 from dagnats.runtime.checkpoint import load_checkpoint, save_checkpoint
 from dagnats.runtime.fence import over, why_over
+from dagnats.runtime.pointer import Carriers
 from dagnats.runtime.pulse import newest_pulse, say_details
 from dagnats.runtime.record import decoded
 from dagnats.runtime.report import Reporter, shortened
@@ -276,7 +277,8 @@ async def _wait_signal(held: Held, said: WaitSignal) -> Reply:
         signal = next_signal(run, said.name, before)
         if signal is not None:
             await note_taken(held.ports, held.ticket, {**before, said.name: signal.seq})
-            return _kept(held, Reply(200, await resolved(held.ports, bytes(signal.data) or b"null")))
+            data = await Carriers(held.ports.log).whole(task.run_id, bytes(signal.data) or b"null")
+            return _kept(held, Reply(200, await resolved(held.ports, data)))
         left_s = ends - loop.time()
         if left_s <= 0:
             waited = f"no signal {said.name!r} came to run {task.run_id} within {said.timeout_ms} ms"

@@ -51,6 +51,7 @@ from dagnats.model.event import (
     WorkflowStarted,
     failure_of,
 )
+from dagnats.model.pointer import lightened
 from dagnats.model.run import IN_FLIGHT, Run, Signal
 from dagnats.runtime.core import (
     approval,
@@ -324,7 +325,7 @@ def _completed(turn: Turn, node: Node, state: StepState, event: StepCompleted) -
     if node.type == "planner":
         planner.planned(turn, node, event.step_id, state, event.payload)
     else:
-        completion.completed(turn, node, event.step_id, state, event.payload)
+        completion.completed(turn, node, event.step_id, state, turn.kept(event.step_id, event.payload))
 
 
 def _failed(turn: Turn, event: StepFailed) -> None:
@@ -367,7 +368,7 @@ def _answered(
 
 def _signalled(turn: Turn, event: SignalReceived) -> None:
     run = turn.run
-    run.signals.append(Signal(name=event.name, seq=turn.seq, data=event.payload))
+    run.signals.append(Signal(name=event.name, seq=turn.seq, data=lightened(event.payload, turn.seq)))
     turn.act(KeepSignal(id=turn.next_id(), run_id=run.run_id, name=event.name, seq=turn.seq, data=event.payload))
 
 

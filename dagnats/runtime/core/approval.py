@@ -58,17 +58,19 @@ def begin(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
 
 def granted(turn: Turn, event: ApprovalGranted) -> None:
     """Yes: `{"approved": true}` with what was answered."""
-    answer = {} if not event.payload else _members(event.payload)
+    answer = {} if not event.payload else _members(turn, event)
     answer.pop("approved", None)
     turn.finish(event.step_id, join_object([("approved", _APPROVED), *answer.items()]))
 
 
-def _members(payload: msgspec.Raw) -> dict[str, msgspec.Raw]:
+def _members(turn: Turn, event: ApprovalGranted) -> dict[str, msgspec.Raw]:
     """The members of an answer; one that is no object stands as `answer`."""
     try:
-        return _answer.decode(shallow(bytes(payload)))
+        members = _answer.decode(shallow(bytes(event.payload)))
     except (msgspec.DecodeError, UnicodeDecodeError, TooDeep):
-        return {"answer": payload}
+        return {"answer": turn.kept(event.step_id, event.payload)}
+    plain = {key: turn.kept(event.step_id, value, key) for key, value in members.items() if key.isidentifier()}
+    return {**members, **plain}
 
 
 def rejected(turn: Turn, event: ApprovalRejected) -> None:

@@ -145,7 +145,7 @@ def _too_deep(run: Run) -> str:
 
 def completed(turn: Turn, event: ChildCompleted) -> None:
     """The child completed: its output is the step's."""
-    turn.finish(event.step_id, event.payload.output or NULL)
+    turn.finish(event.step_id, turn.kept(event.step_id, event.payload.output, "output") or NULL)
 
 
 def failed(turn: Turn, event: ChildFailed) -> None:

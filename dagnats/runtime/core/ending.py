@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dagnats.model.event import (
     ChildCompleted,
     ChildFailed,
@@ -16,6 +18,7 @@ from dagnats.model.event import (
     WorkflowCompleted,
     WorkflowFailed,
 )
+from dagnats.model.pointer import lightened
 from dagnats.runtime.core import cancel, transition
 from dagnats.runtime.core.inputs import run_output
 from dagnats.runtime.core.release import cancel_in_flight
@@ -59,6 +62,9 @@ def ended(turn: Turn, event: TerminalEvent) -> None:
         return
     turn.become(status)
     run.outcome = event.payload
+    output = lightened(event.payload.output, turn.seq, "output")
+    if output is not event.payload.output:
+        run.outcome = msgspec.structs.replace(event.payload, output=output)
     run.ended_ns = run.clock_ns
     run.ending = ""
     run.deadline_ns = run.run_at_ns = 0

@@ -48,11 +48,14 @@ class Graph:
         sticky: `soft` or `hard` when its runs prefer, or need, one worker.
         output_schema: What a run's output has to fit, or None.
         unusable: Why no run of it can work; "" for a proper one.
+        whole: Whether states keep every payload: of two definitions, only then what they decide can be compared.
     """
 
     unusable = ""
+    whole = False
 
-    def __init__(self, definition: WorkflowDef) -> None:
+    def __init__(self, definition: WorkflowDef, *, whole: bool = False) -> None:
+        self.whole = whole
         self.name = definition.name
         self.identity = definition.identity
         self.timeout_ns = duration_nanos(definition.timeout)
@@ -81,6 +84,7 @@ class Graph:
         self.size = len(main)
         self._shared = _shared(definition)
         self._read = _read(definition)
+        self._handed_on = _handed_on(definition, self._read)
         self._plans: OrderedDict[tuple[str, bytes], dict[str, Node]] = OrderedDict()
         self._rank()
 
@@ -112,6 +116,13 @@ class Graph:
             return True
         node = self.nodes.get(base)
         return dot != "" and node is not None and node.type == "planner"
+
+    def keeps(self, step_id: str) -> bool:
+        """Whether a run's state has to have whole what a step returns, or the run's input for "".
+
+        That is what `reads` says, and what is looked into as a part of what somebody hands on.
+        """
+        return self.whole or self.reads(step_id) or step_id.partition(".")[0] in self._handed_on
 
     def instance(self, auxiliary: str, step_id: str) -> str:
         """The id under which `auxiliary` runs for `step_id`: its own, or a derived one when several share it."""
@@ -166,21 +177,21 @@ class UnusableGraph(Graph):
         self.nodes = {}
         self.roots = self.leaves = ()
         self._shared = frozenset[str]()
-        self._read = frozenset[str]()
+        self._read = self._handed_on = frozenset[str]()
         self._plans = OrderedDict()
         self._default_retry = None
         self.unusable = f"the definition {identity[:12]!r} of workflow {name!r} {reason}"
 
 
-def graph_of(name: str, identity: str, data: bytes | None) -> Graph:
-    """The graph of a stored definition, whatever state the store is in."""
+def graph_of(name: str, identity: str, data: bytes | None, *, whole: bool = False) -> Graph:
+    """The graph of a stored definition, whatever state the store is in. For `whole` see `Graph`."""
     if data is None:
         return UnusableGraph(name, identity, "is not stored")
     try:
         definition = load_definition(data)
     except DefinitionError as error:
         return UnusableGraph(name, identity, f"is not valid: {error.problems[0]}")
-    return Graph(definition)
+    return Graph(definition, whole=whole)
 
 
 def _shared(definition: WorkflowDef) -> frozenset[str]:
@@ -217,13 +228,35 @@ def _read_by(step: StepDef) -> Iterator[str]:
     if step.skip_if is not None:
         yield from (comparison.step_id for comparison in comparisons(step.skip_if))
     config = step.config
-    picks = isinstance(config, RespondConfig) and config.body_from is not None
-    if isinstance(config, MapConfig) or picks or step.keyed_rate_limit is not None:
+    if _looks(step):
         yield from step.depends_on or (_INPUT,)
     if isinstance(config, SleepConfig) and config.until_input_path is not None:
         yield _INPUT
     if isinstance(config, WaitForEventConfig):
         yield from _referred(config.match)
+
+
+def _looks(step: StepDef) -> bool:
+    """Whether a step is decided by what it receives."""
+    config = step.config
+    picks = isinstance(config, RespondConfig) and config.body_from is not None
+    return isinstance(config, MapConfig) or picks or step.keyed_rate_limit is not None
+
+
+def _handed_on(definition: WorkflowDef, read: frozenset[str]) -> frozenset[str]:
+    """What is looked into, without being `read` itself, in what is made of it: auxiliary steps are told of the inputs
+    and outputs of those that they run for, and a respond step gives what it receives."""
+    steps, auxiliary = definition.steps, definition.auxiliary
+    looking = {step.id for step in steps if step.id in auxiliary and _looks(step)}
+    served = [step for step in steps if looking.intersection((step.on_failure, step.compensate))]
+    found = {each for step in served for each in (step.id, *(step.depends_on or (_INPUT,)))}
+    gives = {step.id: step.depends_on or (_INPUT,) for step in steps if step.type == "respond"}
+    waiting = [*(found | read)]
+    for step_id in waiting:  # grows while it is read
+        new = [each for each in gives.get(step_id, ()) if each not in found]
+        found.update(new)
+        waiting += new
+    return frozenset(found)
 
 
 def _referred(match: Match) -> Iterator[str]:

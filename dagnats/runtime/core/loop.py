@@ -40,8 +40,8 @@ def continued(turn: Turn, node: Node, state: StepState, event: StepContinued) ->
         why = f"agent loop exceeded max iterations ({config.max_iterations})"
         _fail(turn, event.step_id, why)
         return
-    if event.payload:
-        state.input = event.payload
+    if event.payload:  # the key of a rate limit is looked for in it
+        state.input = event.payload if node.limits.key else turn.kept(event.step_id, event.payload)
     state.retries = 0
     state.error = state.failure_type = ""
     turn.move(event.step_id, state, "queued")

@@ -49,6 +49,7 @@ def new_run(graph: Graph, event: WorkflowStarted, record: Record) -> Run:
 def started(turn: Turn, start: Start) -> None:
     """The first event of a run."""
     run, graph = turn.run, turn.graph
+    run.input = turn.kept("", start.input, "input")
     refusal = start.refusal or graph.unusable  # who refuses knows why
     if refusal:
         ending.fail(turn, "", refusal)
@@ -72,7 +73,7 @@ def _take_over(turn: Turn, start: Start) -> None:
             continue
         state = turn.state_of(step_id)
         turn.move(step_id, state, "completed")
-        state.output = output
+        state.output = turn.kept(step_id, output, f"outputs.{step_id}")
         completion.done(turn, node)
 
 

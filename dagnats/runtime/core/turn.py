@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dagnats.model.instant import rfc3339
+from dagnats.model.pointer import lightened
 from dagnats.model.run import IN_FLIGHT, Deadline, Run, RunStatus, StepState, StepStatus
 from dagnats.runtime.core import transition
 from dagnats.runtime.core.action import (
@@ -130,6 +131,19 @@ class Turn:
         state.dead = False
         task = self.node_of(step_id).task
         self.act(DropDeadLetters(id=self.next_id(), run_id=self.run.run_id, step_id=step_id, task=task))
+
+    # -- what the state has of a payload -----------------------------------------------------------------------
+
+    def kept(self, step_id: str, payload: msgspec.Raw, at: str = "") -> msgspec.Raw:
+        """What a step has returned, or for "" the run's input, as the state has it.
+
+        A large one that no decision looks into stays in the event that is being folded.
+
+        Args:
+            at: The member of the event's payload that it is.
+        """
+        lighter = lightened(payload, self.seq, at)
+        return payload if lighter is payload or self.graph.keeps(step_id) else lighter
 
     # -- what is to be done before the turn ends -------------------------------------------------------------
 

@@ -86,7 +86,7 @@ def _right(turn: Turn, match: Match) -> msgspec.Raw:
 def matched(turn: Turn, node: Node, state: StepState, event: WaitMatched) -> None:
     """The event came: its body is the step's output."""
     drop_waiter(turn, event.step_id, state, cast("WaitForEventConfig", node.config).event)
-    turn.finish(event.step_id, event.payload or NULL)
+    turn.finish(event.step_id, turn.kept(event.step_id, event.payload) or NULL)
 
 
 def brought_early(turn: Turn, event: WaitMatched) -> None:
@@ -97,7 +97,7 @@ def brought_early(turn: Turn, event: WaitMatched) -> None:
         return
     state = run.steps.get(step_id, _UNTOUCHED)
     if state.status == "pending" and event.attempt_number == state.attempt + 1:
-        run.early.setdefault(step_id, event.payload or NULL)
+        run.early.setdefault(step_id, turn.kept(step_id, event.payload) or NULL)
 
 
 def over(turn: Turn, step_id: str, state: StepState) -> None:
