@@ -57,7 +57,7 @@ OUTCOMES: tuple[str, ...] = (
     DONE, REFUSED,
     "unauthorized", "forbidden", "too-many-tries",
     "not-found", "method-not-allowed", "conflict", "run-ended", "attempt-over", "too-early", "gone", "timeout",
-    "invalid", "unfit", "too-large", "unavailable", "not-ready", "unreadable", "internal",
+    "invalid", "unfit", "too-large", "full", "unavailable", "not-ready", "unreadable", "internal",
     *get_args(ControlPlaneKind),
 )
 # fmt: on

@@ -136,6 +136,8 @@ class Leader:
             unsettled: What could not be folded, and nobody may have seen to.
         """
         await self._see_to(unsettled.poison, unsettled.undecidable)
+        if self._keeper.now.anew:  # it only waited for that
+            await self._keeper.begin(msgspec.structs.replace(self._keeper.now, anew=False))
         wakeups = await persist(self._feeds.wakeups)
         self._arm_all()
         self._arm_gates(self._leadership.server_now_ns())
