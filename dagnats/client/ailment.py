@@ -163,7 +163,7 @@ def _of_engine(signs: Signs) -> Iterator[Ailment]:
         yield Ailment(
             "no-engine",
             "wrong",
-            f"no engine has renewed its lease for {engine.silent_s:.0f} s, and {engine.behind:,} events wait",
+            f"{engine.silence}, and {engine.behind:,} events wait",
             "nobody decides: no run goes on, and no new one begins",
             "dagnats serve",
         )

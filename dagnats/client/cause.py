@@ -44,7 +44,7 @@ def _of_engine(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "no-engine",
             "wrong",
-            f"no engine has renewed its lease for {span(facts.engine.silent_s)}",
+            facts.engine.silence,
             "nobody decides: no run goes on, and no new one begins",
             "dagnats serve",
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from dagnats.client.wording import span
 from dagnats.runtime.core.gate.view import GateView
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class EngineState(NamedTuple):
     Attributes:
         leads: Whether an engine holds the lease, and renews it.
         behind: How many events it has not decided yet.
-        silent_s: How long ago the lease was renewed.
+        silent_s: How long ago the lease was renewed; 0 when no engine has ever led.
         seq: The event that it has come to; 0 when it has decided none.
     """
 
@@ -71,6 +72,13 @@ class EngineState(NamedTuple):
     behind: int = 0
     silent_s: float = 0.0
     seq: int = 0
+
+    @property
+    def silence(self) -> str:
+        """Since when nobody leads, for people."""
+        return (
+            f"no engine has renewed its lease for {span(self.silent_s)}" if self.silent_s else "no engine has ever led"
+        )
 
 
 class StepFacts(NamedTuple):

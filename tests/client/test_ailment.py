@@ -76,6 +76,13 @@ def test_of_a_healthy_whole_there_is_nothing_to_say() -> None:
             "7 events",
             "dagnats serve",
         ),
+        (
+            Signs(engine=EngineState(leads=False, behind=7)),
+            "no-engine",
+            "wrong",
+            "no engine has ever led, and 7 events",
+            "dagnats serve",
+        ),
         (Signs(engine=EngineState(behind=5_000)), "engine-behind", "waits", "5,000 events behind", ""),
         (Signs(engine=EngineState(silent_s=60)), "clock-skew", "note", "60 s ago", ""),
         (Signs(overdue=(3, 90.0)), "timer-overdue", "wrong", "3 wake-ups", "dagnats queue repair --fix"),
