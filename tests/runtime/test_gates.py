@@ -253,11 +253,12 @@ async def test_a_run_whose_start_could_not_be_decided_asks_the_gates_later(
                 await system.client.start(workflow, 0, run_id="r0")
                 await begun("r0")
                 await system.client.start(workflow, 1, run_id="r1")
+                await system.client.handle("r0").signal("later")  # the next engine begins behind r1's question
 
                 async def parked() -> bool:
                     cell = await system.jetstream.ports.position.read()
                     position = decode_position(cell.data) if cell is not None else None
-                    newest = await system.jetstream.ports.log.read("r1")
+                    newest = await system.jetstream.ports.log.read("r0")
                     return position is not None and position.seq >= newest[-1].seq
 
                 await until(parked)

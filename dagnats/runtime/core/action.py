@@ -68,6 +68,7 @@ class AskAdmission(Action, frozen=True, kw_only=True):
     """Let the run begin when the gates have room: for the gates, not for the shell.
 
     Attributes:
+        seq: The event with which it asks: it names the question.
         workflow: Its workflow.
         max_runs: How many may go on at a time, for its key; 0 for all.
         key: The value they are counted for; "" when all runs of the workflow count.
@@ -77,6 +78,7 @@ class AskAdmission(Action, frozen=True, kw_only=True):
         ancestors: Runs above it: what they hold does not stand in its way.
     """
 
+    seq: int
     workflow: str
     max_runs: int = 0
     key: str = ""

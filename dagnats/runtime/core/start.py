@@ -97,6 +97,7 @@ def _ask(turn: Turn) -> None:
         AskAdmission(
             id=turn.next_id(),
             run_id=run.run_id,
+            seq=turn.seq,
             workflow=run.workflow_id,
             max_runs=concurrency.max_runs if concurrency is not None else 0,
             key=_key(run, concurrency.key if concurrency is not None else None),

@@ -400,6 +400,35 @@ def test_a_run_whose_start_the_gates_have_missed_is_adopted() -> None:
     assert world.status("r1") == "running"
 
 
+def test_an_adopted_run_is_answered_to_its_own_question_whatever_came_into_the_log_since() -> None:
+    world = limited()
+    world.start("r0")
+    world.passed_over(lambda: world.feed_start("r1"))
+    world.start("r2", "other")
+    world.adopt("r1")
+    world.complete("r0")
+    assert world.status("r1") == "running"
+    assert world.queued == ["r2.a", "r1.a"]
+
+
+@pytest.mark.parametrize("gate", GATES, ids=["max_runs", "singleton"])
+@pytest.mark.parametrize("heard", [True, False], ids=["its start was heard", "nothing was heard"])
+def test_a_run_that_was_opened_again_unheard_asks_once_with_its_newest_question(
+    gate: dict[str, Any], *, heard: bool
+) -> None:
+    world = one(**gate)
+    if heard:
+        world.start("r0")
+    else:
+        world.passed_over(lambda: world.feed_start("r0"))
+    world.passed_over(lambda: world.cancel("r0"))
+    world.passed_over(lambda: world.feed(WorkflowReopened(run_id="r0")))
+    world.adopt("r0")
+    assert world.status("r0") == "running"
+    world.complete("r0")
+    assert not world.gates.page(), "it has given back what it had"
+
+
 def test_a_run_whose_end_the_gates_have_missed_gives_back_what_it_had() -> None:
     world = limited()
     world.limit("a.task", concurrency=1)

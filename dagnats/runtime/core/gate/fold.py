@@ -166,7 +166,9 @@ class Gates:
     def _is_missed(self, run: Run, action: AnyAction) -> bool:
         match action:
             case AskAdmission():
-                return run.status == "pending" and run.run_id not in self._known_runs
+                known = self._known_runs.get(run.run_id)
+                newest = run.status == "pending" and action.seq == run.asked
+                return newest and (known is None or known.seq != action.seq)
             case EnqueueTask():
                 name = ticket_name(run.run_id, action.step_id, action.attempt)
                 return name not in self._task_tickets.entries and is_out(run, action.step_id, action.attempt)
@@ -224,7 +226,9 @@ class Gates:
         for at, action in enumerate(actions):
             match action:
                 case AskAdmission():
-                    place, refusals = self._runs.ask(action, turn.at.seq, run.clock_ns)
+                    # What it has from an earlier question: the end of that was missed while the run was parked.
+                    turn.places.update(dict.fromkeys(self._runs.release(run.run_id)))
+                    place, refusals = self._runs.ask(action, run.clock_ns)
                     turn.places[place] = None
                     for refusal in refusals:
                         turn.answer(_cancelled(refusal, turn.at.time_ns))

@@ -100,14 +100,14 @@ class RunGates:
 
     # -- what happens to a run -------------------------------------------------------------------------------
 
-    def ask(self, action: AskAdmission, seq: int, now_ns: int) -> tuple[Place, list[Refusal]]:
+    def ask(self, action: AskAdmission, now_ns: int) -> tuple[Place, list[Refusal]]:
         """A run wants to begin; gives where it waits, and who is to be cancelled for it, itself perhaps."""
         place = (action.workflow, short(action.key))
         out = self._gates[place].out if place in self._gates else set[str]()
         ticket = RunTicket(
             run_id=action.run_id,
             workflow=action.workflow,
-            seq=seq,
+            seq=action.seq,
             since_ns=now_ns,
             start_ns=now_ns - action.offset_ns,
             max_runs=action.max_runs,
