@@ -13,12 +13,14 @@ import typer
 import dagnats
 from dagnats.cli import failure, option, output
 from dagnats.cli.contents import Contents
+from dagnats.cli.help import load_help
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _PIPE_CLOSED = 141  # 128 + SIGPIPE
+_HELP = ("-h", "--help")
 _EVERYWHERE = "Every command"
 
 app = typer.Typer(
@@ -26,7 +28,7 @@ app = typer.Typer(
     cls=Contents,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": [*_HELP]},
 )
 
 
@@ -96,6 +98,8 @@ def _call(rest: list[str]) -> int:
     contents = _contents()
     if not option.current().json and (not rest or (len(rest) == 1 and contents.is_noun(rest[0]))):
         rest = [*rest, "--help"]  # a noun alone asks what there is
+    if any(word in _HELP for word in rest):
+        load_help()
     code = contents.main(args=rest, prog_name="dagnats", standalone_mode=False)
     return code if isinstance(code, int) else 0
 

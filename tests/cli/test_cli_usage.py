@@ -139,7 +139,13 @@ def test_help_loads_no_command(offline: CommandLine) -> None:
     )
 
     loaded = {name.removeprefix("dagnats.cli.") for name in listed.stderr.split() if name.startswith("dagnats.cli.")}
-    assert loaded == {"app", "contents", "failure", "option", "output"}
+    assert loaded == {"app", "contents", "failure", "help", "option", "output"}
+    assert "markdown_it" not in listed.stderr.split()
+
+
+def test_who_draws_markdown_can_do_so_after_the_help(offline: CommandLine) -> None:
+    drawn = "from dagnats.cli.app import run; run(['--help']); from rich.markdown import Markdown; Markdown('*so*')"
+    subprocess.run([sys.executable, "-c", drawn], env=offline.env, stdout=subprocess.DEVNULL, check=True)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
