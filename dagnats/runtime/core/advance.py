@@ -166,7 +166,7 @@ def _move_clock(turn: Turn, record: Record) -> None:
         run.clock_ns = max(run.clock_ns, record.event.due_ns)
         if record.event.due_ns >= run.wake_ns:  # this one, or a later one that it replaced
             run.wake_ns = run.wake_seq = 0
-    if run.deadlines:
+    if run.deadlines and run.deadlines[0][0] <= run.clock_ns:
         _apply_passed(turn, now)
 
 
