@@ -52,7 +52,7 @@ from dagnats.model.event import (
     failure_of,
 )
 from dagnats.model.pointer import lightened
-from dagnats.model.run import IN_FLIGHT, Run, Signal
+from dagnats.model.run import ENDED, IN_FLIGHT, Run, Signal
 from dagnats.runtime.core import (
     approval,
     attempt,
@@ -106,7 +106,7 @@ def advance(graph: Graph, run: Run | None, record: Record) -> Decision:
     else:
         if record.seq <= run.seq:
             return Decision(run, ())
-        if run.ended and not isinstance(event, WorkflowReopened):
+        if run.status in ENDED and not isinstance(event, WorkflowReopened):
             return Decision(run, ())
         run.seq, run.time_ns = record.seq, record.time_ns
         if not isinstance(event, _UNCOUNTED):
