@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ _WORKFLOW = re.compile(rf"{NAME}|{SCOPED}")
 _RUN_ID = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,127}")
 
 
+@functools.lru_cache(maxsize=16_384)  # each event asks, and a run has many
 def is_run_id(text: str) -> bool:
     """Whether `text` can name a run: one subject token that is not reserved. DagNats makes 32 lower-case hex digits."""
     return _RUN_ID.fullmatch(text) is not None

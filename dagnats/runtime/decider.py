@@ -83,7 +83,9 @@ class Decider:
         new: set[str] = set()
         wanted: dict[str, int] = {}
         starts: list[Start] = []
-        self._roster.expect({entry.run_id for entry in entries})
+        run_ids = {entry.run_id for entry in entries}
+        self._roster.expect(run_ids)
+        unknown = {run_id for run_id in run_ids if self._is_unknown(run_id)}
         for entry in entries:
             run_id = entry.run_id
             if is_reserved(run_id):
@@ -103,7 +105,7 @@ class Decider:
                     heavy.append(len(records) - 1)
             if entry.first:
                 new.add(run_id)
-            elif run_id not in new and self._is_unknown(run_id):
+            elif run_id in unknown and run_id not in new:
                 wanted.setdefault(run_id, entry.seq)
         if wanted:
             await gathered(self._load(run_id, seq) for run_id, seq in wanted.items())

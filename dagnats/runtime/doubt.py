@@ -225,7 +225,7 @@ def _has_ended(known: _Known, after: int) -> bool:
 def _is_same(record: Record, action: AppendEvent) -> bool:
     """Whether an event of the log is the one an action appends: of its kind, of its step's attempt, to its question."""
     event = record.event
-    if record.seq <= decided_by(action) or type(event) is not type(action.event):
+    if type(event) is not type(action.event) or record.seq <= decided_by(action):
         return False
     return all(getattr(event, name, None) == getattr(action.event, name, None) for name in _SAME)
 

@@ -249,9 +249,9 @@ class Leader:
 
     async def _settled(self, actions: list[AnyAction], doubtful: int) -> list[AnyAction]:
         """Without what an engine before us has done. A server that was restarted remembers no ids of answered tasks."""
-        unsure = [action for action in actions if decided_by(action) <= doubtful]
-        left = {action.id: action for action in await self._doubt.left(unsure)}
-        return [left.get(action.id, action) for action in actions if action.id in left or decided_by(action) > doubtful]
+        unsure = {action.id: action for action in actions if decided_by(action) <= doubtful}
+        left = {action.id: action for action in await self._doubt.left(unsure.values())}
+        return [left.get(action.id, action) for action in actions if action.id in left or action.id not in unsure]
 
     def _move(self, last: Entry, active: int) -> None:
         self._keeper.move(

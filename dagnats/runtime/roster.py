@@ -10,6 +10,7 @@ from collections import Counter, deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from dagnats.model.run import ENDED
 from dagnats.runtime.clock import monotonic
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Roster:
                 seat.since = seq
                 seat.due = max(due, seat.due)
                 self._unsaved[run_id] = seat
-            if seat.run.ended:
+            if seat.run.status in ENDED:
                 seat.due = min(seat.due, now)
 
     def _is_moving(self, run_id: str) -> bool:

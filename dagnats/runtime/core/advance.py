@@ -52,7 +52,7 @@ from dagnats.model.event import (
     failure_of,
 )
 from dagnats.model.pointer import lightened
-from dagnats.model.run import IN_FLIGHT, Run, Signal
+from dagnats.model.run import ENDED, IN_FLIGHT, Run, Signal
 from dagnats.runtime.core import (
     approval,
     attempt,
@@ -106,7 +106,7 @@ def advance(graph: Graph, run: Run | None, record: Record) -> Decision:
     else:
         if record.seq <= run.seq:
             return Decision(run, ())
-        if run.ended and not isinstance(event, WorkflowReopened):
+        if run.status in ENDED and not isinstance(event, WorkflowReopened):
             return Decision(run, ())
         run.seq, run.time_ns = record.seq, record.time_ns
         if not isinstance(event, _UNCOUNTED):
@@ -166,7 +166,7 @@ def _move_clock(turn: Turn, record: Record) -> None:
         run.clock_ns = max(run.clock_ns, record.event.due_ns)
         if record.event.due_ns >= run.wake_ns:  # this one, or a later one that it replaced
             run.wake_ns = run.wake_seq = 0
-    if run.deadlines:
+    if run.deadlines and run.deadlines[0][0] <= run.clock_ns:
         _apply_passed(turn, now)
 
 

@@ -17,6 +17,8 @@ from dagnats.runtime.core.plan import generated
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import msgspec
+
     from dagnats.model.condition import CancelOn, Match
     from dagnats.model.definition import WorkflowDef
     from dagnats.model.policy import Concurrency, Priority, Singleton
@@ -86,6 +88,8 @@ class Graph:
         self._read = _read(definition)
         self._handed_on = _handed_on(definition, self._read)
         self._plans: OrderedDict[tuple[str, bytes], dict[str, Node]] = OrderedDict()
+        # An event asks for one again and again, and the key of the others is long.
+        self._newest: tuple[msgspec.Raw, str, dict[str, Node]] = (NOTHING, "", {})
         self._rank()
 
     def _rank(self) -> None:
@@ -148,15 +152,18 @@ class Graph:
 
     def plan(self, run: Run, planner: str) -> dict[str, Node]:
         """The steps that a planner of `run` has generated, by the ids under which they run."""
-        data = bytes(run.plans.get(planner, NOTHING))
-        if not data:
+        plan = run.plans.get(planner, NOTHING)
+        if not plan:
             return {}
-        key = (planner, data)
+        if plan is self._newest[0] and planner == self._newest[1]:
+            return self._newest[2]
+        key = (planner, bytes(plan))
         nodes = self._plans.get(key)
         if nodes is None:
-            nodes = self._plans[key] = generated(planner, data, self._default_retry)
+            nodes = self._plans[key] = generated(planner, key[1], self._default_retry)
             if len(self._plans) > _MOST_PLANS:
                 self._plans.popitem(last=False)
+        self._newest = plan, planner, nodes
         return nodes
 
 
@@ -179,6 +186,7 @@ class UnusableGraph(Graph):
         self._shared = frozenset[str]()
         self._read = self._handed_on = frozenset[str]()
         self._plans = OrderedDict()
+        self._newest = NOTHING, "", {}
         self._default_retry = None
         self.unusable = f"the definition {identity[:12]!r} of workflow {name!r} {reason}"
 

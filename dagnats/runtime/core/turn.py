@@ -10,7 +10,7 @@ import msgspec
 
 from dagnats.model.instant import rfc3339
 from dagnats.model.pointer import lightened
-from dagnats.model.run import IN_FLIGHT, Deadline, Run, RunStatus, StepState, StepStatus
+from dagnats.model.run import ENDED, IN_FLIGHT, Deadline, Run, RunStatus, StepState, StepStatus
 from dagnats.runtime.core import transition
 from dagnats.runtime.core.action import (
     AnyAction,
@@ -71,7 +71,7 @@ class Turn:
     def close(self) -> Decision:
         """All that the event leads to; last what is said once: whom to stop, and when to look at the run again."""
         run = self.run
-        over = run.ending != "" or run.ended
+        over = run.ending != "" or run.status in ENDED
         if self._given_up is not None:
             self._actions.append(
                 CancelTasks(id=self.next_id(), run_id=run.run_id, steps=tuple(self._given_up), ended=over)

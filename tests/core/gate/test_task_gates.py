@@ -275,6 +275,15 @@ def test_a_clock_that_is_put_back_does_not_stop_a_rate() -> None:
     assert world.queued == ["r0.a", "r1.a"]
 
 
+def test_a_clock_that_is_put_back_brings_the_wake_up_nearer() -> None:
+    world = one(rate_limit={"limit": 1, "period": "10s"})
+    start(world, 2)
+    before = world.gates.wake_ns
+    world.wait(-3600)
+    world.feed(WorkflowPaused(run_id="r1"))
+    assert (world.gates.wake_ns, world.gates.wake_seq) == (before - 3600 * SECOND, world.seq)
+
+
 def test_an_earlier_need_replaces_the_wake_up() -> None:
     slow, fast = {"limit": 1, "period": "60s"}, {"limit": 1, "period": "1s"}
     world = World(slow=graph(step("a", rate_limit=slow)), fast=graph(step("b", rate_limit=fast)))

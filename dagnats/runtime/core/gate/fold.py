@@ -129,13 +129,16 @@ class Gates:
         if run is None:
             return actions
         run_id = run.run_id
+        holds, asked = run_id in self._known_tasks, run_id in self._known_runs
         if not (
-            run_id in self._known_runs
-            or run_id in self._known_tasks
+            0 < self._due_ns <= self._clock_ns
+            or (holds and (actions or decision.settled or run.ended))
+            or (asked and (run.ended or isinstance(record.event, WorkflowAdmitted)))
             or (actions and self._concerns(actions))
-            or 0 < self._due_ns <= self._clock_ns
-        ):
-            return actions  # as nearly always: this has to cost next to nothing
+        ):  # as nearly always: this has to cost next to nothing
+            if holds or asked:
+                self._set_wake_up(record.seq)  # a clock that was put back brings nearer what waits for a time
+            return actions
         turn = _Turn(_Place(run_id, record.seq, record.time_ns))
         kept = self._sorted(turn, run, actions)
         self._release(turn, run, decision.settled)
@@ -258,8 +261,8 @@ class Gates:
 
     def _let_go(self, turn: _Turn) -> None:
         now_ns = self._clock_ns
-        for task in [task for task, ready_ns in self._tasks.ready_ns.items() if ready_ns <= now_ns]:
-            turn.tasks[task] = None
+        if 0 < self._due_ns <= now_ns:
+            turn.tasks.update((task, None) for task, ready_ns in self._tasks.ready_ns.items() if ready_ns <= now_ns)
         for task in turn.tasks:
             for name in self._tasks.pump(task, now_ns):
                 arrived = turn.arrived.get(name)
@@ -277,14 +280,17 @@ class Gates:
 
     def _note_due(self) -> None:
         """When time alone changes something."""
-        times = [*self._tasks.ready_ns.values(), *([self._tasks.full_ns] if self._tasks.full_ns else [])]
-        self._due_ns = min(times, default=0)
+        self._due_ns = self._tasks.full_ns
+        if self._tasks.ready_ns:
+            ready_ns = min(self._tasks.ready_ns.values())
+            self._due_ns = min(ready_ns, self._due_ns) if self._due_ns else ready_ns
 
     def _set_wake_up(self, seq: int) -> None:
         """Ask for a wake-up, unless one that is early enough is outstanding: the log may stay silent."""
-        ready_ns = min(self._tasks.ready_ns.values(), default=0)
-        due_ns = self._last_ns + ready_ns - self._clock_ns
-        if ready_ns and not 0 < self.wake_ns <= due_ns:
+        if not self._tasks.ready_ns:
+            return
+        due_ns = self._last_ns + min(self._tasks.ready_ns.values()) - self._clock_ns
+        if not 0 < self.wake_ns <= due_ns:
             self.wake_ns, self.wake_seq = due_ns, seq
 
     # -- what is known ---------------------------------------------------------------------------------------
