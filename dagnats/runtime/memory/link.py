@@ -62,7 +62,7 @@ class Link:
         self.loop = asyncio.get_running_loop()
         self.closed = self.dead = False
         self._context = copy_context()
-        self._waiting: dict[_Waiting[Any], None] = {}  # who has waited longest comes first
+        self._waiting: dict[_Waiting[Any] | _Asking[Any], None] = {}  # who has waited longest comes first
         self._patience: asyncio.TimerHandle | None = None
         self._when_lost: dict[Callable[[], None], None] = {}
         process = current_process()
@@ -118,11 +118,17 @@ class Link:
         if self.closed:
             told(UnavailableError(_CLOSED))
             return
-        waiting = _Waiting(self, call, told, self._waiting)
+        self._send(_Waiting(self, call, told))
+
+    def _send(self, waiting: _Waiting[Any] | _Asking[Any]) -> None:
         self._waiting[waiting] = None
         if self._patience is None:  # one timer for all: an answer hardly ever takes that long
             self._patience = self.loop.call_at(waiting.ends, self._give_up, context=self._context)
-        self.carry(call, waiting.arrive)
+        self.carry(waiting.call, waiting.arrive)
+
+    def forget(self, waiting: _Waiting[Any] | _Asking[Any]) -> None:
+        """Whoever waited was answered."""
+        self._waiting.pop(waiting, None)
 
     def _give_up(self) -> None:
         """Tell those who have waited too long, and look again when the next one has."""
@@ -140,16 +146,10 @@ class Link:
         Raises UnavailableError when there is none: the outcome is unknown.
         """
         answered: asyncio.Future[T] = asyncio.Future(loop=self.loop)
-
-        def told(result: T | Exception) -> None:
-            if answered.done():
-                return
-            if isinstance(result, Exception):
-                answered.set_exception(result)
-            else:
-                answered.set_result(result)
-
-        self.ask(call, told)
+        if self.closed and not self.dead:
+            answered.set_exception(UnavailableError(_CLOSED))
+        elif not self.dead:
+            self._send(_Asking(self, call, answered))
         return answered
 
     def surely(self, call: Call[T], *, within_s: float | None = None) -> asyncio.Future[T]:
@@ -194,32 +194,49 @@ class Link:
 
 
 class _Waiting(Generic[T]):
-    """Somebody who waits for an answer, until `ends`."""
+    """Somebody who waits for an answer, until `ends`. The call may arrive twice: the first answer that comes counts."""
 
-    __slots__ = ("_call", "_link", "_told", "_waiting", "ends")
+    __slots__ = ("_link", "_told", "call", "ends")
 
-    def __init__(
-        self,
-        link: Link,
-        call: Call[T],
-        told: Callable[[T | Exception], None],
-        waiting: dict[_Waiting[Any], None],
-    ) -> None:
+    def __init__(self, link: Link, call: Call[T], told: Callable[[T | Exception], None]) -> None:
         self._link = link
-        self._call = call
         self._told = told
-        self._waiting = waiting
+        self.call = call
         self.ends = link.loop.time() + link.timeout_s
 
     def arrive(self) -> None:
-        """The call is at the server. It may be there twice: the first answer that comes back counts."""
-        self._link.answer(self._call, partial(self.tell, _performed(self._call)))
+        """The call is at the server."""
+        self._link.answer(self.call, partial(self.tell, _performed(self.call)))
 
     def tell(self, result: T | Exception) -> None:
-        """The first answer counts."""
+        """The answer is here."""
         told, self._told = self._told, _deaf
-        self._waiting.pop(self, None)
+        self._link.forget(self)
         told(result)
+
+
+class _Asking(Generic[T]):
+    """The same of somebody who awaits a future: most calls are such, and every object more is felt."""
+
+    __slots__ = ("_answered", "_link", "call", "ends")
+
+    def __init__(self, link: Link, call: Call[T], answered: asyncio.Future[T]) -> None:
+        self._link = link
+        self._answered = answered
+        self.call = call
+        self.ends = link.loop.time() + link.timeout_s
+
+    def arrive(self) -> None:
+        self._link.answer(self.call, partial(self.tell, _performed(self.call)))
+
+    def tell(self, result: T | Exception) -> None:
+        self._link.forget(self)
+        if self._answered.done():
+            return
+        if isinstance(result, Exception):
+            self._answered.set_exception(result)
+        else:
+            self._answered.set_result(result)
 
 
 class _Persistent(Generic[T]):

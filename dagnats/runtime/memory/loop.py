@@ -35,16 +35,25 @@ class Deadlock(Exception):
 class _Handle(asyncio.Handle):
     """A callback that remembers nothing for a debugger: most of what a loop does is to make these.
 
-    The loop fills them in itself: a call of `__init__` would cost as much as all the rest.
+    The loop fills them in itself: a call of `__init__` would cost as much as all the rest. What is the same for all of
+    them is said here, once.
     """
 
     __slots__ = ()
+    _repr: Any = None
+    _source_traceback: Any = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback, self._args = None, ()
 
 
 class _TimerHandle(asyncio.TimerHandle):
     """The same of a timer."""
 
     __slots__ = ()
+    _repr: Any = None
+    _source_traceback: Any = None
 
     def cancel(self) -> None:
         if not self._cancelled:
@@ -64,6 +73,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     # What `BaseEventLoop` keeps; the same from Python 3.11 to 3.14.
     _closed: bool
+    _stopping: bool
     _ready: deque[asyncio.Handle]
     _selector: selectors.BaseSelector
     _process_events: Callable[[list[tuple[selectors.SelectorKey, int]]], None]
@@ -113,7 +123,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         handle._callback = callback
         handle._args = args
         handle._cancelled = False
-        handle._repr = handle._source_traceback = None
         self._ready.append(handle)
         return handle
 
@@ -126,7 +135,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         handle._callback = callback
         handle._args = args
         handle._cancelled = False
-        handle._repr = handle._source_traceback = None
         handle._when = when
         handle._scheduled = True
         heappush(self._timers, (when, next(self._ages), handle))
@@ -175,38 +183,41 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     # -- one turn --------------------------------------------------------------------------------------------
 
     def _run_once(self) -> None:
-        """What `BaseEventLoop` calls again and again: wait for something to be ready, and run what is."""
+        """What `BaseEventLoop` calls: wait for something to be ready, and run what is, until it is to stop."""
         ready, timers = self._ready, self._timers
-        if self._cancelled and (timers[0][2]._cancelled or self._cancelled > _MANY_CANCELLED):
-            self._forget_cancelled()
-        if self._working or self._since is not None:
-            self._pass_really()
-        if not ready:
-            self._go_on()
-        elif self._working or len(self._files) > self._own_files:
-            self._look(0)
-        now = self._now
-        while timers and timers[0][0] <= now:
-            ready.append(self._next_timer())
-        choose, on_step = self.choose, self.on_step
-        for _ in range(len(ready)):
-            handle = ready.popleft() if choose is None else self._chosen(choose)
-            if handle._cancelled:
-                continue
-            self.steps += 1
-            if on_step is not None:
-                on_step(self.steps)
-            context = handle._context
-            process = context.get(CURRENT)
-            if process is None or (process.alive and process.held is None):
-                try:  # what `Handle._run` does: most of what a simulation costs is calls as small as this one
-                    context.run(handle._callback, *handle._args)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as error:  # noqa: BLE001  # whatever a callback raises
-                    self._failed(handle, error)
-            elif process.held is not None:
-                process.held.append(handle)
+        while True:
+            if self._cancelled and (timers[0][2]._cancelled or self._cancelled > _MANY_CANCELLED):
+                self._forget_cancelled()
+            if self._working or self._since is not None:
+                self._pass_really()
+            if not ready:
+                self._go_on()
+            elif self._working or len(self._files) > self._own_files:
+                self._look(0)
+            now = self._now
+            while timers and timers[0][0] <= now:
+                ready.append(self._next_timer())
+            choose, on_step = self.choose, self.on_step
+            for _ in range(len(ready)):
+                handle = ready.popleft() if choose is None else self._chosen(choose)
+                if handle._cancelled:
+                    continue
+                self.steps += 1
+                if on_step is not None:
+                    on_step(self.steps)
+                context = handle._context
+                process = context.get(CURRENT)
+                if process is None or (process.alive and process.held is None):
+                    try:  # what `Handle._run` does: most of what a simulation costs is calls as small as this one
+                        context.run(handle._callback, *handle._args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:  # noqa: BLE001  # whatever a callback raises
+                        self._failed(handle, error)
+                elif process.held is not None:
+                    process.held.append(handle)
+            if self._stopping:
+                return
 
     def _chosen(self, choose: Callable[[deque[asyncio.Handle]], int]) -> asyncio.Handle:
         at = choose(self._ready)
