@@ -79,8 +79,11 @@ def over_http(served: CommandLine) -> dict[str, str]:
 
 
 def plain(result: Result) -> Result:
-    """What was said, without the times of the moment."""
-    moments = re.compile(r"(\d{4}-\d\d-\d\d.\d\d:\d\d:\d\d(\.\d+)?Z?|active_runs\": \d+|last_seen\": \"[^\"]+)")
+    """What was said, without the times of the moment, and what has become more since."""
+    moments = re.compile(
+        r"(\d{4}-\d\d-\d\d.\d\d:\d\d:\d\d(\.\d+)?Z?|active_runs\": \d+|last_seen\": \"[^\"]+"
+        r"|used_bytes\": \d+|Store: [^;\n]+)"
+    )
     return result._replace(out=moments.sub("…", result.out), err=moments.sub("…", result.err))
 
 
