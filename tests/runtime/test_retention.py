@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,14 +101,15 @@ async def left_of(system: System, run_id: str) -> set[str]:
 
 async def ids_forgotten(system: System) -> None:
     """Wait until the server no longer knows the ids of what was sent before."""
-    link, ports = system.jetstream.link, system.jetstream.ports
-    for stream in ("WORKFLOW_HISTORY", "TASK_QUEUES"):
-        config = (await link.api(f"STREAM.INFO.{stream}"))["config"]
-        await link.api(f"STREAM.UPDATE.{stream}", {**config, "duplicate_window": 100_000_000})
+    link, ports, windows = system.jetstream.link, system.jetstream.ports, count(100_000_000, 1_000_000)
     await ports.log.append("_ops.probe", b"", id="probe")
     await ports.tasks.put("probe", "probe", b"", id="probe")
 
     async def are_forgotten() -> bool:
+        # Again and again: a server that is just forgetting something sets its clock by the window it had before.
+        for stream in ("WORKFLOW_HISTORY", "TASK_QUEUES"):
+            config = (await link.api(f"STREAM.INFO.{stream}"))["config"]
+            await link.api(f"STREAM.UPDATE.{stream}", {**config, "duplicate_window": next(windows)})
         event = await ports.log.append("_ops.probe", b"", id="probe")
         task = await ports.tasks.put("probe", "probe", b"", id="probe")
         return not (event.duplicate or task.duplicate)
