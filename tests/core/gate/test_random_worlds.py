@@ -15,6 +15,8 @@ from dagnats.runtime.core.path import decoded
 from tests.core.gate.world import SECOND, World, graph, step, stored
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dagnats.runtime.core.action import AnyAction
     from dagnats.runtime.core.gate.book import TaskTicket
     from dagnats.runtime.core.graph import Graph
@@ -73,11 +75,11 @@ class _Watched(World):
         self.clock_ns = self.before_ns = 0
         self.starts: dict[str, list[int]] = {}
 
-    def _act(self, actions: tuple[AnyAction, ...]) -> None:
+    def _act(self, actions: tuple[AnyAction, ...], missed: Sequence[AnyAction] = ()) -> None:
         """Note what goes, and by a clock of our own when."""
         self.clock_ns += max(self.time_ns - self.before_ns, 0) if self.before_ns else 0
         self.before_ns = self.time_ns
-        super()._act(actions)
+        super()._act(actions, missed)
         for action in actions:
             if isinstance(action, EnqueueTask) and not action.admitted:
                 self._went(action.run_id, action.step_id)
