@@ -6,7 +6,9 @@ exclude each other) is the loader's to find.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -36,7 +38,13 @@ class _Generator(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of everything the loader accepts."""
+    """The JSON Schema (draft 2020-12) of everything the loader accepts: the caller's own, to change."""
+    return deepcopy(_written())
+
+
+@cache
+def _written() -> dict[str, Any]:
+    """It takes pydantic a tenth of a second, and it is the same every time."""
     schema = WorkflowDef.model_json_schema(schema_generator=_Generator)
     parts: dict[str, Any] = schema.pop("$defs")
     classes = {kind: parts.pop(step_class.__name__) for kind, step_class in STEP_CLASSES.items()}
