@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -239,6 +240,30 @@ def test_a_cancelled_command_is_gone_with_its_children(
         return family
 
     assert len(loop(cancelled())) == 2
+
+
+@pytest.mark.parametrize("loop", [asyncio.run, uvloop.run])
+def test_a_command_that_is_cancelled_while_it_begins_is_gone_with_its_children(
+    loop: Callable[[Coroutine[Any, Any, Any]], Any], tmp_path: Path
+) -> None:
+    async def cancelled() -> int:
+        argv = ["sh", "-c", f"sleep 600 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; wait"]
+        running = asyncio.create_task(
+            run_command(argv, data=b"", env=dict(os.environ), cwd="", max_output_bytes=10, stop_s=0.3)
+        )
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the child is there; that its pipes are as well, the loop has not heard
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.01)  # noqa: ASYNC251  # so that it does not hear of it now
+        running.cancel()
+        async with asyncio.timeout(30):
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+        pid = int((tmp_path / "pid").read_text())
+        await until(lambda: gone(pid), what="the end of the command's child")
+        return pid
+
+    assert loop(cancelled())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

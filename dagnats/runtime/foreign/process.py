@@ -61,33 +61,47 @@ async def run_command(
     Raises:
         OSError: It cannot be started.
     """
-    transport, child = await asyncio.get_running_loop().subprocess_exec(
-        lambda: _Child(max_output_bytes),
-        *argv,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(env),
-        cwd=cwd or None,
-        start_new_session=True,
-        preexec_fn=die_with_us(os.getpid()) if sys.platform == "linux" else None,
+    spawning = asyncio.ensure_future(
+        asyncio.get_running_loop().subprocess_exec(
+            lambda: _Child(max_output_bytes),
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(env),
+            cwd=cwd or None,
+            start_new_session=True,
+            preexec_fn=die_with_us(os.getpid()) if sys.platform == "linux" else None,
+        )
     )
+    try:
+        transport, child = await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        # asyncio would wait until nobody has the pipes any more, and its children have them too.
+        with contextlib.suppress(OSError):
+            await _end(*await spawning, stop_s)
+        raise
     try:
         child.feed(data)
         await child.exited.wait()
         await _within(_DRAIN_S, child.drained)
     finally:
-        try:
-            if not child.exited.is_set():
-                _signal_group(child.pid, signal.SIGTERM)
-                await _within(stop_s, child.exited)
-        finally:
-            _signal_group(child.pid, signal.SIGKILL)  # what the command left behind, too
-            await _within(_DRAIN_S, child.exited)
-            transport.close()
+        await _end(transport, child, stop_s)
     code = transport.get_returncode()
     assert code is not None, "it has exited"
     return Outcome(code, bytes(child.output), bytes(child.error), child.is_too_large)
+
+
+async def _end(transport: asyncio.SubprocessTransport, child: _Child, stop_s: float) -> None:
+    """Leave nothing of a command, whether it has ended or not."""
+    try:
+        if not child.exited.is_set():
+            _signal_group(child.pid, signal.SIGTERM)
+            await _within(stop_s, child.exited)
+    finally:
+        _signal_group(child.pid, signal.SIGKILL)  # what the command left behind, too
+        await _within(_DRAIN_S, child.exited)
+        transport.close()
 
 
 class _Child(asyncio.SubprocessProtocol):
