@@ -61,6 +61,34 @@ async def test_what_is_published_arrives_in_order_as_it_was(
 
 
 @KINDS
+async def test_what_may_wait_is_sent_in_its_turn_and_without_another_message(
+    kind: type[Wire | NatsPy], nats_server: EmbeddedServer
+) -> None:
+    channel = await opened(kind, nats_server)
+    heard = Heard()
+    channel.subscribe("a", heard)
+    channel.publish("a", b"1", lazily=True)
+    channel.publish("a", b"2")
+    channel.publish("a", b"3", lazily=True)
+    await heard.count(3)
+    channel.publish("a", b"4", lazily=True)
+    assert [message.data for message in await heard.count(4)] == [b"1", b"2", b"3", b"4"]
+    await channel.close()
+
+
+async def test_what_may_wait_is_sent_before_the_connection_closes(nats_server: EmbeddedServer) -> None:
+    channel, other = await opened(Wire, nats_server), await opened(Wire, nats_server)
+    heard = Heard()
+    other.subscribe("a", heard)
+    other.publish("a", b"it listens")
+    await heard.count(1)
+    channel.publish("a", b"the last word", lazily=True)
+    await channel.close()
+    await heard.count(2)
+    await other.close()
+
+
+@KINDS
 async def test_headers_and_replies_travel_along(kind: type[Wire | NatsPy], nats_server: EmbeddedServer) -> None:
     channel = await opened(kind, nats_server)
     heard = Heard()

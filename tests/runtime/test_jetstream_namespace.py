@@ -42,7 +42,9 @@ class Plain:
         self.sent: list[tuple[str, bytes, str, bytes]] = []
         self.heard: dict[str, Callable[[Message], None]] = {}
 
-    def publish(self, subject: str, data: bytes, reply: str = "", headers: bytes = b"") -> None:
+    def publish(
+        self, subject: str, data: bytes, reply: str = "", headers: bytes = b"", *, lazily: bool = False
+    ) -> None:
         self.sent.append((subject, data, reply, headers))
 
     def subscribe(self, subject: str, callback: Callable[[Message], None]) -> int:

@@ -73,8 +73,15 @@ class Channel(Protocol):
     @property
     def max_payload_bytes(self) -> int: ...
 
-    def publish(self, subject: str, data: bytes, reply: str = "", headers: bytes = b"") -> None:
-        """Send a message. Raises UnavailableError while the connection is lost."""
+    def publish(
+        self, subject: str, data: bytes, reply: str = "", headers: bytes = b"", *, lazily: bool = False
+    ) -> None:
+        """Send a message. Raises UnavailableError while the connection is lost.
+
+        Args:
+            lazily: It may go with the next message, or some milliseconds later when there is none: one packet less for
+                the server to wake up for.
+        """
         ...
 
     async def up(self) -> None:

@@ -106,10 +106,16 @@ class Link:
 
     # -- messages ------------------------------------------------------------------------------------------
 
-    def send(self, subject: str, data: bytes = b"", *, reply: str = "", headers: bytes = b"") -> bool:
-        """Publish without an answer: acknowledgements, pull requests. False when the connection is lost."""
+    def send(
+        self, subject: str, data: bytes = b"", *, reply: str = "", headers: bytes = b"", lazily: bool = False
+    ) -> bool:
+        """Publish without an answer: acknowledgements, pull requests. False when the connection is lost.
+
+        Args:
+            lazily: Nobody waits for it: see `Channel.publish`.
+        """
         try:
-            self._channel.publish(subject, data, reply, headers)
+            self._channel.publish(subject, data, reply, headers, lazily=lazily)
         except UnavailableError:
             return False
         return True

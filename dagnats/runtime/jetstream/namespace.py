@@ -161,7 +161,9 @@ class NamespacedChannel:
     def max_payload_bytes(self) -> int:
         return self._channel.max_payload_bytes
 
-    def publish(self, subject: str, data: bytes, reply: str = "", headers: bytes = b"") -> None:
+    def publish(
+        self, subject: str, data: bytes, reply: str = "", headers: bytes = b"", *, lazily: bool = False
+    ) -> None:
         if not subject.startswith(_API):
             subject = self._names.subject(subject)
             if headers and (b"\r\nNats-Schedule" in headers or b"-Subject: " in headers):
@@ -170,7 +172,7 @@ class NamespacedChannel:
             if data and not subject.startswith(_NEXT):
                 data = self._names.body(data)
             subject = self._names.call(subject)
-        self._channel.publish(subject, data, reply, headers)
+        self._channel.publish(subject, data, reply, headers, lazily=lazily)
 
     async def up(self) -> None:
         await self._channel.up()

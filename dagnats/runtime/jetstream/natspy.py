@@ -84,7 +84,9 @@ class NatsPy:
     def max_payload_bytes(self) -> int:
         return self._client.max_payload
 
-    def publish(self, subject: str, data: bytes, reply: str = "", headers: bytes = b"") -> None:
+    def publish(
+        self, subject: str, data: bytes, reply: str = "", headers: bytes = b"", *, lazily: bool = False
+    ) -> None:
         if not self._client.is_connected:
             raise UnavailableError("the connection to NATS is lost")
         fields = Message("", "", headers, b"").headers or None

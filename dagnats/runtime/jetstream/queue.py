@@ -216,7 +216,8 @@ class JetStreamHeldTask:
         self.address = address
 
     def acknowledge(self) -> None:
-        self._link.send(self.address, b"+ACK")
+        # Nobody waits for it: were it lost, the task would come again, and its result be there already.
+        self._link.send(self.address, b"+ACK", lazily=True)
 
     def keep(self, over: Link | None = None) -> None:
         """`ports.HeldTask.keep`; any connection can say it."""
