@@ -64,23 +64,25 @@ class MeasuredRoom:
 
     async def expect(self, what: str, size: int = 0) -> None:
         """Where nobody can say how full the store is, there is room: whoever writes then is told."""
-        await self._look()
+        now_s = asyncio.get_running_loop().time()
+        self._forget(now_s)
+        if not self._is_fresh(now_s):
+            await self._look(now_s)
+            now_s = asyncio.get_running_loop().time()
         if not self._seen.limit:
             return
-        if self._rest <= 0 or self._rest < _AT_ONCE * self._lately + size:
+        rest = self._rest
+        if rest <= 0 or rest < _AT_ONCE * self._lately + size:
             raise full(self._seen, what)
-        self._let_in.append((asyncio.get_running_loop().time(), size + _OVERHEAD))
+        self._let_in.append((now_s, size + _OVERHEAD))
         self._lately += size + _OVERHEAD
 
-    async def _look(self) -> None:
-        self._forget()
-        if self._is_fresh:
-            return
+    async def _look(self, now_s: float) -> None:
         is_tight = self._rest <= 0 or self._may_be_gone  # old news is no reason then, for either answer
-        if self._looking.locked() and self._age_s < _TRUSTED_S and not is_tight:
+        if self._looking.locked() and now_s - self._seen_s < _TRUSTED_S and not is_tight:
             return
         async with self._looking:
-            if self._is_fresh:  # somebody has looked while we waited for our turn
+            if self._is_fresh(asyncio.get_running_loop().time()):  # somebody has looked while we waited for our turn
                 return
             try:
                 self._seen = await self._server.holding()
@@ -88,19 +90,13 @@ class MeasuredRoom:
                 log.debug("how full the store is cannot be seen: %s", error)
             self._seen_s = asyncio.get_running_loop().time()
 
-    def _forget(self) -> None:
+    def _forget(self, now_s: float) -> None:
         """What was let in a second ago is stored, with all that comes of it."""
-        now_s = asyncio.get_running_loop().time()
         while self._let_in and self._let_in[0][0] <= now_s - _EVERY_S:
             self._lately -= self._let_in.popleft()[1]
 
-    @property
-    def _is_fresh(self) -> bool:
-        return self._age_s < (_SOONEST_S if self._may_be_gone else _EVERY_S)
-
-    @property
-    def _age_s(self) -> float:
-        return asyncio.get_running_loop().time() - self._seen_s
+    def _is_fresh(self, now_s: float) -> bool:
+        return now_s - self._seen_s < (_SOONEST_S if self._may_be_gone else _EVERY_S)
 
     @property
     def _rest(self) -> float:

@@ -14,7 +14,7 @@ from dagnats.runtime.jetstream.channel import Message
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.natspy import NatsPy
 from dagnats.runtime.jetstream.policy import Policy
-from dagnats.runtime.jetstream.publish import header_block
+from dagnats.runtime.jetstream.publish import first_block, header_block
 from dagnats.runtime.jetstream.wire import Refused, Wire
 from tests.support.processes import until
 
@@ -245,3 +245,14 @@ async def test_a_server_that_asks_for_tls_is_left_to_nats_py() -> None:
         await Link.connect(f"nats://127.0.0.1:{port}")
     assert b"\x16\x03" in begun, f"nobody began a TLS handshake: {begun}"
     server.close()
+
+
+@pytest.mark.parametrize("id", ["r1.workflow.started", "r1\r\nother: 1"], ids=["usual", "with a line break"])
+def test_a_first_event_has_the_headers_that_make_it_the_first(id: str) -> None:
+    headers = Message("", "", first_block(id, "history._ops.workflow.w", 7), b"").headers
+    assert headers == {
+        "Nats-Msg-Id": id.replace("\r\n", " "),
+        "Dagnats-New": "1",
+        "Nats-Expected-Last-Subject-Sequence": "7",
+        "Nats-Expected-Last-Subject-Sequence-Subject": "history._ops.workflow.w",
+    }

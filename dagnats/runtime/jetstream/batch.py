@@ -53,10 +53,10 @@ class GroupCommit:
         self, subject: str, data: bytes, headers: bytes, *, within_s: float | None = None
     ) -> asyncio.Future[Receipt]:
         """Store a message as `Link.publish_surely` does, with others where that is quicker."""
-        publication = Publication(self._link, subject, data, headers, within_s)
-        if self._refused_when_full:
-            publication.refused_when_full = True
-        if self._policy.sync == "interval" or self._link.refusal(subject, data, headers) is not None:
+        publication = Publication(
+            self._link, subject, data, headers, within_s, refused_when_full=self._refused_when_full
+        )
+        if self._policy.settings.sync == "interval" or self._link.refusal(subject, data, headers) is not None:
             return publication.send()
         self._waiting.append(publication)
         if not self._busy:
@@ -113,7 +113,7 @@ class GroupCommit:
                 told = functools.partial(self._told_of_batch, publications)
                 headers = headers[:-2] + b"Nats-Batch-Commit: 1\r\n\r\n"
                 self._link.ask(publication.subject, publication.data, headers, told)
-            publication.note_sent()
+            publication.note_sent(self._link.loop.time())
 
     def _told_of_batch(self, publications: Sequence[Publication], answer: Message | DagnatsError) -> None:
         stored = answer if isinstance(answer, DagnatsError) else batch_of(answer)

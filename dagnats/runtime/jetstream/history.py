@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dagnats.runtime.jetstream.ear import Ears, Rumour
-from dagnats.runtime.jetstream.publish import EXPECTED_LAST, EXPECTED_LAST_OF, MSG_ID, NEW, id_block
+from dagnats.runtime.jetstream.publish import EXPECTED_LAST, MSG_ID, first_block, id_block
 from dagnats.runtime.jetstream.read import (
     PAGE,
     last_of,
@@ -65,8 +65,7 @@ class JetStreamLog:
         return await self._link.publish(f"{_PREFIX}{run_id}", data, {MSG_ID: id, EXPECTED_LAST: str(last)})
 
     async def append_new(self, run_id: str, data: bytes, *, id: str, of: str, last: int) -> Receipt:
-        expected = {EXPECTED_LAST: str(last), EXPECTED_LAST_OF: _PREFIX + of}
-        return await self._link.publish(_PREFIX + run_id, data, {MSG_ID: id, NEW: "1", **expected})
+        return await self._link.publish(_PREFIX + run_id, data, first_block(id, _PREFIX + of, last))
 
     async def first(self, run_id: str) -> int:
         body = msgspec.json.encode({"seq": 1, "next_by_subj": f"{_PREFIX}{run_id}"})

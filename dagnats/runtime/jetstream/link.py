@@ -163,30 +163,33 @@ class Link:
         if size + len(headers) + _MARGIN > limit:
             return RefusedError(f"the message has {size} bytes; the server takes at most {limit}, headers included")
         # To the protocol a subject is one word: white space in it would be another command.
-        if " " in subject or ".." in f".{subject}." or not subject.isprintable():
+        if " " in subject or ".." in subject or not subject.isprintable() or "." in (subject[:1], subject[-1:]):
             return RefusedError(f"{subject!r} cannot be the subject of a message")
         return None
 
-    def ask(self, subject: str, data: bytes, headers: bytes, told: Callable[[Message | DagnatsError], None]) -> bool:
+    def ask(
+        self, subject: str, data: bytes, headers: bytes, told: Callable[[Message | DagnatsError], None]
+    ) -> float | None:
         """One message; `told` hears the answer, or why there is none: RefusedError, UnavailableError.
 
         Returns:
-            Whether it has left. If not, `told` was called.
+            When it has left, by the loop's clock. If it has not, None, and `told` was called.
         """
         why_not = UnavailableError(_CLOSED) if self.closed else self.refusal(subject, data, headers)
         if why_not is not None:
             told(why_not)
-            return False
+            return None
         token = str(next(self._tokens))
         try:
             self._channel.publish(subject, data, self._inbox + token, headers)
         except UnavailableError as error:
             told(error)
-            return False
-        self._waiting[token] = (self.loop.time() + TIMEOUT_S, told)
+            return None
+        now = self.loop.time()
+        self._waiting[token] = (now + TIMEOUT_S, told)
         if self._sweeper is None:
             self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
-        return True
+        return now
 
     async def up(self) -> None:
         """Wait for a connection that is being made again. Raises UnavailableError when that takes too long."""
@@ -256,16 +259,19 @@ class Link:
         """What a stream is called on the server, for those who look at it with the `nats` tool."""
         return full_stream(self.namespace, stream)
 
-    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> Receipt:
+    async def publish(self, subject: str, data: bytes, headers: Mapping[str, str] | bytes = b"") -> Receipt:
         """Store one message in whatever stream has the subject.
+
+        Args:
+            headers: By name, or as they go over the wire.
 
         Raises:
             ConflictError: The expected last sequence was not the last.
             RefusedError: It will never be taken.
             UnavailableError: The outcome is unknown.
         """
-        message = await self.request(subject, data, header_block(headers) if headers else b"")
-        acked = receipt_of(message)
+        block = headers if isinstance(headers, bytes) else header_block(headers)
+        acked = receipt_of(await self.request(subject, data, block))
         if isinstance(acked, DagnatsError):
             raise acked
         return acked

@@ -40,9 +40,17 @@ def header_block(headers: Mapping[str, str]) -> bytes:
 
 def id_block(id: str) -> bytes:
     """The header block of most messages: an id and no more."""
-    if id.isprintable():
+    if "\n" not in id and "\r" not in id:
         return f"NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n".encode()
     return header_block({MSG_ID: id})
+
+
+def first_block(id: str, of: str, last: int) -> bytes:
+    """The header block of a run's first event: its id, and what the last message of another subject `of` has to be."""
+    if id.isprintable() and of.isprintable():  # all at once: one of these is made for every run
+        expected = f"{EXPECTED_LAST}: {last}\r\n{EXPECTED_LAST_OF}: {of}"
+        return f"NATS/1.0\r\n{MSG_ID}: {id}\r\n{NEW}: 1\r\n{expected}\r\n\r\n".encode()
+    return header_block({MSG_ID: id, NEW: "1", EXPECTED_LAST: str(last), EXPECTED_LAST_OF: of})
 
 
 def expected_block(last: int) -> bytes:
@@ -132,41 +140,48 @@ class Publication:
 
     Args:
         within_s: How long the server remembers the message's id: it is not sent again after that. None: for ever.
+        refused_when_full: Whether nobody waits for room in the stream.
     """
 
     # Where most have the same value, the class holds it: one of these is made for every message.
     on_told: Callable[[], None] | None = None
     """Called once, when the first sending was answered or will not be."""
-    refused_when_full = False
-    """Whether nobody waits for room in the stream."""
     _pause_s = _FIRST_PAUSE_S
     _sent_s: float | None = None
 
-    def __init__(self, link: Link, subject: str, data: bytes, headers: bytes, within_s: float | None = None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        subject: str,
+        data: bytes,
+        headers: bytes,
+        within_s: float | None = None,
+        *,
+        refused_when_full: bool = False,
+    ) -> None:
         self._link = link
         self.subject = subject
         self.data = data
         self.headers = headers
         self._within_s = within_s
+        self._refused_when_full = refused_when_full
         self.result: asyncio.Future[Receipt] = link.loop.create_future()
 
     def send(self) -> asyncio.Future[Receipt]:
         """Send it, and again for as long as NATS does not answer."""
-        if not self._link.ask(self.subject, self.data, self.headers, self._told):
-            return self.result  # refused, or there is no connection: nothing has left
-        if self._within_s is not None:
-            self.note_sent()
+        now = self._link.ask(self.subject, self.data, self.headers, self._told)
+        # Without it, it was refused, or there is no connection: nothing has left.
+        if now is not None and self._within_s is not None:
+            self.note_sent(now)
         return self.result
 
-    def note_sent(self) -> None:
+    def note_sent(self, now: float) -> None:
         """It has left, by itself or in a batch: from now on it may be stored."""
         if self._within_s is None or self.result.done():
             return
         if self._sent_s is None:
-            self._sent_s = self._link.loop.time()
-            left_s = self._within_s
-        else:
-            left_s = self._left_s()
+            self._sent_s = now
+        left_s = self._sent_s + self._within_s - now
         if left_s < TIMEOUT_S:  # otherwise this sending is found to have failed before
             self._link.loop.call_later(left_s, self._give_up)
 
@@ -180,7 +195,7 @@ class Publication:
             acked = answer if isinstance(answer, DagnatsError) else receipt_of(answer)
             if isinstance(acked, Receipt):
                 self.result.set_result(acked)
-            elif isinstance(acked, StreamFull) and self.refused_when_full:
+            elif isinstance(acked, StreamFull) and self._refused_when_full:
                 self._fail(RefusedError(str(acked)))
             elif isinstance(acked, UnavailableError) and not self._link.closed:
                 self._link.note_repeat(self.subject, self._pause_s, acked)

@@ -77,9 +77,7 @@ class JetStreamTaskQueue:
         await asyncio.gather(*(self._link.api(f"STREAM.PURGE.{TASKS}", one) for one in requests))
 
     def put_own(self, task: OwnTask, data: bytes, *, id: str, within_s: float | None = None) -> Awaitable[Receipt]:
-        publication = Publication(self._link, own_subject(task), data, id_block(id), within_s)
-        publication.refused_when_full = True
-        return publication.send()
+        return Publication(self._link, own_subject(task), data, id_block(id), within_s, refused_when_full=True).send()
 
     async def drop_own(self, task: OwnTask) -> None:
         await self._link.api(f"STREAM.PURGE.{OWN_TASKS}", {"filter": own_subject(task)})
