@@ -601,6 +601,9 @@ EVENT_TYPES = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyEven
 TERMINAL_PREFIXES = tuple(f'{{"type":"{kind.__struct_config__.tag}"'.encode() for kind in get_args(TerminalEvent))
 """How the bytes of a run's last event begin, as `encode_event` writes them."""
 
+OF_STEP = b'{"type":"step.'
+"""How the bytes of most events begin: what somebody says of a step."""
+
 _decoder = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 

@@ -15,7 +15,7 @@ from dagnats import Abort, Workflow
 from dagnats.client import AsyncClient
 from dagnats.client.listing import page, summary_of
 from dagnats.errors import UnavailableError
-from dagnats.model.event import WorkflowPaused, encode_event
+from dagnats.model.event import Start, WorkflowPaused, WorkflowStarted, encode_event
 from dagnats.model.removal import RETENTION, Removal, encode_removal
 from dagnats.model.summary import RunQuery, RunSummary
 from dagnats.runtime.engine import Engine
@@ -23,6 +23,7 @@ from dagnats.runtime.index.indexer import Indexer
 from dagnats.runtime.index.inquiry import open_inquiries
 from dagnats.runtime.index.source import Source, Tap
 from dagnats.runtime.memory.server import MemoryServer
+from dagnats.runtime.ports import Entry
 from dagnats.runtime.position import decode_position
 from dagnats.runtime.worker import Worker
 from tests.support.processes import until
@@ -200,6 +201,24 @@ async def test_runs_that_retention_removes_leave_the_index(tmp_path: Path) -> No
         said = Removal(timestamp="", runs=(("gone", last), ("used-again", 1)))
         await memory.ports.log.append(RETENTION, encode_removal(said), id="removal")
         assert [line.run_id for line in await all_lines(memory)] == ["used-again"]
+
+
+async def test_the_name_of_a_run_that_is_removed_can_be_used_again_at_once(tmp_path: Path) -> None:
+    def begun(seq: int) -> Entry:
+        event = WorkflowStarted(run_id="order-7", payload=Start(workflow="order", def_hash="h"))
+        return Entry(seq, seq, "order-7", encode_event(event), first=True)
+
+    removed = encode_removal(Removal(timestamp="", runs=(("order-7", 1),)))
+    async with MemoryServer().connect() as memory, indexing(memory, tmp_path / "index.sqlite") as index:
+
+        async def has_begun() -> bool:
+            index.source.hear(0, [begun(1)])  # as soon as it listens
+            return index.place.seq == 1
+
+        await until(has_begun)
+        index.source.hear(1, [Entry(2, 2, RETENTION, removed), begun(3)])
+        (line,) = (await index.page(RunQuery(known=3))).runs
+        assert line.seq == 3
 
 
 async def test_what_cannot_be_read_and_what_is_about_nobody_changes_nothing(tmp_path: Path) -> None:

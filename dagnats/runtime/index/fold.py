@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dagnats.model.event import (
+    OF_STEP,
     CompensateCompleted,
     CompensateFailed,
     CompensateStarted,
@@ -60,6 +61,8 @@ def may_concern(data: bytes) -> bool:
 
     We write an event's type first. Others may write it anywhere: theirs are all read.
     """
+    if data[: len(OF_STEP)] == OF_STEP:  # as most do
+        return False
     return data.startswith(_MARKS) or not data.startswith(_OURS)
 
 
@@ -72,7 +75,9 @@ def folded(line: RunSummary | None, record: Record, shape: Shape) -> RunSummary 
         return None
     if line.status == "scheduled" and _instant(record) >= line.run_at_ns:
         line = _replaced(line, status="pending" if line.held else "running", run_at_ns=0)
-    match event:
+    match event:  # what every run has comes first: each class that is asked for before it costs time
+        case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled() | CompensateCompleted() | CompensateFailed():
+            return line if line.ended else _ended(line, record, event)
         case WorkflowAdmitted():
             return _replaced(line, status="running") if line.status == "pending" else line
         case WorkflowPaused():
@@ -85,8 +90,6 @@ def folded(line: RunSummary | None, record: Record, shape: Shape) -> RunSummary 
             return _replaced(
                 line, compensating=True, error=_cut(event.payload.error), failed_step=event.payload.trigger_step
             )
-        case WorkflowCompleted() | WorkflowFailed() | WorkflowCancelled() | CompensateCompleted() | CompensateFailed():
-            return line if line.ended else _ended(line, record, event)
         case _:
             return line
 

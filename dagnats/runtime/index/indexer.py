@@ -28,7 +28,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence, Set
     from pathlib import Path
 
     from dagnats.model.summary import RunPage, RunQuery, Tally
@@ -212,7 +212,7 @@ class Indexer:
         # Tens of thousands come at once when the index is made anew: reading them here would stop the loop for seconds.
         said = await self._in(self._writing, partial(_said, entries))
         shapes = {identity: await self._shape(name, identity) for identity, name in said.definitions.items()}
-        changes = await self._in(self._writing, lambda: write(writer, said.facts(shapes), place))
+        changes = await self._in(self._writing, lambda: write(writer, said.facts(shapes), place, fresh=said.fresh))
         if self._meter is not None:
             self._meter.changed(changes)
         self._place = place
@@ -230,9 +230,13 @@ class Indexer:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
-def write(writer: Writer, facts: Sequence[Fact], place: Place) -> list[Change]:
-    """Fold what came up to `place` into the lines that it is about, and give these as they were and as they are."""
-    before = writer.lines(list({run_id for fact in facts for run_id in _runs_of(fact)}))
+def write(writer: Writer, facts: Sequence[Fact], place: Place, *, fresh: Set[str] = frozenset()) -> list[Change]:
+    """Fold what came up to `place` into the lines that it is about, and give these as they were and as they are.
+
+    Args:
+        fresh: Runs that cannot have a line yet: looking for theirs takes as long as writing them.
+    """
+    before = writer.lines(list({run_id for fact in facts for run_id in _runs_of(fact)} - fresh))
     after: dict[str, RunSummary | None] = {}
     for fact in facts:
         if isinstance(fact, Removal):
@@ -262,23 +266,27 @@ class _Said(NamedTuple):
     Attributes:
         parts: In order.
         definitions: Those of the runs that are started: names, by hash.
+        fresh: Runs that are known to begin here. Where runs are removed as well, their ids may be used again: none.
     """
 
     parts: list[Record | Removal]
     definitions: dict[str, str]
+    fresh: set[str]
 
     def facts(self, shapes: Mapping[str, Shape]) -> list[Fact]:
         return [part if isinstance(part, Removal) else (part, _shape_of(part, shapes)) for part in self.parts]
 
 
 def _said(entries: Sequence[Entry]) -> _Said:
-    said = _Said([], {})
+    said = _Said([], {}, {entry.run_id for entry in entries if entry.first})
     for entry in entries:
         part = _removal(entry) if entry.run_id == RETENTION else _record(entry)
         if part is None:
             continue
         said.parts.append(part)
-        if isinstance(part, Record) and isinstance(part.event, WorkflowStarted):
+        if isinstance(part, Removal):
+            said.fresh.clear()
+        elif isinstance(part.event, WorkflowStarted):
             said.definitions[part.event.payload.def_hash] = part.event.payload.workflow
     return said
 
