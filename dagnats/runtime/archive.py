@@ -105,25 +105,34 @@ class Archive:
 
     async def _store(self, under_way: list[tuple[Seat, bytes, float, Awaitable[int]]]) -> None:
         for seat, data, took_s, saving in under_way:
-            revision = await self._stored(seat, data, saving)
+            try:
+                revision = await saving
+            except ConflictError:
+                revision = await self._again(seat, data)
+            except RefusedError as error:
+                revision = self._refused(seat, error)
             self._roster.saved(seat, revision, len(data), rest_s=max(self._rest_s, took_s * _SHARE))
         self._storing = False
         self._covered()
 
-    async def _stored(self, seat: Seat, data: bytes, saving: Awaitable[int]) -> int:
+    async def _again(self, seat: Seat, data: bytes) -> int:
+        """Store a snapshot where another one lies than we know of."""
         run_id = seat.run.run_id
         while True:
+            stored = await persist(lambda: self._snapshots.load(run_id))
+            revision = stored.revision if stored is not None else 0
+            if stored is not None and _is_newer(stored.data, data):
+                return revision  # ours after all, or an engine's that was ahead of us
             try:
-                return await saving
-            except RefusedError as error:
-                log.warning("run %s has no snapshot: %s", run_id, error)
-                return seat.revision
+                return await self._snapshots.save(run_id, data, revision=revision)
             except ConflictError:
-                stored = await persist(lambda: self._snapshots.load(run_id))
-                revision = stored.revision if stored is not None else 0
-                if stored is not None and _is_newer(stored.data, data):
-                    return revision  # ours after all, or an engine's that was ahead of us
-                saving = self._snapshots.save(run_id, data, revision=revision)
+                continue
+            except RefusedError as error:
+                return self._refused(seat, error)
+
+    def _refused(self, seat: Seat, error: RefusedError) -> int:
+        log.warning("run %s has no snapshot: %s", seat.run.run_id, error)
+        return seat.revision
 
 
 class _Place(msgspec.Struct):

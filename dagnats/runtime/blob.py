@@ -39,6 +39,7 @@ MOST_BYTES = 64 * 1024 * 1024
 _KEY = "$dagnats.blob"
 _KEY_BYTES = _KEY.encode()  # found in a tenth of the time that the expression takes
 _MARK = b'{"$dagnats.blob":'
+_DOLLAR = ord("$")
 SHORTEST_REFERENCE = len(_MARK)
 """In fewer bytes there is none."""
 _REFERENCE = re.compile(
@@ -231,7 +232,7 @@ async def _full(ports: Ports, raw: msgspec.Raw) -> msgspec.Raw:
 
 def has_reference(data: bytes) -> bool:
     """Whether some JSON holds a reference."""
-    return _MARK in data
+    return _DOLLAR in data and _MARK in data  # one byte, as a number, is found in a tenth of the time
 
 
 async def filled(ports: Ports, graph: Graph, record: Record) -> Record:

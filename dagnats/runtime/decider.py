@@ -85,7 +85,7 @@ class Decider:
         starts: list[Start] = []
         run_ids = {entry.run_id for entry in entries}
         self._roster.expect(run_ids)
-        unknown = {run_id for run_id in run_ids if self._is_unknown(run_id)}
+        unknown = {run_id for run_id in self._roster.strange(run_ids) if self._can_be_loaded(run_id)}
         for entry in entries:
             run_id = entry.run_id
             if is_reserved(run_id):
@@ -182,7 +182,10 @@ class Decider:
     # -- runs and definitions ----------------------------------------------------------------------------------
 
     def _is_unknown(self, run_id: str) -> bool:
-        return self._roster.seat(run_id) is None and run_id not in self.parked and is_run_id(run_id)
+        return self._roster.seat(run_id) is None and self._can_be_loaded(run_id)
+
+    def _can_be_loaded(self, run_id: str) -> bool:
+        return run_id not in self.parked and is_run_id(run_id)
 
     async def have(self, run_id: str, before: int) -> bool:
         """Have a run in memory as it was before event `before`; False, and it is parked, when it cannot be folded."""

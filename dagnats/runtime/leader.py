@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dagnats.errors import DagnatsError
-from dagnats.model.event import TERMINAL_PREFIXES, Poison, TimerFired, WorkflowPoisoned, encode_event
+from dagnats.model.event import OF_STEP, TERMINAL_PREFIXES, Poison, TimerFired, WorkflowPoisoned, encode_event
 from dagnats.model.instant import rfc3339
 from dagnats.model.ops import GATES, TICKS, FactRecord, GateTicked, encode_fact
 from dagnats.model.run import ENDED
@@ -189,7 +189,8 @@ class Leader:
     def _tell_ends(self, entries: Sequence[Entry]) -> None:
         """Let those hear it who wait for a run. What gets lost, they find when they look."""
         for entry in entries:
-            if entry.data.startswith(TERMINAL_PREFIXES):
+            data = entry.data
+            if data[: len(OF_STEP)] != OF_STEP and data.startswith(TERMINAL_PREFIXES):
                 self._ports.notices.end(entry)
                 self._schedule.drop(entry.run_id)
 

@@ -224,15 +224,10 @@ class Outbox:
         match action:  # what every run has comes first: each class that is asked for before it costs time
             case EnqueueTask():
                 return self._enqueued(action, id)
-            case EndRun() | SendDeadLetter() if _pointing(action):
-                return self._lifted(action, id)
-            case EndRun() if action.schema is not None:
-                if has_reference(bytes(payload_of(action))):
-                    return self._errands.begin(self._checked(action, id))
-                why = _misfit(action.schema, bytes(payload_of(action)))
-                return self._end(_judged(action, why) if why else action, id)
             case EndRun():
-                return self._end(action, id)
+                return self._ended(action, id)
+            case SendDeadLetter() if _pointing(action):
+                return self._lifted(action, id)
             case SendDeadLetter() if len(action.input) > INLINE_BYTES:
                 return self._errands.begin(self._lightened(action, id))
             case AppendEvent() if action.run_id != decided_for(action):
@@ -268,6 +263,18 @@ class Outbox:
             case _:
                 assert_never(action)
         return None
+
+    def _ended(self, action: EndRun, id: str) -> Awaitable[object] | None:
+        """End a run, with all of its output."""
+        output = bytes(payload_of(action))
+        if has_pointer(output):
+            return self._lifted(action, id)
+        if action.schema is None:
+            return self._end(action, id)
+        if has_reference(output):
+            return self._errands.begin(self._checked(action, id))
+        why = _misfit(action.schema, output)
+        return self._end(_judged(action, why) if why else action, id)
 
     def _end(self, action: EndRun, id: str) -> Awaitable[object]:
         """End a run whose output fits."""

@@ -14,7 +14,7 @@ from dagnats.model.run import ENDED
 from dagnats.runtime.clock import monotonic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Set
 
     from dagnats.model.run import Run
 
@@ -85,6 +85,10 @@ class Roster:
             seat.used = True
         return seat
 
+    def strange(self, run_ids: Set[str]) -> Set[str]:
+        """Which of these runs are not here."""
+        return run_ids - self._seats.keys()
+
     def admit(self, run: Run, revision: int = 0, size: int = 0) -> Seat:
         """Take in a run as its snapshot, or its history, has it."""
         seat = self._seats[run.run_id] = Seat(run, revision, size)
@@ -138,7 +142,7 @@ class Roster:
             if left:
                 pending[run_id] = left
             else:
-                del pending[run_id]
+                pending.pop(run_id)  # `del` of a Counter's is a function of Python's
             seat = self._seats.get(run_id)
             if seat is None:  # parked since
                 continue

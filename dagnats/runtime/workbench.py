@@ -168,7 +168,7 @@ class Workbench:
         if task.sticky:
             self.sticky.set()
         deliveries = attempt.delivery.deliveries
-        if attempt.dropped or expired(task, deliveries, self._clock.now_ns()):
+        if attempt.dropped or (task.expires and expired(task, deliveries, self._clock.now_ns())):
             return
         if self._cancelled.has(task) and await self._is_given_up(task):
             return

@@ -95,9 +95,10 @@ def let_through(turn: Turn, step_id: str, state: StepState) -> None:
 
 def enqueue(turn: Turn, node: Node, step_id: str, state: StepState, *, admitted: bool = False) -> None:
     """Send the current attempt to the workers, through the gates."""
-    received = input_of(turn.graph, turn.run, node, state)
+    received, key = input_of(turn.graph, turn.run, node, state), ""
     try:
-        key = text_of(value_at(decoded(received), node.limits.key)) if node.limits.key else ""
+        if node.limits.key:
+            key = text_of(value_at(decoded(received), node.limits.key))
     except Missing as missing:
         why = f"the key of the step's rate limit, {node.limits.key!r}, is not in its input: {missing}"
         turn.fail(step_id, Failure(error=why, failure_type="non_retriable"))
@@ -117,8 +118,8 @@ def _task(turn: Turn, node: Node, step_id: str, state: StepState, received: msgs
         attempt=state.attempt,
         input=received,
         timeout_ns=node.timeout_ns,
-        heartbeat_ns=_silence_ns(node, state),
-        expires_ns=_expires_ns(state),
+        heartbeat_ns=_silence_ns(node) if state.sticky else node.heartbeat_timeout_ns,
+        expires_ns=_expires_ns(state) if state.sticky_due_ns else state.deadline_ns,
         deadline_ns=run.deadline_ns,
         trace_parent=run.trace_parent,
     )
@@ -140,16 +141,14 @@ def _task(turn: Turn, node: Node, step_id: str, state: StepState, received: msgs
     )
 
 
-def _silence_ns(node: Node, state: StepState) -> int:
-    """How long whoever runs the attempt may be silent."""
-    return node.heartbeat_timeout_ns or (sticky.SILENCE_NS if state.sticky else 0)
+def _silence_ns(node: Node) -> int:
+    """How long the worker that has a sticky attempt may be silent."""
+    return node.heartbeat_timeout_ns or sticky.SILENCE_NS
 
 
 def _expires_ns(state: StepState) -> int:
-    """When it is too late to begin it."""
-    if state.deadline_ns and state.sticky_due_ns:
-        return min(state.deadline_ns, state.sticky_due_ns)
-    return state.deadline_ns or state.sticky_due_ns
+    """When it is too late for one worker to begin it."""
+    return min(state.deadline_ns or state.sticky_due_ns, state.sticky_due_ns)
 
 
 def started(turn: Turn, node: Node, state: StepState, event: StepStarted | StepHeartbeat) -> None:

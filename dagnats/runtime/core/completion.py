@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagnats.model.event import StepSkipped
+from dagnats.model.run import StepState
 from dagnats.runtime.core import mapping, planner, saga
 
 if TYPE_CHECKING:
     import msgspec
 
-    from dagnats.model.run import StepState
     from dagnats.runtime.core.node import Node
     from dagnats.runtime.core.turn import Turn
 
@@ -65,8 +65,7 @@ def done(turn: Turn, node: Node) -> None:
     for dependent in node.dependents:
         state = run.steps.get(dependent)
         if state is None:
-            state = turn.state_of(dependent)
-            state.waits_for = len(nodes[dependent].needs)
+            state = run.steps[dependent] = StepState(waits_for=len(nodes[dependent].needs))
         state.waits_for -= 1
         if state.status == "pending" and not state.waits_for:
             turn.ready.append(dependent)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _FAR_NS = 60_000_000_000  # a wake-up nearer than this may come: it finds the run ended, and that costs less
 _PASSED_OVER = 64  # so many passed-over deadlines are kept in any case
+_decision = tuple[Any, ...].__new__  # without a function of Python's in between, as `Decision(…)` has one
 
 RUN_OVER, RUN_BEGINS = 0, 1
 """What a deadline of the run itself means, in the place of an attempt."""
@@ -78,7 +79,7 @@ class Turn:
             )
         if not over and run.deadlines:
             self._wake()
-        return Decision(run, tuple(self._actions), tuple(self._settled))
+        return _decision(Decision, (run, tuple(self._actions), tuple(self._settled)))
 
     @property
     def now(self) -> str:

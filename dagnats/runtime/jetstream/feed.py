@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Self
 
 from dagnats.errors import UnavailableError
+from dagnats.model.event import OF_STEP
 from dagnats.runtime.jetstream.publish import EXPECTED_LAST, NEW
 from dagnats.runtime.jetstream.pull import GapError, Pull, place_of
 from dagnats.runtime.jetstream.read import message_at, state_of, time_ns_of
@@ -104,6 +105,7 @@ class _Feed:
 
     def _entries(self, messages: Sequence[Message]) -> list[Entry]:
         entries: list[Entry] = []
+        prefix = len(self._prefix)
         for message in messages:
             seq, number, time_ns = place_of(message)
             if number != self._next:
@@ -111,8 +113,10 @@ class _Feed:
             self._next += 1
             # The server has checked that nothing was there before, or nothing can have been, and no engine has seen
             # it: certainly a new run.
-            first = seq >= self._live_from and (_NEW in (said := message.raw_headers) or _NOTHING_BEFORE in said)
-            entries.append(Entry(seq, time_ns, message.subject[len(self._prefix) :], message.data, first))
+            said, data = message.raw_headers, message.data
+            can_be_first = seq >= self._live_from and data[: len(OF_STEP)] != OF_STEP
+            first = can_be_first and (_NEW in said or _NOTHING_BEFORE in said)
+            entries.append(Entry(seq, time_ns, message.subject[prefix:], data, first))
         if entries:
             self._seen, self._seen_ns = entries[-1].seq, entries[-1].time_ns
         if len(entries) < len(messages):  # some deliveries were lost; none of them is acknowledged, or comes again

@@ -142,7 +142,7 @@ class Pull:
 
     def _on_message(self, message: Message) -> None:
         self._heard = True
-        if message.raw_headers and message.status:
+        if message.raw_headers[8:9] == b" ":  # `NATS/1.0 100`: the server's own word
             self._on_status(message.status, message)
             return
         if self._requested:  # one that was given up for lost may still be served

@@ -322,7 +322,7 @@ class _Session(asyncio.Protocol):
             if end < 0:
                 return at
             first = data[at]
-            if first in (_M, _H):
+            if first in _OF_MESSAGES:
                 after = self._message(data, at, end, first == _H)
                 if after < 0:
                     return at
@@ -365,7 +365,8 @@ class _Session(asyncio.Protocol):
             )
 
 
-_M, _H = b"MH"
+_OF_MESSAGES = b"MH"
+_H = _OF_MESSAGES[1]
 
 
 def _options(user: str | None, password: str | None, token: str, name: str) -> dict[str, Any]:

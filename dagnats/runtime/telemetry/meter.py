@@ -53,8 +53,7 @@ class Meter:
         events = self._events
         for entry in entries:
             data = entry.data
-            end = data.find(b'"', _AT)
-            kind = data[_AT:end] if data.startswith(_OURS) else b""
+            kind = data[_AT : data.find(b'"', _AT)] if data[:_AT] == _OURS else b""
             events[kind] = events.get(kind, 0) + 1
 
     def changed(self, changes: Iterable[tuple[RunSummary | None, RunSummary | None]]) -> None:
