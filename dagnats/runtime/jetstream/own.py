@@ -6,13 +6,11 @@ worker may have in hand.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import logging
 import re
 from typing import TYPE_CHECKING
 
-from dagnats.errors import ConflictError, DagnatsError, RefusedError
+from dagnats.errors import ConflictError, RefusedError
 from dagnats.model.identifier import worker_token
 from dagnats.runtime.jetstream.pull import Pull
 from dagnats.runtime.jetstream.resources import OWN_TASKS
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
     from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
     from dagnats.runtime.ports import OwnTask
-
-log = logging.getLogger("dagnats.nats")
 
 _OVERLAP = 10100
 _SECOND = 1_000_000_000
@@ -61,8 +57,7 @@ class OwnPull:
         self._name = f"sticky-{re.sub(r'[^A-Za-z0-9_-]', '-', task_type)}-{worker_token(worker_id)[:64]}-{digest}"
         self._served = f"task type {task_type!r} for worker {worker_id!r}"
         self._ack_wait_s = ack_wait_s
-        self._pull = Pull(link, OWN_TASKS, self._name, most=most)
-        self._making: asyncio.Task[None] | None = None
+        self._pull = Pull(link, OWN_TASKS, self._name, most=most, make=self._make)
 
     async def open(self, told: Callable[[], None]) -> None:
         """Begin to pull; `told` is called when there may be something.
@@ -72,7 +67,6 @@ class OwnPull:
         """
         await self._make()
         self._pull.on_news = told
-        self._pull.on_gone = self._make_again
         self._pull.start()
 
     async def _make(self) -> None:
@@ -98,17 +92,6 @@ class OwnPull:
                 f"{self._served} shares its subjects with another one", hint="give the worker another name"
             ) from None
 
-    def _make_again(self) -> None:
-        """We were away for so long that the server has forgotten our consumer."""
-        if self._making is None or self._making.done():
-            self._making = asyncio.create_task(self._remake(), name=f"consumer {self._name}")
-
-    async def _remake(self) -> None:
-        try:
-            await self._make()
-        except DagnatsError as error:  # asked again when nothing comes again
-            log.warning("consumer %s could not be made again: %s", self._name, error)
-
     def ready(self, room: int) -> list[Message]:
         """Up to `room` messages that have arrived; more are asked for."""
         return self._pull.ready(room)
@@ -119,8 +102,6 @@ class OwnPull:
 
     async def close(self) -> list[Message]:
         """Stop pulling; gives what has arrived, or was on its way, and was not taken."""
-        if self._making is not None:
-            self._making.cancel()
         await self._pull.retire()
         self._pull.close()
         return self._pull.buffered()

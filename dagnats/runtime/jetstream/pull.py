@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dagnats.errors import DagnatsError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from dagnats.runtime.jetstream.channel import Message
     from dagnats.runtime.jetstream.link import Link
@@ -54,9 +56,24 @@ class Pull:
 
     An `exclusive` one is the consumer's only reader, from its beginning, and cannot have anything delivered again.
     So it reads `most` ahead, and raises GapError when something may be missing.
+
+    Args:
+        make: Makes the consumer, unless it is there: called when it is gone. The server may have lost it, or forgotten
+            it while nobody asked, or somebody has removed it.
     """
 
-    def __init__(self, link: Link, stream: str, consumer: str, *, most: int, exclusive: bool = False) -> None:
+    def __init__(
+        self,
+        link: Link,
+        stream: str,
+        consumer: str,
+        *,
+        most: int,
+        exclusive: bool = False,
+        make: Callable[[], Coroutine[Any, Any, object]] | None = None,
+    ) -> None:
+        self._make = make
+        self._making: asyncio.Task[None] | None = None
         self._link = link
         self._consumer = consumer
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
@@ -71,7 +88,6 @@ class Pull:
         self.shared = False
         """Whether who takes has another source too: then a `take` may give nothing, whenever it was woken."""
         self.on_news: Callable[[], None] | None = None
-        self.on_gone: Callable[[], None] | None = None
         self._inbox = link.new_inbox()
         self._subscription = 0
         self._forget: Callable[[], None] | None = None
@@ -93,6 +109,8 @@ class Pull:
             self._forget()
             self._forget = None
             self._watchdog.cancel()
+            if self._making is not None:
+                self._making.cancel()
             self._link.unsubscribe(self._subscription)
 
     def buffered(self) -> list[Message]:
@@ -165,10 +183,20 @@ class Pull:
         elif gone and self._exclusive:
             self._begin_anew()
         else:  # asking again at once could spin; the watchdog does it within a second
-            if gone and self.on_gone is not None:
-                self.on_gone()
+            if gone:
+                self._make_again()
             say = log.warning if gone else log.debug
             say("nothing comes from consumer %s: %s", self._consumer, message.description or status)
+
+    def _make_again(self) -> None:
+        if self._make is not None and (self._making is None or self._making.done()):
+            self._making = asyncio.create_task(self._remake(self._make), name=f"consumer {self._consumer}")
+
+    async def _remake(self, make: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        try:
+            await make()
+        except DagnatsError as error:  # asked again when nothing comes again
+            log.warning("consumer %s could not be made again: %s", self._consumer, error)
 
     def _on_up(self) -> None:
         """Requests do not outlive a connection, nor does what was on its way."""

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import ConflictError, RefusedError
@@ -259,33 +260,9 @@ class JetStreamTaskFeed:
     async def open(
         cls, link: Link, task_type: str, *, ack_wait_s: float, most: int, group: str = ""
     ) -> JetStreamTaskFeed:
-        name = durable_name(task_type, group)
-        subject = _subject(task_type, group, "*")
-        served = f"task type {task_type!r}" + (f" in group {group!r}" if group else "")
-        config = {
-            "name": name,
-            "durable_name": name,
-            "description": f"Workers of {served}.",
-            "deliver_policy": "all",
-            "filter_subject": subject,
-            "ack_policy": "explicit",
-            "ack_wait": int(ack_wait_s * _SECOND),
-            "max_ack_pending": 100_000,
-            "max_deliver": -1,
-        }
-        call = f"CONSUMER.CREATE.{TASKS}.{name}.{subject}"
-        try:
-            await link.api(call, {"stream_name": TASKS, "action": "create", "config": config})
-        except RefusedError as error:
-            if error.code == _OVERLAP:
-                raise ConflictError(
-                    f"{served} shares its subjects with another one that has workers already",
-                    hint="rename one of the task types, or the group",
-                ) from None
-            if error.code != _EXISTS:
-                raise
-            ack_wait_s = await _adopt(link, name, served, subject)
-        pull = Pull(link, TASKS, name, most=most)
+        ack_wait_s = await _make(link, task_type, group, ack_wait_s)
+        make = partial(_make, link, task_type, group, ack_wait_s)
+        pull = Pull(link, TASKS, durable_name(task_type, group), most=most, make=make)
         pull.start()
         return cls(link, pull, ack_wait_s, task_type, most)
 
@@ -313,6 +290,36 @@ class JetStreamTaskFeed:
             JetStreamTaskDelivery(self._link, message).hand_back()
         self.hand_back()
         self._pull.close()
+
+
+async def _make(link: Link, task_type: str, group: str, ack_wait_s: float) -> float:
+    """Make a queue's consumer, unless it is there; gives its ack wait. Raises ConflictError."""
+    name, subject = durable_name(task_type, group), _subject(task_type, group, "*")
+    served = f"task type {task_type!r}" + (f" in group {group!r}" if group else "")
+    config = {
+        "name": name,
+        "durable_name": name,
+        "description": f"Workers of {served}.",
+        "deliver_policy": "all",
+        "filter_subject": subject,
+        "ack_policy": "explicit",
+        "ack_wait": int(ack_wait_s * _SECOND),
+        "max_ack_pending": 100_000,
+        "max_deliver": -1,
+    }
+    call = f"CONSUMER.CREATE.{TASKS}.{name}.{subject}"
+    try:
+        await link.api(call, {"stream_name": TASKS, "action": "create", "config": config})
+    except RefusedError as error:
+        if error.code == _OVERLAP:
+            raise ConflictError(
+                f"{served} shares its subjects with another one that has workers already",
+                hint="rename one of the task types, or the group",
+            ) from None
+        if error.code != _EXISTS:
+            raise
+        return await _adopt(link, name, served, subject)
+    return ack_wait_s
 
 
 async def _adopt(link: Link, name: str, served: str, subject: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dagnats.model.identifier import is_run_id
@@ -106,8 +107,10 @@ class JetStreamWakeupFeed:
             "ack_wait": 5_000_000_000,
             "max_ack_pending": 100_000,
         }
-        await link.api(f"CONSUMER.CREATE.{TIMERS}.{WAKEUPS}", {"stream_name": TIMERS, "config": config})
-        pull = Pull(link, TIMERS, WAKEUPS, most=_BATCH)
+        call = f"CONSUMER.CREATE.{TIMERS}.{WAKEUPS}"
+        make = partial(link.api, call, {"stream_name": TIMERS, "config": config})
+        await make()
+        pull = Pull(link, TIMERS, WAKEUPS, most=_BATCH, make=make)
         pull.start()
         return cls(link, pull, letters)
 
