@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from dagnats.runtime.blob import resolved
 from dagnats.runtime.core.path import Missing, decoded, text_of, value_at
 from dagnats.runtime.ports import StoreFull
 from dagnats.runtime.record import decoded as events_of
+from dagnats.runtime.reuse import another, is_forgotten
 from dagnats.runtime.room import overfull
 
 if TYPE_CHECKING:
@@ -142,15 +144,17 @@ async def begin(ports: Ports, start: Start, *, run_id: str, any_will_do: bool = 
         FullError: NATS has no room for it.
     """
     event = WorkflowStarted(run_id=run_id, payload=start, **stamp(ports.clock))
-    data, last = encode_event(event), 0
+    data, last, event_id = encode_event(event), 0, f"{run_id}.workflow.started"
     while True:
-        try:
-            appending = ports.log.append_after(run_id, data, id=f"{run_id}.workflow.started", last=last)
-            return await _place(start, appending)
-        except ConflictError:
-            last = await _last_before(ports, run_id, start, any_will_do=any_will_do)
-            if not last:
-                return 0
+        with suppress(ConflictError):
+            receipt = await _stored(start, ports.log.append_after(run_id, data, id=event_id, last=last))
+            if not await is_forgotten(ports.log, receipt):
+                return receipt.seq
+            event_id = another(event_id)
+            continue
+        last = await _last_before(ports, run_id, start, any_will_do=any_will_do)
+        if not last:
+            return 0
 
 
 async def begin_new(ports: Ports, start: Start, hold: Hold, *, run_id: str) -> int:
@@ -166,13 +170,13 @@ async def begin_new(ports: Ports, start: Start, hold: Hold, *, run_id: str) -> i
     data = encode_event(WorkflowStarted(run_id=run_id, payload=hold.recorded(start), **stamp(ports.clock)))
     history = workflow_history(start.workflow)
     event_id = f"{run_id}.workflow.started"
-    return await _place(start, ports.log.append_new(run_id, data, id=event_id, of=history, last=hold.last))
+    return (await _stored(start, ports.log.append_new(run_id, data, id=event_id, of=history, last=hold.last))).seq
 
 
-async def _place(start: Start, appending: Awaitable[Receipt]) -> int:
-    """Where a start is in the log. The log may fill up sooner than anybody sees, or have a limit that nobody tells."""
+async def _stored(start: Start, appending: Awaitable[Receipt]) -> Receipt:
+    """The log's answer to a start. It may fill up sooner than anybody sees, or have a limit that nobody tells."""
     try:
-        return (await appending).seq
+        return await appending
     except StoreFull as why:
         if start.parent is not None:  # it is part of a run under way, and waits
             raise

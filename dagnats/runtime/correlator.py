@@ -35,6 +35,7 @@ from dagnats.runtime.letter import EVENT_UNREADABLE
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 from dagnats.runtime.record import has_start
+from dagnats.runtime.reuse import said
 from dagnats.runtime.together import together
 from dagnats.runtime.watch import Watch, Watches, body_of
 
@@ -292,10 +293,10 @@ class Correlator:
     async def _tell(self, watch: Watch, event: Happening) -> None:
         waiter = watch.waiter
         epoch = f".{watch.epoch}" if watch.epoch else ""
-        said_id = f"{waiter.run_id}.{waiter.step_id}.{waiter.attempt}.matched.{event.seq}{epoch}"
-        said = _cancelled(waiter, event) if waiter.step_id.startswith(PREFIX) else _matched(waiter, event)
+        match_id = f"{waiter.run_id}.{waiter.step_id}.{waiter.attempt}.matched.{event.seq}{epoch}"
+        match = _cancelled(waiter, event) if waiter.step_id.startswith(PREFIX) else _matched(waiter, event)
         try:
-            await self._ports.log.append(waiter.run_id, encode_event(said), id=said_id)
+            await said(self._ports.log, waiter.run_id, encode_event(match), match_id)
         except RefusedError as error:
             await self._fail(watch, f"event {event.seq} matches, and does not fit the run's history: {error}")
 

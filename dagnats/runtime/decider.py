@@ -99,6 +99,8 @@ class Decider:
                 records.append(Record(entry.seq, entry.time_ns, event))
                 if isinstance(event, WorkflowStarted):
                     starts.append(event.payload)
+                    if self._roster.leave(run_id):
+                        unknown.add(run_id)
                 if len(entry.data) > STATE_BYTES:
                     self.carriers.keep(entry)
                 if has_reference(entry.data):

@@ -27,6 +27,7 @@ from dagnats.model.json import encode
 from dagnats.runtime.blob import INLINE_BYTES, offloaded, refuse
 from dagnats.runtime.patience import persist
 from dagnats.runtime.record import decoded
+from dagnats.runtime.reuse import said
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -88,7 +89,7 @@ class Reporter:
             started_at=rfc3339(started_ns) if started_ns else "",
             consumed=consumed,
         )
-        await self._log.append(task.run_id, encode_event(event), id=_id(task, "step.paused"))
+        await said(self._log, task.run_id, encode_event(event), _id(task, "step.paused"))
 
     async def _gave(
         self,
@@ -127,7 +128,7 @@ class Reporter:
             consumed=consumed,
         )
         event_id = _id(task, str(kind.__struct_config__.tag))
-        return self._log.append(task.run_id, encode_event(event), id=event_id)
+        return said(self._log, task.run_id, encode_event(event), event_id)
 
     async def failed(self, task: Task, failure: Failure, *, started_ns: int = 0) -> None:
         """The attempt failed. An error text that is too long is cut, and more of it where the log will not take it."""
@@ -171,7 +172,7 @@ class Reporter:
             payload=encode(failure),
             started_at=rfc3339(started_ns) if started_ns else "",
         )
-        return self._log.append(task.run_id, encode_event(event), id=_id(task, "step.failed"))
+        return said(self._log, task.run_id, encode_event(event), _id(task, "step.failed"))
 
     def _tell(self, task: Task, kind: type[StepStarted | StepReleased | StepHeartbeat]) -> Awaitable[Receipt]:
         event = kind(

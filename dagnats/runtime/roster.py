@@ -103,6 +103,17 @@ class Roster:
         if seat is not None:
             self._bytes -= seat.size
 
+    def leave(self, run_id: str) -> bool:
+        """Forget a run that is over and saved, because one begins under its id; gives whether there was one.
+
+        Late news brings such a run back, and the start of another one would be taken for more of it.
+        """
+        seat = self._seats.get(run_id)
+        is_over = seat is not None and seat.run.status in ENDED and self._is_saved(seat)
+        if is_over:
+            self.dismiss(run_id)
+        return is_over
+
     def clear(self) -> None:
         """Forget all of them."""
         for run_id in list(self._seats):
@@ -152,6 +163,11 @@ class Roster:
                 self._unsaved[run_id] = seat
             if seat.run.status in ENDED:
                 seat.due = min(seat.due, now)
+
+    def _is_saved(self, seat: Seat) -> bool:
+        """Whether nothing of a run is unsaved, or under way."""
+        run_id = seat.run.run_id
+        return not (seat.since or run_id in self._saving or self._is_moving(run_id))
 
     def _is_moving(self, run_id: str) -> bool:
         """Whether a batch that touched the run is under way: it must not be saved, nor forgotten."""
@@ -231,7 +247,7 @@ class Roster:
         if len(self._seats) <= self._most_runs and self._bytes <= self._most_bytes:
             return gone
         for run_id, seat in list(self._seats.items()):
-            if seat.since or run_id in self._saving or self._is_moving(run_id):
+            if not self._is_saved(seat):
                 continue
             if seat.used:
                 seat.used = False
