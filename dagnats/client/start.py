@@ -148,10 +148,12 @@ async def begin(ports: Ports, start: Start, *, run_id: str, any_will_do: bool = 
     while True:
         with suppress(ConflictError):
             receipt = await _stored(start, ports.log.append_after(run_id, data, id=event_id, last=last))
-            if not await is_forgotten(ports.log, receipt):
+            if not receipt.duplicate:
                 return receipt.seq
-            event_id = another(event_id)
-            continue
+            if await is_forgotten(ports.log, receipt):
+                event_id = another(event_id)
+                continue
+        # A cluster looks at the id first: whoever was there before us may have said the same, or something else.
         last = await _last_before(ports, run_id, start, any_will_do=any_will_do)
         if not last:
             return 0

@@ -13,10 +13,10 @@ from dagnats.errors import ConflictError, DagnatsError, RefusedError, Unavailabl
 from dagnats.runtime.jetstream.adapter import JetStream
 from dagnats.runtime.jetstream.ear import MANY, Ears, Rumour
 from dagnats.runtime.jetstream.link import Link
-from dagnats.runtime.jetstream.publish import StreamFull, error_of
+from dagnats.runtime.jetstream.publish import StreamFull, Undecided, error_of
 from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.jetstream.resources import prepare
-from dagnats.runtime.ports import Entry, JetStreamOff, StoreFull
+from dagnats.runtime.ports import Entry, JetStreamOff, Receipt, StoreFull
 from tests.support.nats import prepared, restarted
 from tests.support.processes import until
 from tests.support.system import running
@@ -286,6 +286,7 @@ def test_task_types_that_look_alike_as_consumer_names_get_different_ones() -> No
         (10023, 503, StoreFull),
         (10047, 500, StoreFull),
         (10008, 503, UnavailableError),
+        (10158, 409, Undecided),
         (10039, 503, JetStreamOff),
         (10054, 400, RefusedError),
         (10100, 400, RefusedError),
@@ -293,6 +294,21 @@ def test_task_types_that_look_alike_as_consumer_names_get_different_ones() -> No
 )
 def test_errors_of_jetstream_become_ours(code: int, status: int, kind: type[Exception]) -> None:
     assert type(error_of(code, status, "text")) is kind
+
+
+async def test_a_message_whose_like_a_cluster_has_not_agreed_on_is_sent_until_it_has(
+    nats_server: EmbeddedServer,
+) -> None:
+    undecided = b'{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}'
+    answers = iter([undecided, undecided, b'{"stream":"S","seq":7,"duplicate":true}'])
+    async with await JetStream.connect(nats_server.url, token=nats_server.token) as jetstream:
+        link = jetstream.link
+
+        def answer(message: Message) -> None:
+            link.send(message.reply, next(answers))
+
+        link.subscribe("cluster", answer)
+        assert await link.publish("cluster", b"") == Receipt(7, duplicate=True)
 
 
 async def test_everything_is_kept_in_files_and_may_have_many_consumers(nats_server: EmbeddedServer) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagnats import handler
+from dagnats import ConflictError, handler
 from dagnats.handling.context import TaskContext
 from dagnats.model.event import Record, StepCompleted, StepHeartbeat
 from dagnats.runtime.decider import Decider
@@ -88,6 +88,18 @@ def test_a_run_hears_of_an_event_that_one_of_its_id_has_heard_of_that_was_remove
                 await client.handle("p").result()
             await asyncio.sleep(1)
             await remove(client, "p")
+
+    simulated(work)
+
+
+def test_a_start_is_new_to_one_of_those_who_ask_for_it_though_a_cluster_looks_at_the_id_first() -> None:
+    async def work(world: World) -> None:
+        world.server.history.ids_first = True
+        client = await begun(world, ONE)
+        runs = await asyncio.gather(*(client.start("w", 1, run_id="q") for _ in range(3)))
+        assert sorted(run.is_new for run in runs) == [False, False, True]
+        with pytest.raises(ConflictError, match="started differently"):
+            await client.start("w", 2, run_id="q")
 
     simulated(work)
 

@@ -19,7 +19,7 @@ from dagnats.errors import DagnatsError, RefusedError, UnavailableError
 from dagnats.model.address import without_secrets
 from dagnats.runtime.jetstream.channel import reason
 from dagnats.runtime.jetstream.namespace import NamespacedChannel, full_stream
-from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, error_of, header_block, receipt_of
+from dagnats.runtime.jetstream.publish import TIMEOUT_S, Publication, Undecided, error_of, header_block, receipt_of
 from dagnats.runtime.jetstream.wire import Refused, Unsuited, Wire
 from dagnats.runtime.ports import JetStreamOff
 
@@ -36,6 +36,7 @@ LOST = "the connection to NATS was lost before the answer came"
 _SWEEP_S = 0.25
 _SAY_EVERY_S = 1.0
 _RETIRE_S = 1.0
+_AGREEING_S = 0.05  # a cluster's servers mostly need a tenth of it
 _SCHEMES = ("nats", "tls", "ws", "wss")
 _TOKEN_HINT = "the server asks for another token: give it with --token or DAGNATS_TOKEN"
 
@@ -271,7 +272,11 @@ class Link:
             UnavailableError: The outcome is unknown.
         """
         block = headers if isinstance(headers, bytes) else header_block(headers)
+        patient_until = self.loop.time() + TIMEOUT_S
         acked = receipt_of(await self.request(subject, data, block))
+        while isinstance(acked, Undecided) and self.loop.time() < patient_until:
+            await asyncio.sleep(_AGREEING_S)
+            acked = receipt_of(await self.request(subject, data, block))
         if isinstance(acked, DagnatsError):
             raise acked
         return acked

@@ -77,6 +77,7 @@ _read_receipt = msgspec.json.Decoder(Receipt).decode
 _CONFLICTS = {10071, 10164}
 # Codes that say the server cannot do it now, though it may later: no cluster leader, JetStream restarting.
 _TRANSIENT = {10008, 10028, 10076}
+_UNDECIDED = 10158
 _NO_ROOM = {10002, 10023, 10047}  # of the account, of the server, and of either for what a stream reserves
 _OFF = 10039  # of the account
 _FULL = 10077  # of a stream with `discard: new`
@@ -89,6 +90,10 @@ class StreamFull(StoreFull):
     """The stream has as much as it may have: there will be room when somebody makes it."""
 
 
+class Undecided(UnavailableError):
+    """The cluster has a message of this id, and has not agreed on it yet: it will within milliseconds."""
+
+
 def error_of(code: int, status: int, description: str) -> DagnatsError:
     """The one table from JetStream's errors to ours."""
     if code in _CONFLICTS:
@@ -97,6 +102,8 @@ def error_of(code: int, status: int, description: str) -> DagnatsError:
         return JetStreamOff("NATS answers, and its JetStream is off for the account that we sign in to", hint=_ACCOUNT)
     if code == _FULL:
         return StreamFull(f"NATS: {description}")
+    if code == _UNDECIDED:
+        return Undecided(f"NATS: {description}")
     if code in _NO_ROOM:
         return StoreFull(f"NATS: {description}")
     if code in _TRANSIENT or status in (408, 503):

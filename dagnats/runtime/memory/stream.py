@@ -80,6 +80,7 @@ class Stream:
     Attributes:
         bytes: What it has: subjects and data.
         max_bytes: How much it may have: more is refused, until there is room. 0 for any.
+        ids_first: Whether it looks at a message's id before what it is to come after, as NATS does in a cluster.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Stream:
         self.window_s = window_s
         self.last_seq = 0
         self.bytes = self.max_bytes = 0
+        self.ids_first = False
         self.max_payload_bytes = max_payload_bytes
         self._clock = clock
         self._newest_only = newest_only
@@ -127,17 +129,19 @@ class Stream:
             alone: Whether the sender knows that the subject has no messages.
 
         Raises:
-            ConflictError: Another message is the last of the subject. This is looked at before the id, as NATS does.
+            ConflictError: Another message is the last of the subject. This is looked at before the id, as a NATS server
+                by itself does.
             RefusedError: It is too large, or the subject is none.
             StoreFull: There is no room.
         """
         self._refuse(subject, data, headers)
-        if last is not None and last != (found := self._last_seq(of or subject)):
-            raise ConflictError(f"wrong last sequence: {found}")
         now_ns = self._clock.now_ns()
         if self._forgetting:
             self._forget_ids(now_ns)
-        if id and id in self._ids:
+        repeated = id in self._ids
+        if last is not None and not (repeated and self.ids_first) and last != (found := self._last_seq(of or subject)):
+            raise ConflictError(f"wrong last sequence: {found}")
+        if repeated:
             return Receipt(self._ids[id], duplicate=True)
         if self.max_bytes and self.bytes + len(subject) + len(data) > self.max_bytes:
             raise StoreFull(f"the stream has {self.bytes} bytes, and may have {self.max_bytes}")
