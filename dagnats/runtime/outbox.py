@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, assert_never, cast
 
 import msgspec
 
-from dagnats.errors import DagnatsError, RefusedError, UnavailableError
+from dagnats.errors import DagnatsError, DecodeError, RefusedError, UnavailableError
 from dagnats.model.cancellation import Cancellation, encode_cancellation
 from dagnats.model.event import (
     ChildCompleted,
@@ -32,7 +32,7 @@ from dagnats.model.event import (
 from dagnats.model.json import NULL, encode
 from dagnats.model.payload import payload_problems
 from dagnats.model.pointer import has_pointer
-from dagnats.model.task import Task, encode_task
+from dagnats.model.task import Task, decode_task, encode_task
 from dagnats.runtime.approval import approval_notice
 from dagnats.runtime.blob import INLINE_BYTES, BlobLost, has_reference, moved, offloaded, resolved
 from dagnats.runtime.burial import bury
@@ -200,17 +200,31 @@ class Outbox:
             except UnavailableError:
                 unsure.append(action)
             else:
-                if isinstance(action, EnqueueTask) and not action.worker_id:
-                    await self._note_task(cast("Receipt", receipt))
+                if isinstance(action, EnqueueTask):
+                    await self._note_task(action, cast("Receipt", receipt))
         return unsure
 
-    async def _note_task(self, receipt: Receipt) -> None:
+    async def _note_task(self, action: EnqueueTask, receipt: Receipt) -> None:
+        if receipt.duplicate:
+            await self._check_id(action, receipt.seq)
+        if action.worker_id:
+            return
         if receipt.seq > self.newest_task:
             self.newest_task = receipt.seq
         elif not receipt.duplicate:
             if receipt.seq == self.newest_task:
                 raise LogCut(f"the task queue has given place {receipt.seq} twice")
             await self.check_tasks()  # one that was sent again, or the queue counts anew
+
+    async def _check_id(self, action: EnqueueTask, seq: int) -> None:
+        """Raise LogCut when another task has had the id of this one: events that are lost had led to it.
+
+        That shows nowhere else where the position was lost with them.
+        """
+        own = action.worker_id != ""
+        for queued in await persist(lambda: self._ports.tasks.page(after=seq - 1, count=1, own=own)):
+            if queued.seq == seq and not _is_of(queued.data, action):
+                raise LogCut(f"place {seq} of the task queue has another task than {action.id}")
 
     async def check_tasks(self) -> None:
         """Raise LogCut when the task queue ends before a task that it had taken."""
@@ -237,9 +251,9 @@ class Outbox:
             case AppendEvent():
                 return ports.log.append(action.run_id, encode_event(action.event), id=id, within_s=within_s)
             case SetTimer():
-                return ports.timers.set(
-                    action.run_id, due_ns=action.due_ns, seq=action.seq, replaces=action.replaces, id=id
-                )
+                # With its instant: a lost event in this one's place may have asked for another, and no epoch says so.
+                due_ns, seq, replaces = action.due_ns, action.seq, action.replaces
+                return ports.timers.set(action.run_id, due_ns=due_ns, seq=seq, replaces=replaces, id=f"{id}.{due_ns}")
             case SendDeadLetter():
                 return self._dead_letter(action, id)
             case CancelTasks():
@@ -436,14 +450,18 @@ class Outbox:
 
     def _dead_letter(self, action: SendDeadLetter, id: str) -> Awaitable[object]:
         subject, data, headers = _letter(action)
-        return self._ports.dead_letters.put(subject, data, headers=headers, id=id)
+        # With its attempt, for the same reason as the instant of a wake-up: these ids are remembered for a day.
+        return self._ports.dead_letters.put(
+            subject, data, headers=headers, id=f"{id}.{action.step_id}.{action.attempt}"
+        )
 
     async def _bury(self, action: SendDeadLetter) -> None:
         """A task that only just fitted has no room for the reason beside it."""
         with suppress(RefusedError):
             action = cast("SendDeadLetter", await self._whole(action, lenient=True))
         subject, data, headers = _letter(action)
-        await bury(self._ports.dead_letters, subject, data, headers, id=f"{action.id}.{self.epoch}.cut")
+        letter_id = f"{action.id}.{self.epoch}.{action.step_id}.{action.attempt}.cut"
+        await bury(self._ports.dead_letters, subject, data, headers, id=letter_id)
 
     # -- what is refused -------------------------------------------------------------------------------------
 
@@ -531,6 +549,15 @@ def _letter(action: SendDeadLetter) -> tuple[str, bytes, dict[str, str]]:
         "Dagnats-Dlq-Task-Subject": ".".join(filter(None, ("task", action.task, action.group, action.run_id))),
     }
     return f"{action.task}.{action.run_id}.{action.step_id}", encode_task(task), headers
+
+
+def _is_of(data: bytes, action: EnqueueTask) -> bool:
+    """Whether a task in the queue is what an action put there."""
+    try:
+        task = decode_task(data)
+    except DecodeError:
+        return False
+    return (task.run_id, task.step_id, task.attempt) == (action.run_id, action.step_id, action.attempt)
 
 
 def _own(action: EnqueueTask | DropTask) -> OwnTask:

@@ -153,3 +153,27 @@ async def test_wake_ups_are_listed_until_they_are_acknowledged(backend: Backend)
                 return await timers.all() == [("r1", 1, far_ns)]
 
             await until(only_the_far_one)
+
+
+async def test_asking_for_another_instant_under_the_same_id_changes_nothing(backend: Backend) -> None:
+    async with backend.connected() as connection, listening(backend, connection) as heard:
+        timers = connection.ports.timers
+        far_ns = backend.now_ns() + FAR_MS * MS
+        await timers.set("r1", due_ns=far_ns, seq=1, replaces=0, id="r1.1")
+        await timers.set("r1", due_ns=backend.now_ns(), seq=1, replaces=0, id="r1.1")
+        await timers.set("r2", due_ns=backend.now_ns() + 300 * MS, seq=1, replaces=0, id="r2.1")
+        await heard.have("r2", 1)
+        assert await backend.sleeping() == {"r1.1"}
+
+
+async def test_a_wake_up_of_the_same_name_takes_the_place_of_the_one_before(backend: Backend) -> None:
+    async with backend.connected() as connection, listening(backend, connection) as heard:
+        timers = connection.ports.timers
+        await timers.set("r1", due_ns=backend.now_ns() + 100 * MS, seq=1, replaces=0, id="r1.1.early")
+        await timers.set("r1", due_ns=backend.now_ns() + FAR_MS * MS, seq=1, replaces=0, id="r1.1.late")
+        await timers.set("r2", due_ns=backend.now_ns() + 400 * MS, seq=1, replaces=0, id="r2.1")
+        await heard.have("r2", 1)
+        assert await backend.sleeping() == {"r1.1"}
+        await timers.set("r1", due_ns=backend.now_ns(), seq=1, replaces=0, id="r1.1.now")
+        await heard.have("r1", 1)
+        assert await backend.sleeping() == set()

@@ -4,12 +4,20 @@ small."""
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagnats import handler
 from dagnats.handling.context import TaskContext
 from dagnats.model.check import load_definition
-from dagnats.model.event import StepCompleted, StepStarted, TimerFired, encode_event
+from dagnats.model.event import (
+    Failure,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    TimerFired,
+    encode_event,
+)
+from dagnats.model.json import encode
 from dagnats.model.task import decode_task
 from dagnats.runtime.arrears import decided
 from dagnats.runtime.core.action import EnqueueTask
@@ -22,11 +30,25 @@ from tests.simulation.test_read_again import ONE, begun, kinds, say, simulated
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dagnats.model.event import AnyEvent
     from tests.simulation.world import World
 
 LESSER = load_definition({"name": "lesser", **ONE})
 PARENT = {"steps": [{"id": "c", "type": "sub_workflow", "config": {"workflow": "lesser"}}]}
 KEEPS = {"steps": [{"id": "a", "task": "do"}, {"id": "b", "task": "do", "depends_on": ["a"]}], "sticky": "soft"}
+TWO = {
+    "steps": [
+        *({"id": step, "task": "do"} for step in "ab"),
+        *({"id": f"after-{step}", "task": "do", "depends_on": [step]} for step in "ab"),
+    ]
+}
+SLEEP_LONG_OR_SHORT = {
+    "steps": [
+        *({"id": step, "task": "do"} for step in ("long", "short")),
+        {"id": "sleep-long", "type": "sleep", "config": {"duration": "1h"}, "depends_on": ["long"]},
+        {"id": "sleep-short", "type": "sleep", "config": {"duration": "30s"}, "depends_on": ["short"]},
+    ]
+}
 
 
 async def until(done: Callable[[], object]) -> None:
@@ -174,5 +196,64 @@ def test_a_task_for_a_worker_that_is_gone_is_taken_out_though_the_engine_dies_fi
         await asyncio.sleep(20)
         assert world.server.tasks.subjects() == ["task.do.r"]
         assert not world.server.own_tasks.subjects()
+
+    simulated(work)
+
+
+async def cut_unseen(
+    world: World, definition: dict[str, Any], lost: AnyEvent, shown: Callable[[], object], instead: AnyEvent
+) -> None:
+    """Have an engine go on after a cut that nothing shows: an event is lost with the position that knew of it, and has
+    another one in its place.
+
+    Args:
+        shown: Whether what the lost one led to is there.
+    """
+    client = await begun(world, definition)
+    world.start()
+    await until(lambda: len(world.server.tasks) == 2)
+    await asyncio.sleep(1)
+    position = world.server.engine.last("engine.position")
+    assert position is not None
+    await say(client, lost)
+    await until(shown)
+    world.machines["engine0"].kill()
+    world.server.restart(lost_events=world.server.history.last_seq - 1)
+    world.server.engine.put("engine.position", position.data)
+    await client.connection.ports.log.append("r", encode_event(instead), id="other")
+    world.start()
+    await asyncio.sleep(10)
+
+
+def test_a_task_is_queued_though_one_that_a_lost_event_led_to_has_its_id_and_no_position_shows_the_loss() -> None:
+    async def work(world: World) -> None:
+        tasks = world.server.tasks
+        a, b = (StepCompleted(run_id="r", step_id=step, attempt_number=1) for step in "ab")
+        await cut_unseen(world, TWO, a, lambda: len(tasks) == 3, b)
+        assert "after-b" in [decode_task(message.data).step_id for message in tasks.fitting("task.>")]
+
+    simulated(work)
+
+
+def test_a_wake_up_comes_in_time_though_one_that_a_lost_event_asked_for_has_its_id() -> None:
+    async def work(world: World) -> None:
+        timers = world.server.timers
+        long, short = (StepCompleted(run_id="r", step_id=step, attempt_number=1) for step in ("long", "short"))
+        await cut_unseen(world, SLEEP_LONG_OR_SHORT, long, timers.subjects, short)
+        world.machines["engine0"].kill()  # who takes over may not know when it is due
+        await asyncio.sleep(30)
+        (wakeup,) = timers.fitting(">")
+        assert wakeup.subject.startswith("due.r.")
+
+    simulated(work)
+
+
+def test_a_dead_letter_is_kept_though_one_that_a_lost_event_led_to_has_its_id() -> None:
+    async def work(world: World) -> None:
+        letters = world.server.letters
+        failure = encode(Failure(error="boom", failure_type="non_retriable"))
+        a, b = (StepFailed(run_id="r", step_id=step, attempt_number=1, payload=failure) for step in "ab")
+        await cut_unseen(world, TWO, a, letters.subjects, b)
+        assert [subject for subject in letters.subjects() if subject.endswith(".r.b")]
 
     simulated(work)

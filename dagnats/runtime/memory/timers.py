@@ -32,18 +32,21 @@ class MemoryTimers:
 
         def store() -> Receipt:
             receipt = self._stream.put(subject, b"%d" % due_ns, id=id)
+            if receipt.duplicate:
+                return receipt
             if replaces:  # if it has fired by now, it has fired
                 self._stream.purge(f"sleep.{run_id}.{replaces}")
-            self._server.timetable.at(due_ns, lambda: self._fire(receipt.seq, run_id, seq))
+            message = self._stream.at(receipt.seq)
+            self._server.timetable.at(due_ns, lambda: self._fire(message, f"due.{run_id}.{seq}"))
             return receipt
 
         return self._link.surely(Call("timers.set", subject, store))
 
-    def _fire(self, place: int, run_id: str, seq: int) -> None:
-        message = self._stream.at(place)
-        if message is not None:  # else it was replaced, or dropped
-            self._stream.remove(place)
-            self._stream.put(f"due.{run_id}.{seq}", message.data)
+    def _fire(self, message: Message | None, subject: str) -> None:
+        # A subject has one timer, its newest: else this one was replaced, or dropped, or lost.
+        if message is not None and self._stream.last(message.subject) is message:
+            self._stream.purge(message.subject)
+            self._stream.put(subject, message.data)
 
     async def drop(self, run_id: str, seq: int) -> None:
         subject = f"sleep.{run_id}.{seq}"
