@@ -51,6 +51,8 @@ class Follower:
         self._feed: LogFeed | None = None
         self._ahead: list[Entry] = []
         self._seq = 0
+        self._last_read: Entry | None = None  # while standing by
+        self._undecidable: list[Undecidable] = []  # by us: whoever leads may have gone on with these runs
 
     async def follow(self) -> NoReturn:
         """Keep up with the leader's position, until cancelled: what was folded until then is whole."""
@@ -65,16 +67,48 @@ class Follower:
             await self._keeper.changed(LOOK_S)
 
     async def _follow_to(self, position: Position) -> None:
+        await self.catch_up(position)
+        self._roster.cover(position.low)
+        self._take_back(position.low)
+        self._roster.evict()
+        self._decider.tidy()
+
+    def _take_back(self, low: int) -> None:
+        """Whoever leads could decide what we could not, and has saved it: we go on from there, if we can."""
+        covered = [lost for lost in self._undecidable if lost.record.seq < low]
+        self._decider.parked.difference_update(lost.record.event.run_id for lost in covered)
+        self._undecidable = self._undecidable[len(covered) :]
+
+    async def catch_up(self, position: Position) -> Sequence[Undecidable]:
+        """Fold up to `position`, and no further; gives what could not be decided on the way there. Raises LogCut.
+
+        A position goes back when the log was cut and grew again. What was folded beyond it nobody may have acted on.
+        """
+        if self._feed is not None and self._seq > position.seq:
+            await self.reset()
         if self._feed is None:
             await self.open(position.low - 1)
         await self.fold(position.seq)
-        self._roster.cover(position.low)
-        self._roster.evict()
-        self._decider.tidy()
+        return self._undecidable
+
+    async def lead_from(self, position: Position) -> Sequence[Undecidable]:
+        """`catch_up`, and begin to read beyond: of what a standby has read, the log may have lost some since."""
+        if self._last_read is not None and not await self._is_there(self._last_read):
+            await self.reset()
+        lost = await self.catch_up(position)
+        await self.open(position.seq)
+        return lost
+
+    async def _is_there(self, read: Entry) -> bool:
+        """Whether the log still has what we have read, and so all that was before it. Another may have its place."""
+        entry = await persist(lambda: self._ports.log.at(read.seq))
+        return entry is not None and entry.time_ns == read.time_ns
 
     async def reset(self) -> None:
         """Forget everything: the log is not the one that was read."""
         await self.close()
+        self._undecidable = []
+        self._last_read = None
         self._roster.clear()
         self._decider.clear()
 
@@ -83,10 +117,6 @@ class Follower:
         await self.close()
         self._feed = await persist(lambda: self._feeds.history(after))
         self._seq = after
-
-    @property
-    def opened(self) -> bool:
-        return self._feed is not None
 
     async def close(self) -> None:
         self._ahead = []
@@ -135,6 +165,7 @@ class Follower:
             try:
                 async with asyncio.timeout(_SILENT_S):
                     self._ahead = await self._feed.batch()
+                    self._last_read = self._ahead[-1]
             except TimeoutError:
                 # The last ones before the position may have been removed since, with the runs they belonged to.
                 if await persist(lambda: self._ports.log.at(upto)) is None:
@@ -154,6 +185,7 @@ class Follower:
             decision = self._decider.decide(record)  # what it leads to is done already, by who led
             if isinstance(decision, Undecidable):
                 unsettled.undecidable.append(decision)
+                self._undecidable.append(decision)
             elif decision is not None:
                 if gates is not None:
                     gates.fold(record, decision)

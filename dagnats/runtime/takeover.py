@@ -108,10 +108,8 @@ class Takeover:
             raise LogCut("the gates' entries are not where the position says: everything is folded again")
         self.gates = gates
         self._decider.unsaved_from = position.seq + 1
-        if not self._follower.opened:
-            await self._follower.open(position.low - 1)
         # Whoever led could decide these, and we cannot: that needs a letter as well.
-        self.unsettled.undecidable.extend((await self._follower.fold(position.seq)).undecidable)
+        self.unsettled.undecidable.extend(await self._follower.lead_from(position))
         self._roster.cover(position.low)
         self._decider.active = position.active
         await self._keeper.begin(position)

@@ -88,6 +88,21 @@ async def test_events_that_are_gone_hold_up_no_standby(nats_server: EmbeddedServ
         await follower.close()
 
 
+async def test_a_standby_forgets_what_it_has_folded_beyond_a_position_that_went_back(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with running(nats_server, engine=False) as system:
+        await system.client.register(wf)
+        for at in range(3):
+            await system.client.start(wf, at, run_id=f"r{at}")
+        follower, roster, _ = reader(system)
+        await follower.catch_up(Position(seq=3, low=1))
+        await follower.catch_up(Position(seq=1, low=1))
+        assert {seat.run.run_id for seat in roster} == {"r0"}
+        assert [entry.run_id for entry in await follower.batch()] == ["r1", "r2"]
+        await follower.close()
+
+
 async def test_a_standby_whose_log_was_cut_begins_again_from_what_is_left(nats_server: EmbeddedServer) -> None:
     class CutOnce:
         def __init__(self, feeds: Any) -> None:

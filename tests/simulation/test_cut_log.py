@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from dagnats import handler
 from dagnats.handling.context import TaskContext
 from dagnats.model.check import load_definition
@@ -15,7 +17,10 @@ from dagnats.model.event import (
     StepFailed,
     StepStarted,
     TimerFired,
+    WorkflowCancelled,
+    decode_event,
     encode_event,
+    event_type,
 )
 from dagnats.model.json import encode
 from dagnats.model.task import decode_task
@@ -23,6 +28,9 @@ from dagnats.runtime.arrears import decided
 from dagnats.runtime.core.action import EnqueueTask
 from dagnats.runtime.core.gate.fold import Gates
 from dagnats.runtime.decider import Decider
+from dagnats.runtime.follower import Follower
+from dagnats.runtime.memory.adapter import Memory
+from dagnats.runtime.position import Position, PositionKeeper
 from dagnats.runtime.roster import Roster
 from dagnats.runtime.worker import Worker
 from tests.simulation.test_read_again import ONE, begun, kinds, say, simulated
@@ -90,6 +98,28 @@ def test_a_run_whose_result_outlived_its_start_is_read_from_its_start_on() -> No
         assert (await client.handle("r").view()).status == "running"
         owed = await decided(ports, Decider(ports, Roster()), Gates(), "r", receipt.seq)
         assert [type(action) for action in owed] == [EnqueueTask]
+
+    simulated(work)
+
+
+@pytest.mark.parametrize("folded", [1, 2])
+def test_what_a_standby_has_read_and_the_log_has_lost_since_does_not_count_when_it_leads(folded: int) -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        connection, roster = client.connection, Roster()
+        assert isinstance(connection, Memory)
+        ports = connection.ports
+        keeper = PositionKeeper(ports.position, ports.dial, holder="standby")
+        follower = Follower(ports, connection.feeds, keeper, roster, Decider(ports, roster))
+        await say(client, StepCompleted(run_id="r", step_id="s", attempt_number=1))
+        await follower.catch_up(Position(seq=folded, low=1))
+        await asyncio.sleep(1)
+        world.server.restart(lost_events=1)
+        await say(client, WorkflowCancelled(run_id="r"), TimerFired(run_id="r", due_ns=1))
+        await follower.lead_from(Position(seq=2, low=1))
+        assert [seat.run.status for seat in roster] == ["cancelled"]
+        assert [event_type(decode_event(entry.data)) for entry in await follower.batch()] == ["timer.fired"]
+        await follower.close()
 
     simulated(work)
 

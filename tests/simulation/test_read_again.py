@@ -7,8 +7,11 @@ from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from dagnats.model.check import load_definition
 from dagnats.model.event import (
+    CORE_VERSION,
     Failure,
     Record,
     SignalReceived,
@@ -28,6 +31,7 @@ from dagnats.runtime.core.action import Decision, EnqueueTask
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.memory.history import entry_of
 from dagnats.runtime.memory.loop import VirtualLoop
+from dagnats.runtime.position import Position, encode_position
 from dagnats.runtime.roster import Roster
 from tests.simulation.network import Network
 from tests.simulation.tracing import Trace
@@ -193,5 +197,22 @@ def test_a_decided_end_is_sent_again_though_a_cancellation_came_after_it() -> No
         await say(client, WorkflowCancelled(run_id="r"))
         await asyncio.sleep(30)
         assert kinds(world)[2:] == ["workflow.cancelled", "workflow.completed"]
+
+    simulated(work)
+
+
+def test_what_an_engine_cannot_decide_that_stood_by_when_another_could_has_a_letter_when_it_leads() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        data = world.server.history.of("history.r")[0].data
+        start = msgspec.json.decode(data)
+        start["run_id"], start["payload"]["core_version"] = "newer", CORE_VERSION + 1
+        seq = (await client.connection.ports.log.append("newer", msgspec.json.encode(start), id="newer")).seq
+        (newer,) = world.server.history.of("history.newer")
+        decided = Position(seq=seq, time_ns=newer.time_ns, low=seq, active=2)
+        world.server.engine.put("engine.position", encode_position(decided))
+        world.start()
+        await asyncio.sleep(20)
+        assert [message.subject for message in world.server.letters.fitting(">")] == ["dead.orchestrator.parked.newer"]
 
     simulated(work)
