@@ -205,7 +205,7 @@ class Decider:
 
     async def _load(self, run_id: str, before: int) -> None:
         """Have a run in memory as it was before event `before`, unless that was its first."""
-        ahead_from = before if self.unsaved_from and before >= self.unsaved_from else 0
+        ahead_from = max(before, self.unsaved_from) if self.unsaved_from else 0
         recalled = await persist(lambda: recall(self._ports, run_id, ahead_from=ahead_from))
         try:
             run = await self.refold([record for record in recalled.later if record.seq < before], recalled.run)

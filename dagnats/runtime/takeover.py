@@ -108,6 +108,9 @@ class Takeover:
             raise LogCut("the gates' entries are not where the position says: everything is folded again")
         self.gates = gates
         self._decider.unsaved_from = position.seq + 1
+        if any(seat.run.seq > position.seq for seat in self._roster):
+            # By snapshots that are ahead of a position that was set back, read while nobody knew that it was.
+            await self._follower.reset()
         # Whoever led could decide these, and we cannot: that needs a letter as well.
         self.unsettled.undecidable.extend(await self._follower.lead_from(position))
         self._roster.cover(position.low)

@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from dagnats.model.check import load_definition
 from dagnats.model.event import (
@@ -31,11 +32,11 @@ from dagnats.runtime.core.action import Decision, EnqueueTask
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.memory.history import entry_of
 from dagnats.runtime.memory.loop import VirtualLoop
-from dagnats.runtime.position import Position, encode_position
+from dagnats.runtime.position import Position, decode_position, encode_position
 from dagnats.runtime.roster import Roster
 from tests.simulation.network import Network
 from tests.simulation.tracing import Trace
-from tests.simulation.world import OneOfEach, World
+from tests.simulation.world import Machine, OneOfEach, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 ONE = {"steps": [{"id": "s", "task": "do"}]}
 SLEEPS = {"steps": [{"id": "s", "type": "sleep", "config": {"duration": "12s"}}]}
+TURN_BY_TURN = {
+    "steps": [{"id": "s", "task": "do"}, {"id": "t", "task": "do", "depends_on": ["s"], "max_task_concurrency": 1}]
+}
 
 
 def simulated(work: Callable[[World], Coroutine[Any, Any, None]]) -> None:
@@ -197,6 +201,33 @@ def test_a_decided_end_is_sent_again_though_a_cancellation_came_after_it() -> No
         await say(client, WorkflowCancelled(run_id="r"))
         await asyncio.sleep(30)
         assert kinds(world)[2:] == ["workflow.cancelled", "workflow.completed"]
+
+    simulated(work)
+
+
+@pytest.mark.parametrize("engine", ["engine0", "engine1"])
+def test_what_snapshots_say_is_done_again_when_the_position_went_back_behind_them(engine: str) -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, TURN_BY_TURN)
+        world.start()
+        await asyncio.sleep(10)
+        await say(client, StepCompleted(run_id="r", step_id="s", attempt_number=1))
+        await asyncio.sleep(20)
+        assert world.server.runs.subjects() == ["run.r"]
+        world.machines.setdefault(engine, Machine(world, engine)).start()
+        await asyncio.sleep(1)
+        world.machines["engine0"].kill()
+        first, *_ = world.server.history.of("history.r")
+        back = Position(seq=first.seq, time_ns=first.time_ns, low=first.seq, active=1, tasks=1)
+        world.server.engine.put("engine.position", encode_position(back))
+        world.server.restart(lost_tasks=1)
+        world.machines[engine].start()
+        await asyncio.sleep(20)
+        stored = world.server.engine.last("engine.position")
+        position = decode_position(stored.data) if stored is not None else None
+        assert position is not None
+        assert list(position.gates.page.tasks) == ["r/t/1"], "its slot is taken"
+        assert world.server.tasks.subjects() == ["task.do.r"]
 
     simulated(work)
 
