@@ -204,14 +204,13 @@ class Leader:
     async def _next_batch(self) -> Sequence[Entry]:
         """The next events, once they are within reach of the stored position."""
         entries = await self._follower.batch()
-        near = [entry for entry in entries if entry.seq <= self._launched + REACH]
-        if near:
-            self._follower.put_back(entries[len(near) :])
-        else:
+        if entries[0].seq > self._launched + REACH:
             # All that was in between has been removed: the position can be just before what is left.
-            near = entries
             await self._flights.join()
-            self._keeper.move(msgspec.structs.replace(self._keeper.now, seq=near[0].seq - 1, time_ns=0))
+            self._launched = entries[0].seq - 1
+            self._keeper.move(msgspec.structs.replace(self._keeper.now, seq=self._launched, time_ns=0))
+        near = [entry for entry in entries if entry.seq <= self._launched + REACH]
+        self._follower.put_back(entries[len(near) :])
         await self._keeper.room(near[-1].seq)
         self._launched = near[-1].seq
         return near

@@ -32,7 +32,7 @@ from dagnats.runtime.core.action import Decision, EnqueueTask
 from dagnats.runtime.decider import Decider
 from dagnats.runtime.memory.history import entry_of
 from dagnats.runtime.memory.loop import VirtualLoop
-from dagnats.runtime.position import Position, decode_position, encode_position
+from dagnats.runtime.position import REACH, Position, decode_position, encode_position
 from dagnats.runtime.roster import Roster
 from tests.simulation.network import Network
 from tests.simulation.tracing import Trace
@@ -201,6 +201,19 @@ def test_a_decided_end_is_sent_again_though_a_cancellation_came_after_it() -> No
         await say(client, WorkflowCancelled(run_id="r"))
         await asyncio.sleep(30)
         assert kinds(world)[2:] == ["workflow.cancelled", "workflow.completed"]
+
+    simulated(work)
+
+
+def test_a_log_with_holes_that_are_wider_than_an_engine_reaches_is_read_to_its_end() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        for run_id in ("p", "q"):
+            world.server.history.last_seq += 3 * REACH
+            await client.start("w", run_id=run_id)
+        world.start()
+        await asyncio.sleep(60)
+        assert world.server.tasks.subjects() == ["task.do.r", "task.do.p", "task.do.q"]
 
     simulated(work)
 
