@@ -26,6 +26,7 @@ log = logging.getLogger("dagnats.engine")
 
 _FEW = 256  # entries, at some hundred bytes each
 _MANY = 2_048  # of a large state: it is written rarely, and its changes still fit the position's message
+_MOST_BYTES = 512 * 1024  # of whatever state: a NATS server takes messages of twice that, unless it is told otherwise
 
 _decode = msgspec.json.Decoder(Page).decode
 _encode = msgspec.json.Encoder().encode
@@ -59,6 +60,7 @@ class Ledger:
         self._keeper = keeper
         self._all = Page()
         self._since = Page()
+        self._bytes = 0  # of that, encoded; or more, where entries have changed more than once
         self._part = self._revision = 0
 
     async def open(self, mark: GateMark) -> Gates | None:
@@ -67,6 +69,7 @@ class Ledger:
         if page is None:
             return None
         self._all, self._since = page, mark.page.copy()
+        self._bytes = len(_encode(self._since))
         self._part, self._revision = mark.part, mark.revision
         return Gates(page)
 
@@ -75,15 +78,23 @@ class Ledger:
         gates.taken()
         self._all = gates.page()
         self._since = self._all.copy()
+        self._bytes = len(_encode(self._since))
         self._part = self._revision = 0
 
     def commit(self, changes: Page) -> None:
-        """All actions of a batch are stored: what it changed counts."""
+        """All actions of a batch are stored: what it changed counts. `keep` comes before the position says so."""
         self._all.turn(changes, whole=True)
+        if changes:
+            self._bytes += len(_encode(changes))
+        if len(self._since) + len(changes) > self._most or self._bytes > _MOST_BYTES:
+            self._since = self._since.copy()  # a position that has this page may be written while `keep` waits
         self._since.turn(changes, whole=not self._part)
         if self._part and len(self._all) < _FEW // 2:
             self._part = self._revision = 0
             self._since = self._all.copy()
+            self._bytes = len(_encode(self._since))
+        elif self._bytes > _MOST_BYTES:
+            self._bytes = len(_encode(self._since))
 
     def mark(self) -> GateMark:
         """What the position is to have. Its page goes on changing: it is written with the position it was given to."""
@@ -96,19 +107,16 @@ class Ledger:
         return max(_FEW, min(len(self._all) // 8, _MANY))
 
     async def keep(self) -> None:
-        """Write beside the position what has become too much for it. Nothing is committed meanwhile."""
-        if len(self._since) > self._most:
+        """Write beside the position what would be too much for it. Nothing is committed meanwhile."""
+        if len(self._since) > self._most or self._bytes > _MOST_BYTES:
             await self._write()
 
     async def _write(self) -> None:
+        # Until then the position names another place, perhaps the one that this is written to.
+        await self._keeper.stored_when(lambda position: position.gates.part == self._part)
         part = 2 if self._part == 1 else 1
-        revision = await self._stored(part, _encode(self._all))
-        self._part, self._revision = part, revision
-        self._since = Page()
-        self._since.turn(self._all.times(), whole=False)
-        self._keeper.move(msgspec.structs.replace(self._keeper.now, gates=self.mark()))
-        # Until then the position names the other place, which the next one is written to.
-        await self._keeper.stored_when(lambda position: position.gates.part == part)
+        self._revision = await self._stored(part, _encode(self._all))
+        self._part, self._since, self._bytes = part, self._all.times(), 0
 
     async def _stored(self, part: int, data: bytes) -> int:
         place = place_of(part)

@@ -162,6 +162,7 @@ class Takeover:
         await self._outbox.act(await self._doubt.left(self.gates.outstanding()))
         await self._correlator.forget_others()
         self._ledger.begin(self.gates)
+        await self._ledger.keep()
         # Until what could not be folded has its letters: an engine that came before that would never hear of it.
         anew = bool(self.unsettled.poison or self.unsettled.undecidable)
         position = msgspec.structs.replace(
@@ -222,6 +223,7 @@ class Takeover:
                 ]
                 await self._outbox.act(await self._doubt.left(self.gates.adopt(upto, seat.run, wanted)))
                 self._ledger.commit(self.gates.taken())
+                await self._ledger.keep()
                 await self._keeper.begin(msgspec.structs.replace(position, gates=self._ledger.mark()))
             for seq in seqs:
                 await persist(lambda seq=seq: self._ports.dead_letters.remove(seq))
