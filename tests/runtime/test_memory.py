@@ -11,11 +11,12 @@ from dagnats import Fixed, Workflow, handler
 from dagnats.client import AsyncClient
 from dagnats.errors import ConflictError, UnavailableError
 from dagnats.runtime.engine import Engine
+from dagnats.runtime.memory.consumer import Puller
 from dagnats.runtime.memory.link import Link
 from dagnats.runtime.memory.loop import VirtualLoop, virtual_loop
 from dagnats.runtime.memory.process import Process
 from dagnats.runtime.memory.server import MemoryServer
-from dagnats.runtime.memory.stream import matches
+from dagnats.runtime.memory.stream import Message, matches
 from dagnats.runtime.ports import LogCut, Receipt
 from dagnats.runtime.worker import Worker
 
@@ -396,3 +397,25 @@ def test_the_same_story_takes_the_same_steps() -> None:
     for _ in range(3):
         run(story())
     assert len(set(steps)) == 1
+
+
+def test_what_waited_to_come_again_and_is_lost_gives_its_place_to_nobody_elses_message() -> None:
+    async def work() -> None:
+        server = MemoryServer()
+        queue = server.queue("a", "", 5.0)
+        given: list[str] = []
+
+        def deliver(message: Message, _: int) -> None:
+            given.append(message.subject)
+
+        puller = Puller(deliver, lambda: False)
+        for run_id in ("r", "s"):
+            server.tasks.put(f"task.a.{run_id}", b"")
+        queue.pull(puller, 2)
+        queue.lose_patience()
+        server.restart(lost_tasks=1)
+        server.tasks.put("task.b.s", b"")
+        queue.pull(puller, 2)
+        assert given == ["task.a.r", "task.a.s", "task.a.r"]
+
+    run(work())

@@ -106,7 +106,9 @@ class Consumer:
         for seq in [seq for seq in self._deliveries if self._stream.at(seq) is None]:
             self._let_go(seq)
             del self._deliveries[seq]
-        self._new = [seq for seq in self._new if self._stream.at(seq) is not None]
+        self._new, self._again = (
+            sorted(seq for seq in waiting if self._stream.at(seq) is not None) for waiting in (self._new, self._again)
+        )
 
     # -- handing out -----------------------------------------------------------------------------------------
 
