@@ -138,9 +138,9 @@ def run(
 
 
 def _context() -> BaseContext:
-    """Processes that begin with everything imported: there are many of them."""
+    """Processes that begin with everything imported, and used once: there are many of them."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([f"{__package__}.warm"])
     return context
 
 

@@ -54,17 +54,16 @@ class Hand:
         """Do something to a run, if it can be done now. Raises UnavailableError: it may be done, or not."""
         handle = self._client.handle(run_id)
         try:
-            view = await handle.view()
             self._number += 1
             said = f"order {self._number}"
-            done = await self._do(kind, handle, view, said)
+            done = await self._do(kind, handle, said)
         except (ConflictError, NotFoundError):  # too late, or somebody else was first
             return False
         if done and kind not in ("rerun", "fork"):
             self.acknowledged.append(Acknowledged(run_id, said.encode()))
         return done
 
-    async def _do(self, kind: str, handle: RunHandle, view: RunView, said: str) -> bool:
+    async def _do(self, kind: str, handle: RunHandle, said: str) -> bool:
         match kind:
             case "pause":
                 await handle.pause(said)
@@ -74,13 +73,20 @@ class Hand:
                 await handle.cancel(said)
             case "signal":
                 await handle.signal("go", said)
+            case _:
+                return await self._as_it_is(kind, handle, await handle.view(), said)
+        return True
+
+    async def _as_it_is(self, kind: str, handle: RunHandle, view: RunView, said: str) -> bool:
+        """What cannot be said without having looked at the run."""
+        match kind:
             case "replay" if view.status in OPENABLE:
                 await handle.replay(said)
+                return True
             case "rerun" | "fork":
                 return await self._repeat(kind, handle, view)
             case _:
                 return await self._to_step(kind, handle, view, said)
-        return True
 
     async def _repeat(self, kind: str, handle: RunHandle, view: RunView) -> bool:
         if not view.ended:

@@ -238,17 +238,19 @@ def _left_over(outcome: Outcome) -> Iterator[str]:
 
 
 def _is_forsaken(outcome: Outcome, subject: str) -> bool:
-    """Whether a task was answered by a worker that died before it said so, and had a name that nobody has again.
+    """Whether a task is for a name that nobody has again, and was answered by a worker that died before it said so, or
+    is of an attempt that the run never came to: what led to it is lost, and another one may yet be opened.
 
     It is nobody's then, and goes with its run.
     """
     _, _, worker, run_id, attempt = subject.split(".", 4)
     step_id, _, number = attempt.rpartition(".")
-    records = outcome.chronicle.stories[run_id].records
-    answers = [record.event for record in records if isinstance(record.event, Result)]
-    return worker.startswith(_NAMELESS) and (step_id, int(number)) in {
-        (answer.step_id, answer.attempt_number) for answer in answers
-    }
+    story = outcome.chronicle.stories[run_id]
+    answers = [record.event for record in story.records if isinstance(record.event, Result)]
+    is_answered = (step_id, int(number)) in {(answer.step_id, answer.attempt_number) for answer in answers}
+    state = story.run.steps.get(step_id) if story.run is not None else None
+    is_lost = outcome.tail_was_lost and state is not None and int(number) > state.attempt
+    return worker.startswith(_NAMELESS) and (is_answered or is_lost)
 
 
 def _gates(outcome: Outcome) -> Iterator[str]:

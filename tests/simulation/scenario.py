@@ -28,6 +28,7 @@ from dagnats.runtime import (
     invocation,
     lease,
     outbox,
+    position,
     record,
     report,
     standing,
@@ -62,14 +63,41 @@ if TYPE_CHECKING:
 
 _DAY_NS = 24 * 3600 * 1_000_000_000
 _ASKING = {"step.wait.started": "answer", "approval.requested": "approve"}
+_ENDINGS = ("workflow.completed", "workflow.failed", "workflow.cancelled")
 _BROKEN = (b'{"type":"workflow.failed"', b'{"type":"workflow.cancelled"')
 _LONGEST_SETTLING_S = 1_500  # tasks for a worker that is gone are given up after a minute each, and tried again
-_MOST_STARTS = 26
-_ENOUGH_EVENTS = 170
-"""No run is started any more when there are so many: what goes on makes about as many again as are missing to 300."""
+
+
+class _Length(NamedTuple):
+    """How long an execution is.
+
+    Attributes:
+        events: How many it writes, at least: it looks what is missing when half of the faults are over.
+        starts: How many runs are started in any case, until there are `enough` events: what goes on makes about as
+            many again.
+        orders: How many orders are given, at least and at most.
+        lasts: How long the faults last: a share.
+    """
+
+    events: int
+    starts: int
+    enough: int
+    orders: tuple[int, int]
+    lasts: float
+
+
+_LONG = _Length(events=302, starts=20, enough=90, orders=(6, 24), lasts=1.0)
+_SHORT = _Length(events=0, starts=5, enough=30, orders=(1, 6), lasts=0.4)
+_TURNS = 27
+"""Of so many seeds, one more is long than short: half of the executions are large, and the others are many."""
+_EVENTS_OF_RUN, _EVENTS_LEFT = 28, 20
+"""What a run makes of them with its children, and what one that goes on has yet to make: in case of doubt more, so that
+few executions have too many."""
+_LOOKS = 4
+"""How often one looks for what is missing, in the second half of the faults."""
 _LOOK_S = 1.0
 """What engines look for that no news has told them of: when they look more often, that is most of what they do."""
-_SHOW_S = 4.0
+_SHOW_S = 12.0
 """How often they show what gates hold, and measure queues: nobody here looks at it."""
 _STICKY_NS = 12_000_000_000
 """How long a run waits for a worker that it keeps to. Longer than any that died is away; those that are gone for good
@@ -200,6 +228,7 @@ class Scenario:
         self._taken: dict[bytes, int] = {}
         self._position = 0
         self._asked: dict[str, list[str]] = {}
+        self._length = _SHORT if seed % _TURNS % 2 else _LONG
 
     def report(self) -> Report:
         """What came of it."""
@@ -236,7 +265,7 @@ class Scenario:
         self.hand = Hand(self.client, Random(f"{self.seed}/hand"), self._workflows)
         await self.client.register_all(definitions)
         world.start()
-        self.trouble = Trouble(world, Random(f"{self.seed}/trouble"), Plan(random, self.seed))
+        self.trouble = Trouble(world, Random(f"{self.seed}/trouble"), Plan(random, self.seed, self._length.lasts))
         with _light(settings):
             await self._rough()
             await self._settle()
@@ -325,11 +354,20 @@ class Scenario:
             self.world.server.timetable.late_ns = random.choice([0, 0, 200_000_000, 3_000_000_000])
         else:
             self.trouble.plan.incidents = False
-        work = [self._start(f"r{at}", random.random() * lasts_s) for at in range(_MOST_STARTS)]
-        work += [self._order(random.random() * lasts_s) for _ in range(random.randint(6, 24))]
+        work = [self._start(f"r{at}", random.random() * lasts_s) for at in range(self._length.starts)]
+        work += [self._order(random.random() * lasts_s) for _ in range(random.randint(*self._length.orders))]
         work += [self._limit(random.random() * lasts_s) for _ in range(random.choice([0, 0, 4]))]
         work += [self._happen(random.random() * lasts_s) for _ in range(random.randint(4, 16))]
-        await asyncio.gather(self.trouble.happen(), *work)
+        await asyncio.gather(self.trouble.happen(), self._fill_up(lasts_s), *work)
+
+    async def _fill_up(self, lasts_s: float) -> None:
+        """Start what a long execution still lacks while there are faults: `_settle` only has to top it up."""
+        await asyncio.sleep(lasts_s / 2)
+        for part in range(_LOOKS):
+            live = self.events["workflow.started"] - sum(self.events[kind] for kind in _ENDINGS)
+            for at in range(self._missing(max(live, 0))):
+                await self._start(f"f{part}-{at}", 0.0)
+            await asyncio.sleep(lasts_s / 2 / _LOOKS)
 
     async def _start(self, run_id: str, when: float) -> None:
         """Start a run, as often as it takes."""
@@ -338,7 +376,7 @@ class Scenario:
         input = {"n": number, "k": random.choice(KEYS)}
         at = f"+{number % 4 + 1}s" if number % 10 == 0 and not self.trouble.plan.sets_clock else None
         await asyncio.sleep(when)
-        if self.world.server.history.last_seq > _ENOUGH_EVENTS:
+        if when and self.events.total() > self._length.enough:
             return
         left = 2 if number < 5 else 1  # some say everything twice
         while left:
@@ -425,9 +463,11 @@ class Scenario:
         """Wait for all runs, and let go what waits for people meanwhile; gives those that go on for too long."""
         end = self.world.loop.time() + _LONGEST_SETTLING_S
         rounds = 0
-        while live := await self.chronicle.read():
+        while (live := await self.chronicle.read()) or self._missing(0):
             if self.world.loop.time() >= end:
                 break
+            more = range(self._missing(len(live)))
+            await asyncio.gather(*(self._start(f"m{rounds}-{at}", 0.0) for at in more))
             await asyncio.sleep(1.0)
             rounds += 1
             if rounds % 5 == 0:
@@ -435,6 +475,11 @@ class Scenario:
                     if self.chronicle.stories[run_id].waits_for_people:
                         await self._try(f"release {run_id}", self.hand.release(run_id), run_id)
         return live
+
+    def _missing(self, live: int) -> int:
+        """How many runs an execution lacks to be as long as it is to be."""
+        missing = self._length.events - self.events.total() - _EVENTS_LEFT * live
+        return max(-(-missing // _EVENTS_OF_RUN), 0)
 
     async def _until(self, done: Callable[[], bool], most_s: float) -> None:
         end = self.world.loop.time() + most_s
@@ -453,6 +498,7 @@ def _light(settings: Settings) -> Generator[None]:
         *((owner, "LOOK_S", _LOOK_S) for owner in (lease, follower)),
         *((engine, name, _SHOW_S) for name in ("SHOW_EVERY_S", "EVERY_S")),
         *((sticky, name, _STICKY_NS) for name in ("HARD_WAIT_NS", "SILENCE_NS")),
+        (position, "_EVERY_S", settings.position_after_s),
     ]
     with ExitStack() as stack:
         for owner, name, value in changes:

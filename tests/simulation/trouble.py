@@ -45,22 +45,23 @@ ALL_BOUNDARIES: list[Point] = [
     *(("worker", boundary) for boundary in boundaries(WORKER_CALLS)),
 ]
 TRIES = {
-    "engine blobs.put": 2,
-    "engine letters.put": 1,
-    "engine log.append_after": 1,
-    "engine signals.put": 3,
-    "engine tasks.cancel": 1,
-    "engine tasks.drop": 2,
-    "engine tasks.drop_own": 2,
-    "engine tasks.put_own": 2,
-    "engine tasks.shut": 1,
-    "engine timers.drop": 3,
-    "engine waiters.drop": 1,
-    "engine waiters.put": 1,
-    "worker blobs.put": 3,
+    "engine blobs.put": 6,
+    "engine letters.put": 3,
+    "engine log.append_after": 3,
+    "engine signals.put": 9,
+    "engine tasks.cancel": 3,
+    "engine tasks.drop": 5,
+    "engine tasks.drop_own": 7,
+    "engine tasks.put_own": 4,
+    "engine tasks.shut": 3,
+    "engine timers.drop": 6,
+    "engine waiters.drop": 3,
+    "engine waiters.put": 4,
+    "worker blobs.put": 6,
 }
-"""Calls that many executions never make: processes are ready to die at the first one, and this many times as often as
-at others."""
+"""Calls that many executions never make: processes are ready to die at the first one, and this often for each
+`_USUAL_TRIES` at others."""
+_USUAL_TRIES = 2
 
 
 def is_rare(point: Point) -> bool:
@@ -72,13 +73,13 @@ def is_rare(point: Point) -> bool:
 def tries(point: Point) -> int:
     """How often a point is in the deck."""
     kind, (call, _) = point
-    return TRIES.get(f"{kind} {call}", 1)
+    return TRIES.get(f"{kind} {call}", _USUAL_TRIES)
 
 
 ALL_TRIES = [point for point in ALL_BOUNDARIES for _ in range(tries(point))]
 Random(0).shuffle(ALL_TRIES)
-FIRST = 7
-"""How many points an execution tries, at least. Those of its successor are the next ones.
+FIRST = 7.2
+"""How many points an execution tries on average, at least. Those of its successor are the next ones.
 
 With many more, engines do little but die and take over, and hardly come to the later ones.
 """
@@ -116,11 +117,11 @@ class Plan:
         scribbles: Whether somebody writes what is no event into histories.
     """
 
-    def __init__(self, random: Random, seed: int) -> None:
-        self.lasts_s = random.choice([12.0, 18.0, 24.0])
+    def __init__(self, random: Random, seed: int, lasts: float) -> None:
+        self.lasts_s = random.choice([12.0, 18.0, 24.0]) * lasts
         self.rest_s = random.choice([3.0, 8.0, 20.0])
         self.incidents = True
-        self.first = [ALL_TRIES[(seed * FIRST + at) % len(ALL_TRIES)] for at in range(FIRST)]
+        self.first = [ALL_TRIES[at % len(ALL_TRIES)] for at in range(int(seed * FIRST), int((seed + 1) * FIRST))]
         self.loses_tails = random.random() < 0.15
         self.sets_clock = random.random() < 0.15
         self.scribbles = random.random() < 0.1

@@ -130,7 +130,7 @@ class Settings:
         self.engines = random.choice([1, 1, 2, 2, 3])
         self.workers = random.choice([1, 2, 2, 3])
         self.save_after_s = random.choice([0.0, 0.2, 1.0])
-        self.pace = random.choice([1.0, 0.3, 0.3])
+        self.pace = random.choice([1.0, 0.5, 0.5])
         self.concurrency = random.choice([2, 6, 16])
         self.ack_wait_s = random.choice([1.5, 3.0])
         self.timeout_s = random.choice([TIMEOUT_S, 1.0, 1.0])
@@ -139,6 +139,7 @@ class Settings:
         drawn = Random(str(vars(self)))  # what is drawn after these stays the same
         self.state_bytes = drawn.choice([STATE_BYTES, 0, 20])
         self.remembers = drawn.choice([True, False])
+        self.position_after_s = drawn.choice([0.05, 0.25, 0.25])
         self.apart = ""
         self.named = False
 
