@@ -92,9 +92,9 @@ class CommandLine:
                 code = int(ended.code or 0)
         return Result(code, out.getvalue(), err.getvalue())
 
-    def process(self, *words: str, **env: str) -> Result:
-        """Run a command to its end, in a process of its own."""
-        return Running(self._child(*words, env={**self._env, **env})).ends()
+    def process(self, *words: str, module: str = "dagnats", **env: str) -> Result:
+        """Run a command to its end, in a process of its own: `dagnats`, or another module that can be run."""
+        return Running(self._child(*words, env={**self._env, **env}, module=module)).ends()
 
     @contextmanager
     def _surroundings(self, env: dict[str, str]) -> Generator[None, None, None]:
@@ -114,8 +114,10 @@ class CommandLine:
         """Start a command that goes on until it is told to stop."""
         return Running(self._child(*words, env=self.env, stdout=stdout))
 
-    def _child(self, *words: str, env: dict[str, str], stdout: int | IO[str] = subprocess.PIPE) -> nursery.Child:
-        return nursery.start(*words, cwd=self.folder, env=env, stdout=stdout, stderr=subprocess.PIPE)
+    def _child(
+        self, *words: str, env: dict[str, str], stdout: int | IO[str] = subprocess.PIPE, module: str = "dagnats"
+    ) -> nursery.Child:
+        return nursery.start(*words, cwd=self.folder, env=env, stdout=stdout, stderr=subprocess.PIPE, module=module)
 
     @staticmethod
     def argv(*words: str) -> list[str]:

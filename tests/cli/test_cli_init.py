@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,17 +42,9 @@ def test_a_project_is_told_in_the_words_of_the_cli_reference(empty: CommandLine)
 
 def test_a_new_project_builds_and_passes_its_own_tests(begun: CommandLine) -> None:
     assert begun.process("build").lines[0] == "created: workflows/build/my-pipeline.json"
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=begun.folder,
-        env=begun.env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout
-    assert "2 passed" in ran.stdout
+    ran = begun.process("-q", "-p", "no:cacheprovider", module="pytest")
+    assert ran.code == 0, ran.out
+    assert "2 passed" in ran.out
 
 
 def test_a_new_project_runs_on_a_server(begun: CommandLine) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT
+from tests.support import nursery
+from tests.support.nursery import ROOT
 
 PROJECT = Path(__file__).parent / "project"
+DEADLINE_S = 60
 PLUGINS = ("syrupy", "dagnats.testing.plugin")
 PINNED = "__snapshots__/test_greeting/test_its_json_changes_only_when_somebody_means_it.json"
 
@@ -33,13 +34,20 @@ class Project:
     ) -> tuple[int, str]:
         """Run tests of it in a process of their own: the exit code, and what was printed."""
         named = [word for plugin in plugins for word in ("-p", plugin)]
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, file, *arguments]
         # Plugins are named, so that the test is the same wherever and however DagNats is installed.
-        path = {"PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         # Nor does it matter how these tests are run: in one process, or in several.
         ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        done = subprocess.run(command, cwd=self.folder, env={**ours, **path}, capture_output=True, text=True)
-        return done.returncode, done.stdout + done.stderr
+        child = nursery.start(
+            *("-q", "-p", "no:cacheprovider", *named, file, *arguments),
+            cwd=self.folder,
+            env={**ours, **alone},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            module="pytest",
+        )
+        printed = "".join(child.communicate(DEADLINE_S))
+        return child.wait(), printed
 
     def change(self, old: str, new: str) -> None:
         """Edit the workflow."""
