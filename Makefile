@@ -76,7 +76,7 @@ cluster: $(DEV) ## Lose one of three NATS servers, then another one, and look at
 
 .PHONY: load
 load: $(DEV) ## Run 2,000 orders under two engines, a map of 10,000 items, 1,000 sleeping handlers
-	@LOAD_RUNS=2000 LOAD_SLEEPERS=1000 $(BIN)/python -m pytest -s tests/e2e/test_load.py tests/e2e/test_workers.py --durations=0 $(ARGS)
+	@LOAD_RUNS=2000 LOAD_ITEMS=10000 LOAD_SLEEPERS=1000 $(BIN)/python -m pytest -s tests/e2e/test_load.py tests/e2e/test_workers.py --durations=0 $(ARGS)
 
 .PHONY: bench
 bench: $(DEV) ## Measure the index of a million runs, and making it anew (five minutes; ARGS="--runs 50000" for less)

@@ -22,7 +22,7 @@ settings.register_profile(
     "quick",
     deadline=None,  # a busy machine is not a failure; pytest's own timeout ends what hangs
     derandomize=False,
-    max_examples=50,
+    max_examples=30,  # others in every run, so that few at a time come to many
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=1_000)
@@ -34,8 +34,10 @@ settings.load_profile("quick")
 # -- several processes at once (`make test`) -------------------------------------------------------------------
 
 # What takes tens of seconds starts first, or everybody waits for it at the end; what needs the machine for itself comes
-# last, when nobody else has anything to do.
+# last, when nobody else has anything to do. Before that the command line: each process starts a server, an engine and a
+# worker for it that stay until it has no more tests, and take a thirtieth of a processor while they have nothing to do.
 _LONG = ("tests/e2e/", "tests/runtime/test_crash.py", "tests/core/test_random_histories.py")
+_LATE = "tests/cli/"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -51,7 +53,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (_is_alone(item), not item.nodeid.startswith(_LONG)))
+    items.sort(key=lambda item: (_is_alone(item), item.nodeid.startswith(_LATE), not item.nodeid.startswith(_LONG)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the timeout: a test is not to blame for the wait

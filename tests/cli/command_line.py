@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE_S = 60
+SELDOM = ("--sync", "2s")
+"""For a server that stays: one that flushes ten times a second takes three times as much while nobody asks it."""
 
 # Somebody's own settings must not change what the tests see.
 _CLEARED = (

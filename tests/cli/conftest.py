@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from command_line import ROOT, CommandLine
+from command_line import ROOT, SELDOM, CommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 def served(offline: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
     """The project, with a server, the engine and a worker, all its workflows registered."""
     served = CommandLine(offline.folder, tmp_path_factory.mktemp("data"))
-    with served.start("serve", "--port", "0") as server:
+    with served.start("serve", "--port", "0", *SELDOM) as server:
         (http,) = (line for line in server.reads("Ctrl-C stops") if line.startswith("HTTP:"))
         served.http = http.split()[1]
         registered = served.process("register")

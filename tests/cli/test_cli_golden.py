@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from command_line import CommandLine
+from command_line import SELDOM, CommandLine
 from golden import FOLDER, Example, differs, examples
 
 from dagnats.client import WorkerEntry, connect
@@ -261,7 +261,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     bad = {"name": "bad", "steps": [{"id": "x", "task": "t", "depends_on": ["y"]}]}
     (folder / "bad.json").write_text(json.dumps(bad))
     line = CommandLine(folder, tmp_path_factory.mktemp("reference-data"))
-    with line.start("serve", "--port", "0") as server:
+    with line.start("serve", "--port", "0", *SELDOM) as server:
         (http,) = [each.split()[-1] for each in server.reads("Ctrl-C stops") if each.startswith("HTTP:")]
         assert line.process("register").code == 0
         (folder / "workflow.json").write_text(line("workflow", "show", "code-review", "--json").out)

@@ -130,7 +130,7 @@ def test_help_comes_at_once(offline: CommandLine) -> None:
         # The processor's seconds: other tests do not count.
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert 0 < min(took() for _ in range(3)) < _HELP_S * _SLACK
+    assert any(0 < took() < _HELP_S * _SLACK for _ in range(3))
 
 
 def test_help_loads_no_command(offline: CommandLine) -> None:

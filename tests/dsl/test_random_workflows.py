@@ -203,13 +203,14 @@ def seconds(count: int) -> float:
     return time.process_time() - began
 
 seconds(1)
-print(min(seconds(10_000) for _ in range(3)))
+print(next((took for took in (seconds(10_000) for _ in range(3)) if took < 2), "three times longer"))
 """
 
 
 def test_ten_thousand_steps_build_in_less_than_two_seconds() -> None:
     # Processor time of another process: neither other programs nor a coverage tool around the tests count.
     told = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True).stdout
+    assert told.strip() != "three times longer"
     assert float(told) < 2
 
 

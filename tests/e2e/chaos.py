@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from dagnats.client import RunHandle
 
 UNFINISHED = 50
-_LOAD = 120
+_LOAD = 100
+_EFFECT_S = 0.4  # slow enough that the client, which starts one run at a time, is always far ahead of the worker
 _ACK_WAIT_S = 2.0  # how long a killed worker's tasks stay away
 KINDS = ("good", "declined", "flaky")
 STATUS = {"good": "completed", "declined": "compensated", "flaky": "completed"}
@@ -104,6 +105,7 @@ class Stage:
 
     def __init__(self, folder: Path, server: EmbeddedServer, book: Path, frozen_s: float) -> None:
         env = {"DAGNATS_URL": server.url, "DAGNATS_TOKEN": server.token, "LEDGER": str(book)}
+        env["LEDGER_EFFECT_S"] = str(_EFFECT_S)
         self.server = server
         self.engines = [Program("serve", log=folder / f"engine-{at}.log", env=env) for at in (0, 1)]
         self.worker = Program("worker", "tests.e2e.ledger", "--concurrency", "16", log=folder / "worker.log", env=env)

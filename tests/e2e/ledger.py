@@ -1,6 +1,7 @@
 """An order saga whose effects are written to a file: what really happened, outside NATS.
 
 Run by worker processes; the ledger's path is in LEDGER. One line an effect: `begin|end <handler> <order> <attempt>`.
+An effect takes 50 ms, or as many seconds as LEDGER_EFFECT_S says.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from dagnats import Abort, Compensation, Fixed, TaskContext, Workflow, handler
+
+EFFECT_S = float(os.environ.get("LEDGER_EFFECT_S", "0.05"))
 
 
 class Order(BaseModel):
@@ -34,7 +37,7 @@ def _write(line: str) -> None:
 
 async def _effect(name: str, order: Order, attempt: int) -> None:
     _write(f"begin {name} {order.id} {attempt}")
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(EFFECT_S)
     _write(f"end {name} {order.id} {attempt}")
 
 

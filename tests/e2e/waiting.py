@@ -6,7 +6,7 @@ import os
 
 from dagnats import Fixed, TaskContext, Workflow, handler
 
-WAIT_S = int(os.environ.get("WAITING_SECONDS", "10"))
+WAIT_S = int(os.environ.get("WAITING_SECONDS", "6"))
 
 
 @handler("waiting.flaky")

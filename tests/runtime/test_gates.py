@@ -187,8 +187,8 @@ async def test_an_engine_killed_at_any_boundary_leaves_the_limits_exact(nats_ser
         async with engine(system, clean):
             await begin("clean")
             await finished("clean")
-        boundaries = [(name, at) for name, count in clean.passed.items() for at in range(1, count + 1, 3)]
-        assert len(boundaries) > 20
+        boundaries = [(name, at) for name, count in clean.passed.items() for at in range(1, count + 1, 5)]
+        assert len(boundaries) > 15
         for number, boundary in enumerate(boundaries):
             fate = Fate(boundary)
             async with engine(system, fate):
