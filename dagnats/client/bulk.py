@@ -186,7 +186,7 @@ async def start_all(
             owner = await ports.claims.claim(key, run_id) if key else run_id
             await expect_room(ports, owner, len(data))
             carries = msgspec.Raw(await carried(ports, owner, data, what="the run's input"))
-            start = Start(workflow=definition.name, def_hash=definition.identity, input=carries, by=by)
+            start = Start(workflow=definition.name, def_hash=definition.identity, input=carries, by=by, key=key)
             begun = await begin(ports, hold.recorded(start), run_id=owner, any_will_do=owner != run_id)
         except (UnavailableError, FullError):
             raise

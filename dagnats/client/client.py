@@ -203,6 +203,7 @@ class AsyncClient(Closing, Registrar, Reader, Operator, Dispatcher, Housekeeper)
             priority=terms.priority,
             by=terms.by,
             parent=terms.parent,
+            key=key,
         )
         if is_made_up and not key:
             begun = await self._begin_new(start, hold, run_id)

@@ -137,7 +137,8 @@ async def begin(ports: Ports, start: Start, *, run_id: str, any_will_do: bool = 
     Args:
         start: What it is started with; its payloads are as they travel.
         run_id: From `new_id`, or the one that a key is claimed for.
-        any_will_do: Whether the run may have been started with something else, as under an idempotency key.
+        any_will_do: Whether the run may have been started with something else: another start has claimed the key
+            for it.
 
     Raises:
         ConflictError: The run id is taken by a run that was started differently.
@@ -198,7 +199,9 @@ async def _last_before(ports: Ports, run_id: str, wanted: Start, *, any_will_do:
     there = next((event.payload for event in events if isinstance(event, WorkflowStarted)), None)
     if there is None:
         return entries[-1].seq if entries else 0
-    if any_will_do or (there.workflow == wanted.workflow and await _are_same(ports, there.input, wanted.input)):
+    if any_will_do or (wanted.key and there.key == wanted.key):
+        return 0
+    if there.workflow == wanted.workflow and await _are_same(ports, there.input, wanted.input):
         return 0
     raise ConflictError(f"run {run_id} exists already and was started differently", hint="choose another run id")
 

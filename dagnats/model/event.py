@@ -112,6 +112,8 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
         forked_from: The run whose outputs it takes over.
         outputs: Outputs taken over, by step: these steps are done from the start.
         by: Who started it, for people: a trigger, a user; "" when nobody said.
+        key: What its idempotency key was claimed as; "" without one. Whoever starts it under the same key means it,
+            with whatever input.
     """
 
     workflow: str
@@ -130,6 +132,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     forked_from: str = ""
     outputs: dict[str, msgspec.Raw] = {}
     by: str = ""
+    key: str = ""
 
 
 class WorkflowStarted(Event, frozen=True, kw_only=True, omit_defaults=True, tag="workflow.started"):

@@ -69,6 +69,29 @@ async def test_a_key_whose_start_was_lost_is_started_by_the_next(nats_server: Em
         assert (run.run_id, run.is_new) == ("claimed-1", True)
 
 
+async def test_a_start_that_claimed_its_key_takes_the_run_that_another_began_meanwhile(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with running(nats_server) as system:
+        workflow = orders(idempotency_key="id")
+        await system.client.register(workflow)
+        key = key_of(workflow.build(), b'{"id":"A-1","cents":1}', "")
+        await system.jetstream.ports.claims.claim(key, "claimed-1")
+        first = await system.client.start("orders", Order(id="A-1", cents=1))
+        mine = await system.client.start("orders", Order(id="A-1", cents=2), run_id="claimed-1")
+        (line,) = await system.client.start_all("orders", [Order(id="A-1", cents=3)], run_ids=["claimed-1"])
+        assert [(run.run_id, run.is_new) for run in (first, mine)] == [("claimed-1", True), ("claimed-1", False)]
+        assert (line.run_id, line.is_new, line.problem) == ("claimed-1", False, "")
+
+
+async def test_a_key_is_no_reason_to_take_a_run_that_was_started_without_it(nats_server: EmbeddedServer) -> None:
+    async with running(nats_server) as system:
+        await system.client.register(orders())
+        await system.client.start("orders", Order(id="A-1", cents=1), run_id="mine")
+        with pytest.raises(ConflictError, match="started differently"):
+            await system.client.start("orders", Order(id="A-1", cents=2), run_id="mine", idempotency_key="k")
+
+
 async def test_an_input_without_the_key_it_should_have_is_refused(nats_server: EmbeddedServer) -> None:
     workflow = Workflow("keyed", idempotency_key="order.id")
     workflow.task("work", "nobody.works")
