@@ -40,11 +40,13 @@ from dagnats.runtime.together import together
 from dagnats.runtime.watch import Watch, Watches, body_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from dagnats.runtime.core.action import AddWaiter, DropWaiter
     from dagnats.runtime.ports import EngineFeeds, EventFeed, Happening, Ports, Stored
+    from dagnats.runtime.position import Position
     from dagnats.runtime.together import Errands
+    from dagnats.runtime.watch import Key
 
 log = logging.getLogger("dagnats.engine")
 
@@ -73,19 +75,29 @@ class Correlator:
     Args:
         holder: The engine.
         check: Raises LeaseLost when it may not lead any more.
+        stored_when: Returns when the engine's position fits, of which all is done that it covers.
     """
 
     def __init__(
-        self, ports: Ports, feeds: EngineFeeds, errands: Errands, *, holder: str, check: Callable[[], None]
+        self,
+        ports: Ports,
+        feeds: EngineFeeds,
+        errands: Errands,
+        *,
+        holder: str,
+        check: Callable[[], None],
+        stored_when: Callable[[Callable[[Position], bool]], Awaitable[object]],
     ) -> None:
         self._ports = ports
         self._feeds = feeds
         self._errands = errands
         self._holder = holder
         self._check = check
+        self._stored_when = stored_when
         self._watches = Watches()
-        self._adding: dict[tuple[str, str, int], asyncio.Task[None]] = {}
+        self._adding: dict[Key, asyncio.Task[None]] = {}
         self._kept: list[Waiter] = []  # as the bucket had them
+        self._unasked: set[Key] = set()  # of these, what nobody has asked for since
         self._read = Correlated()  # the last event that is being compared
         self._done = Correlated()
         self._moved = asyncio.Event()
@@ -125,8 +137,12 @@ class Correlator:
             return Correlated()
         return position
 
-    def admit(self, upto: int, *, epoch: int) -> None:
-        """Go on watching for what was asked for by event `upto`. What was asked for later is asked for again."""
+    def admit(self, upto: int, *, last: int, epoch: int) -> None:
+        """Go on watching for what was asked for by event `upto`. What was asked for later is asked for again.
+
+        Args:
+            last: When this is decided, it has been asked for: what is not by then was of events that are lost.
+        """
         kept: list[Watch] = []
         for waiter in self._kept:
             if self._watches.has(waiter):
@@ -134,19 +150,29 @@ class Correlator:
             watch = Watch(waiter, epoch, looked=True)
             if int(waiter.id.split(".")[1]) <= upto:
                 self._watches.add(watch)
-            kept.append(watch)
+                kept.append(watch)
+            else:
+                self._unasked.add(watch.key)
         self._kept = []
         self._errands.begin(self._forget_ended(kept))
+        self._errands.begin(self._forget_unasked(last))
 
     async def _forget_ended(self, watches: Sequence[Watch]) -> None:
         """Forget waiters of runs that have ended, which nobody drops: such a run could not say what it had waited for
-        any more, as its definition was gone; or its start was lost, and nobody asks again."""
+        any more, as its definition was gone; or its start was lost."""
         for watch in watches:
             if not await self._is_over(watch.waiter.run_id):
                 continue
             if self._watches.get(watch.key) in (watch, None) and watch.key not in self._adding:
                 self._watches.drop(watch.key)
                 await self._drop(*watch.key)
+
+    async def _forget_unasked(self, last: int) -> None:
+        if self._unasked:
+            await self._stored_when(lambda position: position.seq >= last)
+        while self._unasked:
+            self._check()  # whoever has relieved us may have asked for them
+            await self._drop(*self._unasked.pop())
 
     async def _is_over(self, run_id: str) -> bool:
         """Whether a run is not there any more, or its snapshot says that it has ended and nothing has come since."""
@@ -186,6 +212,7 @@ class Correlator:
             until_ns=action.until_ns,
         )
         watch = Watch(waiter, epoch)
+        self._unasked.discard(watch.key)
         if not self._watches.add(watch):
             return self._errands.begin(self._too_many(watch))
         task = self._adding[watch.key] = self._errands.begin(self._add(watch, self._read))

@@ -182,7 +182,12 @@ class _Term:
         aside = Aside()
         ledger = Ledger(self._ports, self._keeper)
         correlator = Correlator(
-            self._ports, self._feeds, self._errands, holder=self._holder, check=self._leadership.check
+            self._ports,
+            self._feeds,
+            self._errands,
+            holder=self._holder,
+            check=self._leadership.check,
+            stored_when=self._keeper.stored_when,
         )
         way_out = partial(
             Outbox,

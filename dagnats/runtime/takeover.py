@@ -117,7 +117,7 @@ class Takeover:
         self._decider.active = position.active
         await self._keeper.begin(position)
         await self._unpark(position)
-        self._correlator.admit(position.seq, epoch=position.epoch)
+        self._correlator.admit(position.seq, last=last, epoch=position.epoch)
         return min(position.seq + _DOUBTFUL, last)
 
     # -- everything again ------------------------------------------------------------------------------------

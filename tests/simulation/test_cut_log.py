@@ -24,6 +24,7 @@ from dagnats.model.event import (
 )
 from dagnats.model.json import encode
 from dagnats.model.task import decode_task
+from dagnats.model.waiter import decode_waiter
 from dagnats.runtime.arrears import decided
 from dagnats.runtime.core.action import EnqueueTask
 from dagnats.runtime.core.gate.fold import Gates
@@ -44,6 +45,15 @@ if TYPE_CHECKING:
 LESSER = load_definition({"name": "lesser", **ONE})
 PARENT = {"steps": [{"id": "c", "type": "sub_workflow", "config": {"workflow": "lesser"}}]}
 KEEPS = {"steps": [{"id": "a", "task": "do"}, {"id": "b", "task": "do", "depends_on": ["a"]}], "sticky": "soft"}
+WAITS = {
+    "steps": [
+        {
+            "id": "s",
+            "type": "wait_for_event",
+            "config": {"event": "e", "match": {"left": "k", "op": "eq", "right": "input.k"}, "timeout": "1h"},
+        }
+    ]
+}
 TWO = {
     "steps": [
         *({"id": step, "task": "do"} for step in "ab"),
@@ -157,6 +167,25 @@ def test_a_waiter_of_a_run_whose_start_was_lost_goes_though_a_late_wake_up_is_th
         world.start()
         await asyncio.sleep(30)
         assert not world.server.waiters.subjects()
+
+    simulated(work)
+
+
+def test_a_waiter_that_a_lost_event_asked_for_goes_though_its_run_goes_on() -> None:
+    async def work(world: World) -> None:
+        client = world.client()
+        await client.register(load_definition({"name": "w", **WAITS}))
+        await client.start("w", {"k": 1}, run_id="r")
+        world.start()
+        await until(lambda: world.server.waiters.subjects())
+        await asyncio.sleep(1)
+        lost = b'{"id":"r.99.1","run_id":"r","step_id":"later","attempt":1,"event":"e"}'
+        await client.connection.ports.waiters.put("r", "later", 1, lost)
+        world.machines["engine0"].kill()
+        world.start()
+        await asyncio.sleep(30)
+        (left,) = await client.connection.ports.waiters.all()
+        assert decode_waiter(left).step_id == "s"
 
     simulated(work)
 
