@@ -20,6 +20,7 @@ from dagnats.model.identifier import is_workflow_name, near
 from dagnats.model.payload import payload_problems
 from dagnats.runtime.blob import BlobLost, moved, resolved
 from dagnats.runtime.burial import bury
+from dagnats.runtime.doubt import expect_uncut
 from dagnats.runtime.letter import NEVER_BEGAN
 from dagnats.runtime.limit import hold_of
 from dagnats.runtime.patience import persist
@@ -121,10 +122,14 @@ class Children:
 
     async def _whole(self, action: StartChild) -> StartChild:
         """With an input that points at nothing: the child has no use for places in its parent's history. Raises
-        BlobLost, RefusedError."""
+        BlobLost, RefusedError, LogCut."""
         run_id, start = action.run_id, action.start
         given = bytes(start.payload.input)
-        whole = await persist(lambda: self._carriers.whole(run_id, given, what="the input"))
+        try:
+            whole = await persist(lambda: self._carriers.whole(run_id, given, what="the input"))
+        except BlobLost:
+            await expect_uncut(self._ports.log, action)
+            raise
         if whole is given:
             return action
         return replace(action, start=replace(start, payload=replace(start.payload, input=Raw(whole))))

@@ -32,6 +32,7 @@ from dagnats.runtime.core.attempt import is_out
 from dagnats.runtime.core.cancel import PREFIX
 from dagnats.runtime.decider import CoreError
 from dagnats.runtime.patience import persist
+from dagnats.runtime.ports import LogCut
 from dagnats.runtime.record import decoded, has_start
 from dagnats.runtime.together import gathered
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from dagnats.model.event import Record
     from dagnats.runtime.core.action import AnyAction
     from dagnats.runtime.decider import Decider
-    from dagnats.runtime.ports import Ports
+    from dagnats.runtime.ports import Log, Ports
     from dagnats.runtime.roster import Roster
 
 _AT_ONCE = 64
@@ -55,6 +56,16 @@ def decided_by(action: AnyAction) -> int:
 def decided_for(action: AnyAction) -> str:
     """The run whose event it was; the action may be about another one."""
     return action.id.partition(".")[0]
+
+
+async def expect_uncut(log: Log, action: AnyAction) -> None:
+    """Raise LogCut when the event that decided an action has gone with the log's end: nothing that it stands on need be
+    there any more, and whatever follows from that is wrong. A run that was removed leaves a hole: that is no cut."""
+    seq = decided_by(action)
+    entry = await persist(lambda: log.at(seq))
+    is_cut = entry.run_id != decided_for(action) if entry is not None else await persist(log.last) < seq
+    if is_cut:
+        raise LogCut(f"event {seq} is not there any more, and has led to {action.id}")
 
 
 class _Known(NamedTuple):

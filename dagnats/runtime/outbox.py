@@ -55,7 +55,7 @@ from dagnats.runtime.core.action import (
     StartChild,
 )
 from dagnats.runtime.correlator import failed_wait
-from dagnats.runtime.doubt import decided_for
+from dagnats.runtime.doubt import decided_for, expect_uncut
 from dagnats.runtime.patience import persist
 from dagnats.runtime.plane import nonce
 from dagnats.runtime.ports import LogCut, OwnTask
@@ -80,7 +80,7 @@ log = logging.getLogger("dagnats.engine")
 
 
 class PayloadLost(RefusedError):
-    """What an action points at is not in the log. When that has lost its tail, it will be decided anew."""
+    """What an action points at is not in the log."""
 
 
 class Flight(NamedTuple):
@@ -196,6 +196,8 @@ class Outbox:
             try:
                 receipt = await stored
             except RefusedError as error:
+                if isinstance(error, PayloadLost):  # decided anew, where the log has lost its end
+                    await expect_uncut(self._ports.log, action)
                 await self._refused(action, error)
             except UnavailableError:
                 unsure.append(action)
@@ -376,10 +378,13 @@ class Outbox:
         data, run_id = encode_event(action.event), action.run_id
         try:
             whole = await persist(lambda: self._carriers.whole(decided_for(action), data))
+        except BlobLost as lost:
+            raise PayloadLost(str(lost)) from None
+        try:
             return await persist(lambda: moved(self._ports, run_id, whole))
         except BlobLost as lost:  # whoever needs it finds the same out
             log.error("run %s is told of something that is lost: %s", run_id, lost)
-            return data
+            return whole
 
     async def _respond(self, action: AppendEvent, id: str) -> object:
         """Note the response that a run gives, and tell whoever waits for it."""
