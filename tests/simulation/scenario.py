@@ -226,7 +226,7 @@ class Scenario:
         self._holder = b""
         self._writers: dict[str, bytes] = {}
         self._taken: dict[bytes, int] = {}
-        self._position = 0
+        self._position = -1  # that nothing is decided, which is all of an empty log, some engine has to say first
         self._asked: dict[str, list[str]] = {}
         self._length = _SHORT if seed % _TURNS % 2 else _LONG
 
@@ -341,7 +341,7 @@ class Scenario:
         if message.subject != "engine.position":
             return
         self._began_anew = self._began_anew or (position is not None and position.anew and position.seq > 0)
-        self._position = min(position.seq, position.low - 1) if position is not None else 0
+        self._position = min(position.seq, position.low - 1) if position is not None else -1
 
     # -- what people do ----------------------------------------------------------------------------------------
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 
 import pytest
 
+from tests.simulation import scenario
 from tests.simulation.crowd import bounded, failure, run
 from tests.simulation.mutation import MUTATIONS, Mutation, caught
-from tests.simulation.scenario import execute
+from tests.simulation.scenario import Scenario, execute
 
 SEEDS = int(os.environ.get("DAGNATS_SIMULATION_SEEDS", "6"))
 """How many are run; CI runs more after the tests, with `make simulate`."""
@@ -32,6 +34,20 @@ def test_a_seed_is_one_execution_whatever_the_process(seed: int, hash_seed: str)
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}  # ours is any
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, text=True)
     assert ended.stdout.strip() == execute(seed).hash
+
+
+def test_an_empty_log_is_not_settled_before_an_engine_has_led(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NobodyLed(Scenario):
+        async def _rough(self) -> None:
+            # Whoever comes next waits for the dead one's lease to run out: longer than it takes to settle nothing.
+            self.world.settings.pace = 1.0
+            self.world.network.doom("engine", ("engine.position", "unsent"), 0)
+            await asyncio.sleep(0.01)
+            assert self.world.network.faults["killed at a call"]
+            assert not self.world.server.history.last_seq
+
+    monkeypatch.setattr(scenario, "Scenario", NobodyLed)
+    assert not execute(1).wrong
 
 
 @pytest.mark.timeout(300)
