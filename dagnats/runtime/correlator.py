@@ -323,7 +323,7 @@ class Correlator:
         match_id = f"{waiter.run_id}.{waiter.step_id}.{waiter.attempt}.matched.{event.seq}{epoch}"
         match = _cancelled(waiter, event) if waiter.step_id.startswith(PREFIX) else _matched(waiter, event)
         try:
-            await said(self._ports.log, waiter.run_id, encode_event(match), match_id)
+            await said(self._ports, waiter, encode_event(match), match_id)
         except RefusedError as error:
             await self._fail(watch, f"event {event.seq} matches, and does not fit the run's history: {error}")
 

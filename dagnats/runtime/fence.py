@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dagnats.errors import DagnatsError, UnavailableError
 from dagnats.model.event import StepStarted
@@ -11,11 +11,23 @@ from dagnats.runtime.standing import standing
 
 if TYPE_CHECKING:
     from dagnats.model.run import Run
-    from dagnats.model.task import Task
     from dagnats.runtime.ports import Ports
 
 
-async def why_over(ports: Ports, task: Task) -> str:
+class HasAttempt(Protocol):
+    """A task or a waiter, seen from here."""
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def step_id(self) -> str: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+
+async def why_over(ports: Ports, task: HasAttempt) -> str:
     """Why nobody waits for an attempt any more; "" when somebody does, or when nobody can say.
 
     Raises:
@@ -30,7 +42,7 @@ async def why_over(ports: Ports, task: Task) -> str:
     return over(run, task)
 
 
-async def is_wanted(ports: Ports, task: Task) -> bool:
+async def is_wanted(ports: Ports, task: HasAttempt) -> bool:
     """Whether the log has that somebody waits for an attempt, whatever was said of it since.
 
     Raises:
@@ -45,7 +57,7 @@ async def is_wanted(ports: Ports, task: Task) -> bool:
     return not over(run, task)
 
 
-def over(run: Run, task: Task) -> str:
+def over(run: Run, task: HasAttempt) -> str:
     """Why nobody waits for an attempt of a run any more; "" when somebody does."""
     if run.ended:
         return f"run {run.run_id} has ended: it is {run.status}"

@@ -89,7 +89,7 @@ class Reporter:
             started_at=rfc3339(started_ns) if started_ns else "",
             consumed=consumed,
         )
-        await said(self._log, task.run_id, encode_event(event), _id(task, "step.paused"))
+        await said(self._ports, task, encode_event(event), _id(task, "step.paused"))
 
     async def _gave(
         self,
@@ -128,7 +128,7 @@ class Reporter:
             consumed=consumed,
         )
         event_id = _id(task, str(kind.__struct_config__.tag))
-        return said(self._log, task.run_id, encode_event(event), event_id)
+        return said(self._ports, task, encode_event(event), event_id)
 
     async def failed(self, task: Task, failure: Failure, *, started_ns: int = 0) -> None:
         """The attempt failed. An error text that is too long is cut, and more of it where the log will not take it."""
@@ -172,7 +172,7 @@ class Reporter:
             payload=encode(failure),
             started_at=rfc3339(started_ns) if started_ns else "",
         )
-        return said(self._log, task.run_id, encode_event(event), _id(task, "step.failed"))
+        return said(self._ports, task, encode_event(event), _id(task, "step.failed"))
 
     def _tell(self, task: Task, kind: type[StepStarted | StepReleased | StepHeartbeat]) -> Awaitable[Receipt]:
         event = kind(

@@ -17,7 +17,9 @@ from dagnats.model.event import (
     StepFailed,
     StepStarted,
     TimerFired,
+    WaitMatched,
     WorkflowCancelled,
+    WorkflowReopened,
     decode_event,
     encode_event,
     event_type,
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 
 LESSER = load_definition({"name": "lesser", **ONE})
 PARENT = {"steps": [{"id": "c", "type": "sub_workflow", "config": {"workflow": "lesser"}}]}
-KEEPS = {"steps": [{"id": "a", "task": "do"}, {"id": "b", "task": "do", "depends_on": ["a"]}], "sticky": "soft"}
+IN_TURN = {"steps": [{"id": "a", "task": "do"}, {"id": "b", "task": "do", "depends_on": ["a"]}]}
+KEEPS = {**IN_TURN, "sticky": "soft"}
 WAITS = {
     "steps": [
         {
@@ -314,5 +317,43 @@ def test_a_dead_letter_is_kept_though_one_that_a_lost_event_led_to_has_its_id() 
         a, b = (StepFailed(run_id="r", step_id=step, attempt_number=1, payload=failure) for step in "ab")
         await cut_unseen(world, TWO, a, letters.subjects, b)
         assert [subject for subject in letters.subjects() if subject.endswith(".r.b")]
+
+    simulated(work)
+
+
+def test_a_step_is_done_though_a_task_that_a_lost_event_led_to_had_the_same_result() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, IN_TURN)
+        early = encode_event(StepCompleted(run_id="r", step_id="b", attempt_number=1))
+        await client.connection.ports.log.append("r", early, id="r.b.step.completed.1")
+        calls: list[str] = []
+
+        async def do(ctx: TaskContext) -> None:
+            calls.append(ctx.step_id)
+
+        world.start()
+        working = asyncio.create_task(Worker(world.client("worker"), [handler("do")(do)]).run())
+        async with asyncio.timeout(20):
+            await until(lambda: kinds(world)[-1] == "workflow.completed")
+        assert calls == ["a", "b"]
+        working.cancel()
+
+    simulated(work)
+
+
+def test_a_wait_is_over_though_one_that_a_lost_event_led_to_had_the_same_match() -> None:
+    async def work(world: World) -> None:
+        client = world.client()
+        await client.register(load_definition({"name": "w", **WAITS}))
+        await client.start("w", {"k": 1}, run_id="r")
+        world.start()
+        await until(world.server.waiters.subjects)
+        await say(client, WorkflowCancelled(run_id="r"))
+        early = encode_event(WaitMatched(run_id="r", step_id="s", attempt_number=2, event_seq=1))
+        await client.connection.ports.log.append("r", early, id="r.s.2.matched.1")
+        await say(client, WorkflowReopened(run_id="r"))
+        await client.publish_event("e", {"k": 1})
+        async with asyncio.timeout(20):
+            await until(lambda: kinds(world)[-1] == "workflow.completed")
 
     simulated(work)
