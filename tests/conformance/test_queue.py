@@ -52,6 +52,14 @@ async def emptied(connection: Connected, run_id: str) -> None:
     await until(none_waits)
 
 
+def moved(address: str, seq: int) -> str:
+    """A held task's address, had it lain in another place."""
+    between, at = (" ", -2) if " " in address else (".", -4)
+    parts = address.split(between)
+    parts[at] = str(seq)
+    return between.join(parts)
+
+
 async def test_tasks_of_one_type_come_in_order_each_once(backend: Backend) -> None:
     async with backend.connected() as connection, pulling(connection) as feed:
         await put(connection, 1, 2, 3)
@@ -107,6 +115,19 @@ async def test_a_held_task_is_answered_over_any_connection_that_knows_its_addres
         other.ports.tasks.held(second.address).keep()
         await emptied(one, "r1")
         assert await one.ports.tasks.waiting("a", "r2")
+
+
+async def test_a_task_of_another_type_is_not_acknowledged_by_who_has_none_there(backend: Backend) -> None:
+    """A server that has lost the end of the queue gives its places again, and workers have what lay there before."""
+    async with backend.connected() as connection, pulling(connection) as feed, pulling(connection, "b"):
+        tasks = connection.ports.tasks
+        another = await tasks.put("b", "r2", b"2", id="2")
+        await put(connection, 1)
+        (task,) = await take(feed)
+        tasks.held(moved(task.address, another.seq)).acknowledge()
+        task.acknowledge()
+        await emptied(connection, "r1")  # they are heard in order
+        assert await tasks.waiting("b", "r2") == [b"2"]
 
 
 async def test_a_task_that_is_kept_does_not_come_again(backend: Backend) -> None:

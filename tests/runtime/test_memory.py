@@ -419,3 +419,22 @@ def test_what_waited_to_come_again_and_is_lost_gives_its_place_to_nobody_elses_m
         assert given == ["task.a.r", "task.a.s", "task.a.r"]
 
     run(work())
+
+
+def test_an_acknowledgement_that_comes_after_its_message_was_lost_removes_nobody_elses() -> None:
+    async def work() -> None:
+        server = MemoryServer()
+        queue = server.queue("a", "", 5.0)
+        given: list[int] = []
+
+        def deliver(message: Message, _: int) -> None:
+            given.append(message.seq)
+
+        server.tasks.put("task.a.r", b"")
+        queue.pull(Puller(deliver, lambda: False), 1)
+        server.restart(lost_tasks=1)
+        server.tasks.put("task.b.s", b"")
+        queue.acknowledge(*given)
+        assert server.tasks.subjects() == ["task.b.s"]
+
+    run(work())

@@ -76,10 +76,11 @@ class Consumer:
         self._hand_out()
 
     def acknowledge(self, seq: int) -> None:
-        """A message is done with."""
-        self._let_go(seq)
-        self._deliveries.pop(seq, None)
-        self._stream.remove(seq)
+        """A message is done with. What was not handed out here stays, as it does in NATS where another consumer has
+        it: since the end of the stream was lost, that may be another message than was meant."""
+        if self._deliveries.pop(seq, None) is not None:
+            self._let_go(seq)
+            self._stream.remove(seq)
 
     def keep(self, seq: int) -> None:
         """It is being worked on: the ack wait begins anew."""
