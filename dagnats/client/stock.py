@@ -77,10 +77,10 @@ class Stock:
     async def _read_tasks(self, ports: Ports) -> None:
         after = 0
         while queued := await ports.tasks.page(after=after, count=_PAGE):
-            for seq, run_id, data in queued:
+            for each in queued:
                 with suppress(DecodeError):  # what is no task fails its run when a worker gets it
-                    task = decode_task(data)
-                    self._tasks[run_id][task.step_id, task.attempt].append(seq)
+                    task = decode_task(each.data)
+                    self._tasks[each.run_id][task.step_id, task.attempt].append(each.seq)
             after = queued[-1].seq
 
     def of(self, run_id: str) -> Goods:

@@ -258,7 +258,13 @@ class _Term:
             decided=lambda: self._keeper.now.seq,
             every_s=SHOW_EVERY_S * self._pace,
         )
-        janitor = Janitor(self._ports, self._roster, check=self._leadership.check, every_s=CLEAR_EVERY_S * self._pace)
+        janitor = Janitor(
+            self._ports,
+            self._roster,
+            check=self._leadership.check,
+            now_ns=self._leadership.server_now_ns,
+            every_s=CLEAR_EVERY_S * self._pace,
+        )
         await together(
             leader.lead(doubtful, takeover.unsettled),
             correlator.keep(),

@@ -125,10 +125,12 @@ async def test_all_of_a_runs_own_tasks_are_dropped_and_those_of_others_stay(back
 async def test_own_tasks_are_listed_apart_from_all_others_and_removed_by_their_places(backend: Backend) -> None:
     async with backend.connected() as connection:
         tasks = connection.ports.tasks
+        before_ns = backend.now_ns()
         await put_for_all(connection, 0)
         receipts = [await put(connection, n, worker_id) for n, worker_id in ((1, "w1"), (2, "w2"), (3, "w1"))]
         page = await tasks.page(after=0, count=2, own=True)
         assert [(each.run_id, each.data) for each in page] == [("", b"1"), ("", b"2")]
+        assert before_ns <= page[0].time_ns <= page[1].time_ns <= backend.now_ns()
         assert [each.data for each in await tasks.page(after=page[-1].seq, count=2, own=True)] == [b"3"]
         await tasks.remove(receipts[0].seq, own=True)
         await tasks.remove(receipts[0].seq, own=True)

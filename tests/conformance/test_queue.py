@@ -339,12 +339,15 @@ async def test_a_queue_that_nobody_needs_is_forgotten_and_no_other_one(backend: 
 async def test_tasks_are_listed_with_their_places_and_removed_by_them(backend: Backend) -> None:
     async with backend.connected() as connection, pulling(connection) as feed:
         tasks = connection.ports.tasks
+        before_ns = backend.now_ns()
         await put(connection, 1, 2)
         third = await tasks.put("b", "r3", b"3", id="3", group="g")
         await take(feed, 1)  # one that a worker has is there as well
         first = await tasks.page(after=0, count=2)
         assert [(each.run_id, each.data) for each in first] == [("r1", b"1"), ("r2", b"2")]
-        assert await tasks.page(after=first[-1].seq, count=2) == [(third.seq, "r3", b"3")]
+        (other,) = await tasks.page(after=first[-1].seq, count=2)
+        assert (other.seq, other.run_id, other.data) == (third.seq, "r3", b"3")
+        assert before_ns <= first[0].time_ns <= other.time_ns <= backend.now_ns()
         await tasks.remove(first[1].seq)
         await tasks.remove(first[1].seq)  # one that is not there is fine
         assert [each.seq for each in await tasks.page(after=0, count=9)] == [first[0].seq, third.seq]

@@ -9,6 +9,7 @@ import pytest
 
 from dagnats import Fixed, Workflow
 from dagnats.client import AsyncClient
+from dagnats.model.event import TimerFired, encode_event
 from dagnats.model.task import Task, decode_task, encode_task
 from dagnats.runtime.engine import Engine
 from dagnats.runtime.janitor import EVERY_S, Janitor
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 SOON_S = 2 * EVERY_S + 1
+DAY_NS = 24 * 3600 * 1_000_000_000
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -126,6 +128,9 @@ def test_what_is_waited_for_stays_though_the_engine_has_the_run_no_more_in_memor
 def test_what_nobody_can_judge_stays() -> None:
     async def story() -> None:
         plant = Plant()
+        odd = encode_task(Task(run_id="*", step_id="s", attempt=7))  # the name of no run, and a subject of many
+        await plant.ports.tasks.put_own(OwnTask("gone", "janitor.waits", "r", "s", 7), odd, id="old")
+        plant.server.clock.jump(2 * DAY_NS)
         await plant.begin()
         await (await plant.client.start("patient", run_id="r")).skip("tried")
         await asyncio.sleep(SOON_S)
@@ -139,6 +144,7 @@ def test_what_nobody_can_judge_stays() -> None:
         assert len(before) == 7
         await asyncio.sleep(SOON_S)
         assert await plant.ports.tasks.page(after=0, count=99) == before
+        assert await plant.own_tasks() == [7]
 
     run(story())
 
@@ -156,6 +162,30 @@ def test_a_task_for_one_worker_alone_that_somebody_answered_leaves_that_workers_
         assert await plant.own_tasks() == [1, 2]
         await asyncio.sleep(EVERY_S + 1)
         assert await plant.own_tasks() == [2]
+
+    run(story())
+
+
+@pytest.mark.parametrize("late_news", [False, True])
+def test_tasks_of_a_run_whose_start_was_lost_leave_with_what_the_log_has_of_it(late_news: bool) -> None:
+    async def story() -> None:
+        plant = Plant()
+        engine = await plant.begin()
+        await plant.queue("waits", 1)
+        own = OwnTask("gone", "janitor.tried", "r", "tried", 1)
+        await plant.ports.tasks.put_own(own, encode_task(Task(run_id="r", step_id="tried", attempt=1)), id="own")
+        if late_news:
+            await plant.ports.log.append("r", encode_event(TimerFired(run_id="r", due_ns=1)), id="late")
+        await asyncio.sleep(SOON_S)
+        assert (await plant.tasks(), await plant.own_tasks()) == ([("r", "waits", 1)], [1])  # it may begin again
+        engine.kill()
+        plant.server.clock.jump(DAY_NS)
+        plant.engine()
+        await asyncio.sleep(SOON_S)
+        assert bool(await plant.tasks()) is bool(await plant.own_tasks()) is late_news
+        await plant.ports.log.remove("r", upto=plant.server.history.last_seq)
+        await asyncio.sleep(SOON_S)
+        assert (await plant.tasks(), await plant.own_tasks()) == ([], [])
 
     run(story())
 
@@ -193,7 +223,7 @@ def test_who_leads_no_more_takes_nothing_out() -> None:
 
         with pytest.raises(LeaseLost):
             async with asyncio.timeout(SOON_S):
-                await Janitor(plant.ports, Roster(), check=check).keep()
+                await Janitor(plant.ports, Roster(), check=check, now_ns=lambda: 0).keep()
         assert await plant.tasks() == [("r", "waits", 1)]
 
     run(story())

@@ -239,13 +239,16 @@ def _left_over(outcome: Outcome) -> Iterator[str]:
 
 def _is_forsaken(outcome: Outcome, subject: str) -> bool:
     """Whether a task is for a name that nobody has again, and was answered by a worker that died before it said so, or
-    is of an attempt that the run never came to: what led to it is lost, and another one may yet be opened.
+    is of an attempt that the run never came to: what led to it is lost, and another one may yet be opened. Or the run's
+    start is lost, which somebody may yet repeat.
 
     It is nobody's then, and goes with its run.
     """
     _, _, worker, run_id, attempt = subject.split(".", 4)
     step_id, _, number = attempt.rpartition(".")
-    story = outcome.chronicle.stories[run_id]
+    story = outcome.chronicle.stories.get(run_id)
+    if story is None:
+        return worker.startswith(_NAMELESS) and outcome.tail_was_lost
     answers = [record.event for record in story.records if isinstance(record.event, Result)]
     is_answered = (step_id, int(number)) in {(answer.step_id, answer.attempt_number) for answer in answers}
     state = story.run.steps.get(step_id) if story.run is not None else None

@@ -95,7 +95,10 @@ class JetStreamTaskQueue:
     async def page(self, *, after: int, count: int, own: bool = False) -> list[Queued]:
         stream, pattern = (OWN_TASKS, "sticky.>") if own else (TASKS, f"{_PREFIX}>")
         found, _ = await page_of(self._link, stream, {"seq": after + 1, "next_by_subj": pattern, "batch": count})
-        return [Queued(seq_of(each), "" if own else _run_of(subject_of(each)), each.data) for each in found]
+        return [
+            Queued(seq_of(each), "" if own else _run_of(subject_of(each)), each.data, time_ns_of(each))
+            for each in found
+        ]
 
     async def remove(self, seq: int, *, own: bool = False) -> None:
         await delete(self._link, OWN_TASKS if own else TASKS, seq)

@@ -74,7 +74,9 @@ class MemoryTaskQueue:
     async def page(self, *, after: int, count: int, own: bool = False) -> list[Queued]:
         stream, pattern = self._place(own=own)
         found = await self._link.request(Call("tasks.page", pattern, lambda: stream.behind(after, count)))
-        return [Queued(each.seq, "" if own else each.subject.rpartition(".")[2], each.data) for each in found]
+        return [
+            Queued(each.seq, "" if own else each.subject.rpartition(".")[2], each.data, each.time_ns) for each in found
+        ]
 
     async def remove(self, seq: int, *, own: bool = False) -> None:
         stream, pattern = self._place(own=own)

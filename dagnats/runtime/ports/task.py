@@ -120,11 +120,13 @@ class Queued(NamedTuple):
         run_id: Whose it is, as the subject says; "" of a task for one worker alone, whose subject has as many words as
             its step.
         data: Its bytes.
+        time_ns: When it was stored, by the server's clock.
     """
 
     seq: int
     run_id: str
     data: bytes
+    time_ns: int
 
 
 class QueueState(NamedTuple):
