@@ -21,6 +21,7 @@ from dagnats.model.event import (
     WaitMatched,
     WorkflowCancelled,
     WorkflowFailed,
+    WorkflowReopened,
     encode_event,
 )
 from dagnats.model.instant import rfc3339
@@ -34,7 +35,7 @@ from dagnats.runtime.lease import LeaseLost
 from dagnats.runtime.letter import EVENT_UNREADABLE
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
-from dagnats.runtime.record import has_start
+from dagnats.runtime.record import decoded, has_start
 from dagnats.runtime.reuse import said
 from dagnats.runtime.together import together
 from dagnats.runtime.watch import Watch, Watches, body_of
@@ -175,7 +176,7 @@ class Correlator:
             await self._drop(*self._unasked.pop())
 
     async def _is_over(self, run_id: str) -> bool:
-        """Whether a run is not there any more, or its snapshot says that it has ended and nothing has come since."""
+        """Whether a run is not there any more, or its snapshot says that it has ended, and it was not opened since."""
         newest = await persist(lambda: self._ports.log.newest(run_id))
         if newest is None:
             return True
@@ -186,7 +187,10 @@ class Correlator:
             run = decode_run(stored.data)
         except msgspec.DecodeError:
             return False
-        return run.ended and run.seq == newest.seq
+        if not run.ended or run.seq == newest.seq:
+            return run.ended
+        later = decoded(await persist(lambda: self._ports.log.read(run_id, after=run.seq)))
+        return not any(isinstance(record.event, WorkflowReopened) for record in later)
 
     async def forget_others(self) -> None:
         """Forget the stored waiters that nobody has asked for anew."""

@@ -13,6 +13,7 @@ from dagnats.handling.context import TaskContext
 from dagnats.model.check import load_definition
 from dagnats.model.event import (
     Failure,
+    Outcome,
     StepCompleted,
     StepFailed,
     StepStarted,
@@ -166,6 +167,25 @@ def test_a_waiter_of_a_run_whose_start_was_lost_goes_though_a_late_wake_up_is_th
         await say(client, TimerFired(run_id="r", due_ns=1))
         world.start()
         await asyncio.sleep(30)
+        world.machines["engine0"].kill()
+        world.start()
+        await asyncio.sleep(30)
+        assert not world.server.waiters.subjects()
+
+    simulated(work)
+
+
+def test_a_waiter_of_a_run_that_has_ended_goes_though_late_news_came_since() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        ports = client.connection.ports
+        world.start()
+        await until(lambda: world.server.tasks.subjects())
+        await say(client, WorkflowCancelled(run_id="r", payload=Outcome(error="enough")))
+        await asyncio.sleep(20)
+        await say(client, TimerFired(run_id="r", due_ns=1))
+        await asyncio.sleep(1)
+        await ports.waiters.put("r", "s", 1, b'{"id":"r.1.1","run_id":"r","step_id":"s","attempt":1,"event":"e"}')
         world.machines["engine0"].kill()
         world.start()
         await asyncio.sleep(30)
