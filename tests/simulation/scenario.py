@@ -235,9 +235,11 @@ class Scenario:
         return Report(self.seed, self.wrong, self.events, self.faults, self._deaths, self.trace.hash, self.trace.lines)
 
     def unhandled(self, context: dict[str, Any]) -> None:
-        """What the event loop has to say. Who was stopped just when no answer came has not heard that."""
+        """What the event loop has to say. Who was stopped just when no answer came has not heard that; nor has who died
+        just when it was stopped, and had gathered what others do."""
         message, error = str(context.get("message")), context.get("exception")
-        if not (isinstance(error, DagnatsError) and message.startswith("Future exception was never")):
+        is_unheard = isinstance(error, DagnatsError) and message.startswith("Future exception was never")
+        if not is_unheard and not isinstance(error, asyncio.CancelledError):
             self.wrong.append(f"unhandled: {message} {error!r}")
 
     async def live(self) -> None:
