@@ -130,6 +130,24 @@ async def test_a_task_of_another_type_is_not_acknowledged_by_who_has_none_there(
         assert await tasks.waiting("b", "r2") == [b"2"]
 
 
+async def test_a_task_that_has_the_place_of_the_one_that_was_meant_is_not_acknowledged(backend: Backend) -> None:
+    async with backend.connected() as connection, pulling(connection) as feed:
+        tasks = connection.ports.tasks
+        unserved = await tasks.put("b", "r2", b"2", id="2")
+        mine = await tasks.put("a", "r3", b"3", id="3")
+        await asyncio.sleep(0.001)  # they would all have come at one instant, where time is virtual
+        await put(connection, 1)
+        other, task = await take(feed, 2)
+        assert other.run_id == "r3"
+        for another in (unserved, mine):
+            tasks.held(moved(task.address, another.seq)).acknowledge()
+        tasks.held(task.address).acknowledge()
+        await emptied(connection, "r1")
+        assert (await tasks.waiting("b", "r2"), await tasks.waiting("a", "r3")) == ([b"2"], [b"3"])
+        other.acknowledge()
+        await emptied(connection, "r3")
+
+
 async def test_a_task_that_is_kept_does_not_come_again(backend: Backend) -> None:
     async with (
         backend.connected() as connection,

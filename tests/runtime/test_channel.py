@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from dagnats.runtime.jetstream.natspy import NatsPy
 from dagnats.runtime.jetstream.policy import Policy
 from dagnats.runtime.jetstream.publish import first_block, header_block
 from dagnats.runtime.jetstream.wire import Refused, Wire
+from tests.support.nats import frozen, restarted
 from tests.support.processes import until
 
 if TYPE_CHECKING:
@@ -154,6 +157,36 @@ async def test_a_lost_connection_is_told_and_its_subscriptions_come_back(
         channel.publish("a", b"again")
         assert [message.data for message in await heard.count(1)] == [b"again"]
         await channel.close()
+
+
+@KINDS
+async def test_what_could_not_leave_before_the_connection_was_lost_does_not_leave_over_the_next(
+    kind: type[Wire | NatsPy], nats_server: EmbeddedServer
+) -> None:
+    channel = await opened(kind, nats_server)
+    heard = Heard()
+    channel.subscribe("a", heard)
+    channel.publish("a", b"before")
+    await heard.count(1)
+    async with frozen(nats_server):
+        for _ in range(40):  # more than sockets take
+            channel.publish("a", b"x" * 1_000_000)
+            await asyncio.sleep(0)
+        os.kill(nats_server.pid, signal.SIGKILL)
+
+        async def is_lost() -> bool:
+            return not channel.connected
+
+        await until(is_lost)
+    server = await restarted(nats_server)
+    try:
+        async with asyncio.timeout(10):
+            await channel.up()
+        channel.publish("a", b"again")
+        assert [message.data[:6] for message in await heard.count(2)] == [b"before", b"again"]
+        await channel.close()
+    finally:
+        await server.stop()
 
 
 @KINDS

@@ -425,16 +425,24 @@ def test_an_acknowledgement_that_comes_after_its_message_was_lost_removes_nobody
     async def work() -> None:
         server = MemoryServer()
         queue = server.queue("a", "", 5.0)
-        given: list[int] = []
+        given: list[Message] = []
 
         def deliver(message: Message, _: int) -> None:
-            given.append(message.seq)
+            given.append(message)
+
+        def acknowledge(message: Message) -> None:
+            queue.acknowledge(message.seq, message.time_ns)
 
         server.tasks.put("task.a.r", b"")
-        queue.pull(Puller(deliver, lambda: False), 1)
-        server.restart(lost_tasks=1)
-        server.tasks.put("task.b.s", b"")
-        queue.acknowledge(*given)
-        assert server.tasks.subjects() == ["task.b.s"]
+        queue.pull(Puller(deliver, lambda: False), 2)
+        for subject in ("task.b.s", "task.a.t"):
+            server.restart(lost_tasks=1)
+            await asyncio.sleep(1)
+            server.tasks.put(subject, b"")
+            queue.pull(Puller(deliver, lambda: False), 1)
+            acknowledge(given[0])
+            assert server.tasks.subjects() == [subject]
+        acknowledge(given[1])
+        assert not len(server.tasks)
 
     run(work())

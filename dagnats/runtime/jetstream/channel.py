@@ -20,12 +20,17 @@ def reason(error: BaseException) -> str:
 
 
 class Message(msgspec.Struct, gc=False):  # made for every message: a Struct costs a third of a class
-    """A message as it came. Headers are read when asked for: most are never looked at."""
+    """A message as it came. Headers are read when asked for: most are never looked at.
+
+    Attributes:
+        generation: Of the link that it came over; noted where it matters.
+    """
 
     subject: str
     reply: str
     raw_headers: bytes
     data: bytes
+    generation: int = -1
 
     @property
     def status(self) -> str:
@@ -76,7 +81,7 @@ class Channel(Protocol):
     def publish(
         self, subject: str, data: bytes, reply: str = "", headers: bytes = b"", *, lazily: bool = False
     ) -> None:
-        """Send a message. Raises UnavailableError while the connection is lost.
+        """Send a message, over this connection or never. Raises UnavailableError while the connection is lost.
 
         Args:
             lazily: It may go with the next message, or some milliseconds later when there is none: one packet less for

@@ -59,6 +59,8 @@ class Link:
 
     Attributes:
         namespace: What the server's names have before ours; "" for nothing.
+        generation: Another number after each loss of the connection. What came under the same one came over this
+            connection, from a server that has not been restarted since.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -75,6 +77,7 @@ class Link:
         self._when_lost: list[Callable[[], None]] = []
         self.loop = asyncio.get_running_loop()
         self.closed = False
+        self.generation = 0
         channel.on_lost = self._on_lost
         channel.on_up = self._up
         channel.subscribe(f"{self._inbox}*", self._on_answer)
@@ -240,12 +243,14 @@ class Link:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep) if self._waiting else None
 
     def _on_lost(self) -> None:
+        self.generation += 1
         # Whether the server has taken what was under way is unknown; who asked knows how to ask again.
         self._fail_all(LOST)
         for callback in list(self._when_lost):
             callback()
 
     def _up(self) -> None:
+        self.generation += 1  # messages may have come over one that did not last until it was said to be there
         for callback in list(self._when_up):
             callback()
 

@@ -105,6 +105,11 @@ def full_stream(namespace: str, name: str) -> str:
     return Names(namespace).stream(name) if namespace else name
 
 
+def bare_stream(namespace: str, name: str) -> str:
+    """A stream's name without the namespace, `full_stream` backwards."""
+    return Names(namespace).bare_stream(name) if namespace else name
+
+
 def full_subject(namespace: str, subject: str) -> str:
     """What a subject is on the server; "" is no namespace."""
     return Names(namespace).subject(subject) if namespace else subject

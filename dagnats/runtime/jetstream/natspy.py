@@ -36,8 +36,9 @@ class NatsPy:
         self._callbacks = callbacks
         self.on_lost: Callable[[], None] = lambda: None
         self.on_up: Callable[[], None] = lambda: None
-        callbacks.lost = lambda: self.on_lost()
+        callbacks.lost = self._lost
         callbacks.back = lambda: self.on_up()
+        self._losses = 0
         self._calls: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -78,7 +79,8 @@ class NatsPy:
 
     @property
     def connected(self) -> bool:
-        return self._client.is_connected
+        # While it reconnects, nats-py calls itself connected before it is known whether that lasts.
+        return self._client.is_connected and self._callbacks.up.is_set()
 
     @property
     def max_payload_bytes(self) -> int:
@@ -87,10 +89,16 @@ class NatsPy:
     def publish(
         self, subject: str, data: bytes, reply: str = "", headers: bytes = b"", *, lazily: bool = False
     ) -> None:
-        if not self._client.is_connected:
+        if not self.connected:
             raise UnavailableError("the connection to NATS is lost")
         fields = Message("", "", headers, b"").headers or None
-        self._calls.put_nowait(lambda: self._client.publish(subject, data, reply, fields))
+        losses = self._losses
+
+        async def send() -> None:
+            if self._losses == losses:
+                await self._client.publish(subject, data, reply, fields)
+
+        self._calls.put_nowait(send)
         if self._calls.qsize() > _MOST_QUEUED:
             self._room.clear()
 
@@ -142,6 +150,12 @@ class NatsPy:
         # nats-py flushes what is left, to a socket that may be gone.
         with contextlib.suppress(nats.errors.Error, OSError):
             await self._client.close()
+
+    def _lost(self) -> None:
+        self._losses += 1
+        # nats-py would send what is left over the next connection. Subscriptions it makes again in any case.
+        self._client._pending, self._client._pending_data_size = [], 0  # pyright: ignore[reportPrivateUsage]
+        self.on_lost()
 
     async def _call(self) -> None:
         while True:

@@ -36,7 +36,18 @@ _MOST_BYTES = 16 * 1024 * 1024  # of one request, or two of the largest messages
 
 def place_of(message: Message) -> tuple[int, int, int]:
     """A delivered message's sequence in the stream, number of the delivery, and the server's time."""
-    tokens = message.reply.split(".")
+    return _place_in(message.reply.split("."))
+
+
+def stored_at(address: str) -> tuple[str, int, int]:
+    """Where a message is stored that was delivered with this reply subject: the stream, as the server calls it, and the
+    sequence there; and the server's time for it."""
+    tokens = address.split(".")
+    seq, _, time_ns = _place_in(tokens)
+    return tokens[2 if len(tokens) <= 9 else 4], seq, time_ns
+
+
+def _place_in(tokens: list[str]) -> tuple[int, int, int]:
     at = 5 if len(tokens) <= 9 else 7
     return int(tokens[at]), int(tokens[at + 1]), int(tokens[at + 2])
 
@@ -166,6 +177,7 @@ class Pull:
         if self._requested:  # one that was given up for lost may still be served
             self._requested -= 1
         self._arrived_count += 1
+        message.generation = self._link.generation
         self._buffer.append(message)
         self.wake()
 

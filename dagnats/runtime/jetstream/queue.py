@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dagnats.errors import ConflictError, RefusedError
+from dagnats.runtime.jetstream.acknowledgement import acknowledge, acknowledge_if_there
 from dagnats.runtime.jetstream.own import OwnPull, own_subject, subjects_of_run
 from dagnats.runtime.jetstream.publish import Publication, id_block
 from dagnats.runtime.jetstream.pull import Pull, deliveries_of
@@ -218,8 +219,7 @@ class JetStreamHeldTask:
         self.address = address
 
     def acknowledge(self) -> None:
-        # Nobody waits for it: were it lost, the task would come again, and its result be there already.
-        self._link.send(self.address, b"+ACK", lazily=True)
+        acknowledge_if_there(self._link, self.address)
 
     def keep(self, over: Link | None = None) -> None:
         """`ports.HeldTask.keep`; any connection can say it."""
@@ -238,6 +238,10 @@ class JetStreamTaskDelivery(JetStreamHeldTask):
         self._link, self.address = link, message.reply  # not by `super()`: one of these is made for every task
         self._message = message
         self.run_id = run_id or _run_of(message.subject)
+
+    def acknowledge(self) -> None:
+        # Nobody waits for it: were it lost, the task would come again, and its result be there already.
+        acknowledge(self._link, self._message, lazily=True)
 
     @property
     def data(self) -> bytes:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.jetstream.link import Link
 
 PAGE = 1_000
+TIME = b"Nats-Time-Stamp"
 _NOT_THERE = (10043, 10057)  # it is gone; it was never there
 
 
@@ -34,7 +35,7 @@ def subject_of(message: Message) -> str:
 
 def time_ns_of(message: Message) -> int:
     """The server's time for a message that was read directly."""
-    return parse_rfc3339(message.header(b"Nats-Time-Stamp").decode())
+    return parse_rfc3339(message.header(TIME).decode())
 
 
 async def last_of(link: Link, stream: str, subject: str) -> Message | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from dagnats.model.identifier import is_run_id
 from dagnats.model.instant import rfc3339
 from dagnats.runtime.burial import bury
+from dagnats.runtime.jetstream.acknowledgement import DEAD, acknowledge
 from dagnats.runtime.jetstream.publish import MSG_ID
 from dagnats.runtime.jetstream.pull import Pull, place_of
 from dagnats.runtime.jetstream.read import messages_of, subject_of
@@ -83,7 +84,7 @@ class JetStreamWakeup:
         self.due_ns = int(message.data)
 
     def acknowledge(self) -> None:
-        self._link.send(self._message.reply, b"+ACK")
+        acknowledge(self._link, self._message)
 
 
 class JetStreamWakeupFeed:
@@ -143,7 +144,7 @@ class JetStreamWakeupFeed:
             await bury(
                 self._letters, f"{WAKEUPS}.unmarshal-failed.{seq}", message.data, headers, id=f"dlq:timers:{seq}"
             )
-            self._link.send(message.reply, b"+TERM")
+            acknowledge(self._link, message, DEAD)
         finally:
             del self._burials[seq]
 

@@ -75,9 +75,12 @@ class Consumer:
         self._paused = paused
         self._hand_out()
 
-    def acknowledge(self, seq: int) -> None:
-        """A message is done with. What was not handed out here stays, as it does in NATS where another consumer has
-        it: since the end of the stream was lost, that may be another message than was meant."""
+    def acknowledge(self, seq: int, time_ns: int) -> None:
+        """A message is done with. Another one that has its place, since the end of the stream was lost, stays: whoever
+        acknowledges on NATS has looked. So does what was not handed out here."""
+        message = self._stream.at(seq)
+        if message is not None and message.time_ns != time_ns:
+            return
         if self._deliveries.pop(seq, None) is not None:
             self._let_go(seq)
             self._stream.remove(seq)

@@ -134,9 +134,9 @@ class MemoryTaskQueue:
         self._link.send(Call("tasks.cancel", subject, tell))
 
     def held(self, address: str) -> MemoryHeldTask:
-        pattern, seq, _ = address.rsplit(" ", 2)
+        pattern, time_ns, seq, _ = address.rsplit(" ", 3)
         consumer = next((each for each in self._server.queues.values() if each.pattern == pattern), None)
-        return MemoryHeldTask(self._link, consumer, int(seq))
+        return MemoryHeldTask(self._link, consumer, int(seq), int(time_ns))
 
 
 def subject_of(task_type: str, group: str, run_id: str) -> str:
@@ -216,7 +216,7 @@ class Pull:
         self.say("leave", "", lambda: self._consumer.leave(self._puller))
 
     def acknowledge(self, message: Message) -> None:
-        self.say("acknowledge", message.subject, lambda: self._consumer.acknowledge(message.seq))
+        self.say("acknowledge", message.subject, lambda: self._consumer.acknowledge(message.seq, message.time_ns))
 
     def keep(self, message: Message) -> None:
         self.say("keep", message.subject, lambda: self._consumer.keep(message.seq))
@@ -241,13 +241,14 @@ class Pull:
 class MemoryHeldTask:
     """`ports.HeldTask`. A queue that is not there any more hears nothing."""
 
-    def __init__(self, link: Link, consumer: Consumer | None, seq: int) -> None:
+    def __init__(self, link: Link, consumer: Consumer | None, seq: int, time_ns: int) -> None:
         self._link = link
         self._consumer = consumer
         self._seq = seq
+        self._time_ns = time_ns
 
     def acknowledge(self) -> None:
-        self._say("acknowledge", lambda consumer: consumer.acknowledge(self._seq))
+        self._say("acknowledge", lambda consumer: consumer.acknowledge(self._seq, self._time_ns))
 
     def keep(self) -> None:
         self._say("keep", lambda consumer: consumer.keep(self._seq))
@@ -278,7 +279,7 @@ class MemoryTaskDelivery:
 
     @property
     def address(self) -> str:
-        return f"{self._pull.pattern} {self._message.seq} {self.deliveries}"
+        return f"{self._pull.pattern} {self._message.time_ns} {self._message.seq} {self.deliveries}"
 
     def acknowledge(self) -> None:
         self._pull.acknowledge(self._message)
