@@ -74,6 +74,7 @@ def _parts(graph: Graph, run: Run) -> None:
     for step_id, state in run.steps.items():
         if state.status == "running":
             assert state.left == left[step_id], step_id
+            assert state.left or step_id not in run.plans, "a planner waits for nothing"
         if state.part_of and state.status in IN_FLIGHT:
             assert run.steps[state.part_of].status == "running"
     for step_id, state in run.steps.items():
@@ -131,6 +132,14 @@ def _letters(history: History) -> None:
             letters.remove(action.step_id)
     assert {step_id for step_id, state in history.run.steps.items() if state.dead} <= letters
     assert letters & history.run.steps.keys() <= {step_id for step_id, state in history.run.steps.items() if state.dead}
+    for state in history.run.steps.values():
+        assert not state.dead or not _is_needless(history.run, state)
+
+
+def _is_needless(run: Run, state: StepState) -> bool:
+    """Whether a step, or what it is a part of, was to catch the failure of another one that has succeeded after all."""
+    whole = run.steps[state.part_of] if state.part_of else state
+    return whole.serves != "" and run.steps[whole.serves].status == "completed" and run.saga is None
 
 
 def _nothing_is_left(run: Run) -> None:

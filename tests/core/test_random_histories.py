@@ -44,6 +44,7 @@ from dagnats.model.event import (
     WaitMatched,
     WorkflowAdmitted,
     WorkflowCancelled,
+    WorkflowFailed,
     WorkflowPaused,
     WorkflowPoisoned,
     WorkflowReopened,
@@ -388,6 +389,71 @@ def _go_on(history: History, failing: FailureType | None) -> None:
     history.tick()
 
 
+@st.composite
+def graphs_with_parts(draw: st.DrawFn) -> Graph:
+    """A map and a planner, with failure steps and compensations of their own or shared; these may be planners too."""
+    kinds = {name: draw(st.sampled_from(["normal", "planner"])) for name in ("x0", "x1")}
+    main = [
+        typed("s0", "normal"),
+        typed("s1", "map", "s0", config={"max_parallel": draw(st.sampled_from([0, 1]))}),
+        typed("s2", "planner", config={"max_steps": 2}),
+        typed("s3", "normal", "s1"),
+    ]
+    for made in main:
+        for key in ("on_failure", "compensate"):
+            target = draw(st.sampled_from([None, "x0", "x1"]))
+            if target is not None:
+                made[key] = target
+    used = {made[key] for made in main for key in ("on_failure", "compensate") if key in made}
+    auxiliary = [
+        typed(name, kinds[name], config={"max_steps": 2}) if kinds[name] == "planner" else typed(name, "normal")
+        for name in sorted(used)
+    ]
+    return graph(
+        *main,
+        *auxiliary,
+        failure_mode=draw(st.sampled_from(["fail_fast", "drain"])),
+        compensate_on=draw(st.sampled_from([["cancel"], ["failure"]])),
+    )
+
+
+in_lives = st.sampled_from([*["complete"] * 6, *["fail"] * 3, "skip", "skip", "own", "own", "admit", "break_off"])
+lives = st.lists(
+    st.tuples(st.lists(st.tuples(in_lives, st.integers(0, 99)), max_size=12), st.sampled_from(["non_retriable", None])),
+    min_size=2,
+    max_size=4,
+)
+
+
+def _lived(made: Graph, lives: list[tuple[list[tuple[str, int]], FailureType | None]], most: int) -> History:
+    """A run that is opened again whenever it has ended; what workers have in hand is answered, now well and now ill."""
+    history = Watched(made, loops_back=False)
+    history.start({"n": 1}, max_events=most)
+    for script, failing in lives:
+        for move, choice in script:
+            _live(history, move, choice)
+        _finished(history, failing)
+        history.reopened(held=len(script) % 2 == 1)
+    return _finished(history, None)
+
+
+def _live(history: History, move: str, choice: int) -> None:
+    in_hand = sorted(_in_hand(history.graph, history.run))
+    step_id = in_hand[choice % len(in_hand)][0] if in_hand else ""
+    match move:
+        case "complete" if step_id:
+            history.completed(step_id, _output(history, step_id, choice))
+        case "fail" if step_id:
+            history.failed(step_id)
+        case "break_off":
+            history.feed(WorkflowFailed(run_id="r"))
+        case _:
+            _play(history, move, choice)
+
+
+lived_histories = st.builds(_lived, graphs_with_parts(), lives, st.sampled_from([MAX_EVENTS, *range(4, 20)]))
+
+
 def _replayed(made: Graph, log: list[Record], run: Run | None = None) -> tuple[Run | None, list[AnyAction]]:
     actions: list[AnyAction] = []
     for record in log:
@@ -580,6 +646,12 @@ def test_a_completed_run_has_done_every_step(history: History) -> None:
         main = [node.id for node in history.graph.nodes.values() if not node.auxiliary]
         assert {history.status(name) for name in main} <= {"completed", "recovered", "skipped"}
         assert history.run.remaining == 0
+
+
+@given(lived_histories)
+def test_a_run_can_be_opened_again_whatever_happened_to_it_before(history: History) -> None:
+    assert history.run.ended
+    assert history.run.ending == ""
 
 
 # -- time and ids ------------------------------------------------------------------------------------------

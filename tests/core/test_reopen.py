@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from history import SECOND, History, graph, step, typed
 
+from dagnats.model.event import WorkflowFailed
 from dagnats.runtime.core.action import AskAdmission
 from dagnats.runtime.core.reopen import is_openable
 
@@ -133,6 +136,49 @@ def test_a_step_whose_failure_step_failed_runs_again_and_both_dead_letters_go() 
     assert again.dropped_letters == ["h"]
 
 
+@pytest.mark.parametrize(("others", "handler"), [([], "h"), ([step("b", on_failure="h")], "h.for.m")])
+def test_a_map_whose_failure_step_failed_takes_all_dead_letters_with_it_when_it_is_done(
+    others: list[dict[str, Any]], handler: str
+) -> None:
+    each = typed("m", "map", "a", config={}, on_failure="h")
+    history = History(graph(step("a"), each, *others, step("h")))
+    history.start()
+    history.completed("a", [1, 2])
+    history.failed("m.map.0")
+    history.failed(handler)
+    assert history.dead_letters == [handler, "m.map.0"]
+    history.reopened()
+    history.completed("m.map.0")
+    assert history.dropped_letters == ["m.map.0"]
+    history.completed("m.map.1")
+    assert history.status("m") == "completed"
+    assert history.dropped_letters == ["m.map.0", handler]
+
+
+def test_a_step_that_the_engine_runs_takes_the_dead_letter_of_its_failure_step_with_it() -> None:
+    ask = typed("a", "approval", config={"subject": "s", "timeout": "1h"}, on_failure="h")
+    history = History(graph(ask, step("h")))
+    history.start()
+    history.rejected("a")
+    history.failed("h")
+    assert history.dead_letters == ["h"]
+    history.reopened()
+    history.granted("a")
+    assert history.dropped_letters == ["h"]
+
+
+def test_a_step_takes_the_dead_letters_of_what_its_failure_step_had_planned_with_it() -> None:
+    history = History(graph(step("a", on_failure="h"), typed("h", "planner", config={"max_steps": 2})))
+    history.start()
+    history.failed("a")
+    history.completed("h", {"steps": [{"id": "x", "task": "t"}, {"id": "y", "task": "t", "depends_on": ["x"]}]})
+    history.failed("h.x")
+    assert history.dead_letters == ["h.x", "a"]
+    history.reopened()
+    history.completed("a")
+    assert history.dropped_letters == ["a", "h.x"]
+
+
 def test_a_failure_step_that_no_worker_ran_leaves_no_dead_letter() -> None:
     ask = typed("h", "approval", config={"subject": "s", "timeout": "1h"})
     history = History(graph(step("a", on_failure="h"), ask))
@@ -179,9 +225,49 @@ def test_a_planner_that_undoes_goes_on_with_its_plan() -> None:
     assert history.run.status == "compensated"
 
 
-def test_an_undoing_that_somebody_broke_off_while_it_waited_begins_anew() -> None:
-    from dagnats.model.event import WorkflowFailed
+def test_a_planner_whose_other_steps_are_skipped_before_it_goes_on_is_done() -> None:
+    history = History(graph(typed("p", "planner", config={"max_steps": 2})))
+    history.start()
+    history.completed("p", {"steps": [{"id": "x", "task": "t"}, {"id": "y", "task": "t"}]})
+    history.completed("p.x", "done")
+    history.failed("p.y")
+    history.reopened(held=True)
+    history.skipped_by_hand("p.y")
+    assert history.run.status == "pending"
+    history.admitted()
+    assert (history.run.status, history.result) == ("completed", {"x": "done", "y": None})
 
+
+def test_a_planner_that_has_not_gone_on_is_not_done_by_a_skip_that_makes_the_history_too_long() -> None:
+    history = History(graph(typed("p", "planner", config={"max_steps": 1})))
+    history.start(max_events=4)
+    history.completed("p", {"steps": [{"id": "x", "task": "t"}]})
+    history.failed("p.x")
+    history.reopened(held=True)
+    while history.run.events < history.run.max_events - 1:
+        history.signalled("s", 1)
+    history.skipped_by_hand("p.x")
+    assert (history.run.status, history.status("p")) == ("failed", "pending")
+    history.reopened()
+    assert (history.run.status, history.result) == ("completed", {"x": None})
+
+
+def test_an_undoing_that_somebody_broke_off_when_all_was_undone_says_so() -> None:
+    history = History(graph(step("a", compensate="u"), step("b", "a"), step("u")), loops_back=False)
+    history.start()
+    history.completed("a")
+    history.failed("b")
+    history.completed("u")
+    history.feed(WorkflowFailed(run_id="r"))
+    assert history.run.status == "failed"
+    history.reopened()
+    assert history.enqueued == []
+    while history.unfed:
+        history.feed_own()
+    assert history.run.status == "compensated"
+
+
+def test_an_undoing_that_somebody_broke_off_while_it_waited_begins_anew() -> None:
     history = History(graph(step("a", compensate="u"), step("b", compensate="u"), step("c"), step("u")))
     history.start()
     history.completed("a")

@@ -183,12 +183,41 @@ def test_undoing_may_take_a_history_further() -> None:
     assert history.run.status == "compensated"
 
 
-def test_a_history_that_becomes_too_long_by_an_answer_is_undone_without_it() -> None:
+def test_an_answer_that_makes_a_history_too_long_counts() -> None:
     wait = {"event": "e", "timeout": "1h", "match": {"left": "n", "op": "eq", "right": {"value": 1}}}
-    history = History(graph(step("a", compensate="u"), typed("w", "wait_for_event", "a", config=wait), step("u")))
+    waits = typed("w", "wait_for_event", "a", config=wait)
+    history = History(graph(step("a", compensate="u"), waits, step("b", "w"), step("u")))
     history.start(max_events=4)
     history.completed("a")
     history.matched("w")
-    assert (history.status("w"), history.enqueued) == ("cancelled", ["u"])
+    assert (history.status("w"), history.status("b"), history.enqueued) == ("completed", "pending", ["u"])
     history.completed("u")
     assert history.run.status == "compensated"
+
+
+def test_a_run_whose_history_becomes_too_long_by_its_last_answer_completes() -> None:
+    history = History(graph(step("a"), typed("m", "map", "a", config={})))
+    history.start(max_events=4)
+    history.completed("a", [1])
+    history.completed("m.map.0", "done")
+    assert (history.run.status, history.result) == ("completed", ["done"])
+
+
+def test_a_map_whose_last_item_makes_a_history_too_long_is_done_when_the_run_is_opened_again() -> None:
+    history = History(graph(step("a"), typed("m", "map", "a", config={}), step("b", "m")))
+    history.start(max_events=4)
+    history.completed("a", [1])
+    history.completed("m.map.0", "done")
+    assert (history.run.status, history.status("m")) == ("failed", "completed")
+    history.reopened()
+    assert [(task.step_id, bytes(task.input)) for task in history.of_tasks[-1:]] == [("b", b'["done"]')]
+
+
+def test_a_planner_whose_last_step_makes_a_history_too_long_is_done_when_the_run_is_opened_again() -> None:
+    history = History(graph(typed("p", "planner", config={"max_steps": 1}), step("b", "p")))
+    history.start(max_events=4)
+    history.completed("p", {"steps": [{"id": "x", "task": "t"}]})
+    history.completed("p.x", "done")
+    assert (history.run.status, history.status("p")) == ("failed", "completed")
+    history.reopened()
+    assert [(task.step_id, bytes(task.input)) for task in history.of_tasks[-1:]] == [("b", b'{"x":"done"}')]

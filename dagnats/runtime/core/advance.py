@@ -147,9 +147,10 @@ def _break_off(turn: Turn, record: Record) -> None:
 
 
 def _limit_history(turn: Turn) -> None:
-    """A history that becomes too long ends its run; undoing it may take it further."""
+    """A history that becomes too long ends its run, unless all is done; undoing it may take it further."""
     run = turn.run
-    if not run.ending and not run.ended and run.saga is None:
+    dispatch.take_answers(turn)  # what this event has brought is not brought again when the run is opened again
+    if not run.ending and not run.ended and run.saga is None and run.remaining:
         why = f"the run's history has reached its limit of {run.max_events} events"
         failure.run_failed(turn, "", why)
 

@@ -25,7 +25,9 @@ def completed(turn: Turn, node: Node, step_id: str, state: StepState, output: ms
     if state.consumed:
         state.consumed = {}
     if state.dead:
-        _forget_dead(turn, node, step_id, state)
+        turn.drop_dead_letters(step_id, state)
+    if node.on_failure and not state.part_of:
+        _forget_handling(turn, turn.graph.instance(node.on_failure, step_id))
     if state.part_of:
         _part_done(turn, state.part_of, step_id, state)
     elif run.saga is not None:
@@ -39,14 +41,17 @@ def completed(turn: Turn, node: Node, step_id: str, state: StepState, output: ms
         done(turn, node)
 
 
-def _forget_dead(turn: Turn, node: Node, step_id: str, state: StepState) -> None:
-    """What failed has succeeded after all; so what its failure step left behind is of no use either."""
-    turn.drop_dead_letters(step_id, state)
-    if node.on_failure:
-        handler = turn.graph.instance(node.on_failure, step_id)
-        handling = turn.run.steps[handler]
-        if handling.dead:  # it is not when the engine itself ran it
-            turn.drop_dead_letters(handler, handling)
+def _forget_handling(turn: Turn, handler: str) -> None:
+    """What had failed has succeeded after all: what its failure step left behind, or that one's parts, is of no use."""
+    handling = turn.run.steps.get(handler)
+    if handling is None:
+        return
+    if handling.dead:  # it is not when the engine itself ran it
+        turn.drop_dead_letters(handler, handling)
+    if handling.left:
+        for part, state in turn.run.steps.items():
+            if state.part_of == handler and state.dead:
+                turn.drop_dead_letters(part, state)
 
 
 def _part_done(turn: Turn, whole: str, step_id: str, state: StepState) -> None:

@@ -50,6 +50,12 @@ def settle(turn: Turn) -> None:
                 return
 
 
+def take_answers(turn: Turn) -> None:
+    """What has come to its end has, whatever else the event leads to."""
+    while turn.answers and not turn.run.ending:
+        _take(turn, *turn.answers.pop())
+
+
 def _take(turn: Turn, step_id: str, answer: msgspec.Raw | Failure) -> None:
     """A step's current attempt has come to its end, unless it was given up at the same event."""
     node, state = turn.node_of(step_id), turn.run.steps[step_id]

@@ -70,6 +70,8 @@ def _hand_out(turn: Turn, step_id: str, state: StepState) -> None:
     pending = [(part, made) for part, made in parts if made.status == "pending"]
     state.left = len(pending)
     turn.ready += [part for part, made in pending if not made.waits_for]
+    if not pending:  # somebody has skipped the rest before the run went on
+        _finish(turn, step_id)
 
 
 def part_done(turn: Turn, step_id: str, part: str) -> None:
@@ -84,13 +86,15 @@ def part_done(turn: Turn, step_id: str, part: str) -> None:
     planner = run.steps[step_id]
     planner.left -= 1
     if not planner.left:
-        turn.finish(step_id, _output(turn, step_id, nodes))
+        _finish(turn, step_id)
 
 
-def _output(turn: Turn, step_id: str, nodes: dict[str, Node]) -> msgspec.Raw:
+def _finish(turn: Turn, step_id: str) -> None:
+    """All generated steps are done: the planner's output is what those gave that no other one needs."""
     steps = turn.run.steps
-    leaves = [part for part, node in nodes.items() if not node.dependents]
-    return join_object((leaf.removeprefix(f"{step_id}."), steps[leaf].output or NULL) for leaf in leaves)
+    leaves = [part for part, node in turn.graph.plan(turn.run, step_id).items() if not node.dependents]
+    outputs = ((leaf.removeprefix(f"{step_id}."), steps[leaf].output or NULL) for leaf in leaves)
+    turn.finish(step_id, join_object(outputs))
 
 
 def part_failure(part: str, failure: Failure) -> Failure:

@@ -79,9 +79,11 @@ def go_on(turn: Turn, saga: Saga) -> None:
     """The run was opened again: what could not be undone is tried again."""
     if saga.current:
         _undo(turn, saga.current)
-    else:
+    elif saga.awaiting:
         saga.awaiting = []
         _undo_all(turn, saga)
+    else:  # somebody ended the run when all was undone and its own end on the way
+        _undo_next(turn, saga)
 
 
 def settled(turn: Turn, saga: Saga, step_id: str) -> None:
