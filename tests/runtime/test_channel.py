@@ -248,6 +248,31 @@ async def test_a_server_that_is_silent_is_given_up_within_five_seconds() -> None
     server.close()
 
 
+@KINDS
+async def test_a_connection_can_be_closed_while_the_server_closes_it(kind: type[Wire | NatsPy]) -> None:
+    leaves = asyncio.Event()
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"max_payload":1000}\r\n')
+        while line := await reader.readline():
+            if line == b"PING\r\n":
+                writer.write(b"PONG\r\n")
+                break
+        await leaves.wait()
+        writer.close()
+
+    server = await asyncio.start_server(served, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for later in range(12):  # nowhere in between does nats-py say that somebody has cancelled us
+        leaves.clear()
+        channel = await kind.connect(f"nats://127.0.0.1:{port}")
+        leaves.set()
+        for _ in range(later):
+            await asyncio.sleep(0)
+        await channel.close()
+    server.close()
+
+
 async def test_requests_under_way_fail_when_the_connection_does(nats_server: EmbeddedServer) -> None:
     link = await Link.connect(nats_server.url, token=nats_server.token)
     link.subscribe("served.but.silent", lambda message: None)

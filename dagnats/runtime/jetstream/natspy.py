@@ -147,9 +147,12 @@ class NatsPy:
         self._caller.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._caller
-        # nats-py flushes what is left, to a socket that may be gone.
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await self._client.close()
+        # In a task of its own: nats-py that is about to reconnect cancels what it waits for itself.
+        closing = asyncio.create_task(self._client.close())
+        await asyncio.wait([closing])
+        # It flushes what is left, to a socket that may be gone.
+        with contextlib.suppress(nats.errors.Error, OSError, asyncio.CancelledError):
+            closing.result()
 
     def _lost(self) -> None:
         self._losses += 1
