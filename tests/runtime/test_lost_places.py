@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from dagnats.runtime.jetstream.namespace import NamespacedChannel
 from dagnats.runtime.jetstream.natspy import NatsPy
 from dagnats.runtime.jetstream.policy import Policy
 from dagnats.runtime.jetstream.pull import deliveries_of, place_of, stored_at
+from dagnats.runtime.jetstream.queue import durable_name
 from dagnats.runtime.jetstream.resources import OWN_TASKS, TASKS, TIMERS
 from dagnats.runtime.jetstream.wire import Wire
 from dagnats.runtime.ports import OwnTask
@@ -42,8 +44,8 @@ class Stand:
         self.jetstream = jetstream
         self.ports = jetstream.ports
 
-    async def feed(self, task_type: str = "a") -> TaskFeed:
-        return await self.jetstream.feeds.tasks(task_type, ack_wait_s=30, most=8)
+    async def feed(self, task_type: str = "a", ack_wait_s: float = 30) -> TaskFeed:
+        return await self.jetstream.feeds.tasks(task_type, ack_wait_s=ack_wait_s, most=8)
 
     async def restart(self, *, keep: str = "", lose: str = "") -> None:
         """Stop the server and start it again.
@@ -134,6 +136,29 @@ async def test_a_task_that_was_lost_is_not_acknowledged_in_the_place_of_another(
         assert await stand.places() == [unserved.seq, other.seq]
         others.acknowledge()
         await stand.emptied(other.seq)
+        await feed.close()
+
+
+async def test_a_worker_gets_no_task_of_another_type_from_a_queue_that_lost_everything(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with standing(Wire, nats_server) as stand:
+        tasks, feed = stand.ports.tasks, await stand.feed(ack_wait_s=1)
+        await stand.restart(keep=TASKS)
+        await tasks.put("a", "lost", b"", id="lost")
+        await taken(feed, "lost")
+        await stand.restart(lose=TASKS)
+        await tasks.put("b", "others", b"", id="others")
+        taking = asyncio.create_task(taken(feed, "mine"))
+
+        async def delivered_again() -> bool:
+            consumer = await stand.jetstream.link.api(f"CONSUMER.INFO.{TASKS}.{durable_name('a')}")
+            return bool(consumer["num_redelivered"])
+
+        await until(delivered_again)
+        await tasks.put("a", "mine", b"", id="mine")
+        await taking
+        assert await stand.places() == [1, 2], "nothing was acknowledged"
         await feed.close()
 
 

@@ -69,6 +69,8 @@ class Pull:
     So it reads `most` ahead, and raises GapError when something may be missing.
 
     Args:
+        within: What the subjects of its messages begin with: a server that has lost all of a stream delivers again what
+            it had delivered before, and looks at the places alone.
         make: Makes the consumer, unless it is there: called when it is gone. The server may have lost it, or forgotten
             it while nobody asked, or somebody has removed it.
     """
@@ -81,8 +83,10 @@ class Pull:
         *,
         most: int,
         exclusive: bool = False,
+        within: str = "",
         make: Callable[[], Coroutine[Any, Any, object]] | None = None,
     ) -> None:
+        self._within = within
         self._make = make
         self._making: asyncio.Task[None] | None = None
         self._link = link
@@ -177,6 +181,9 @@ class Pull:
         if self._requested:  # one that was given up for lost may still be served
             self._requested -= 1
         self._arrived_count += 1
+        if not message.subject.startswith(self._within):  # somebody else's, who gets it from another consumer
+            log.warning("consumer %s was given a message of %s; it is left there", self._consumer, message.subject)
+            return
         message.generation = self._link.generation
         self._buffer.append(message)
         self.wake()
