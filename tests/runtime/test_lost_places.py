@@ -139,8 +139,9 @@ async def test_a_task_that_was_lost_is_not_acknowledged_in_the_place_of_another(
         await feed.close()
 
 
+@pytest.mark.parametrize(("task_type", "group"), [("b", ""), ("a.b", ""), ("a", "g")])
 async def test_a_worker_gets_no_task_of_another_type_from_a_queue_that_lost_everything(
-    nats_server: EmbeddedServer,
+    task_type: str, group: str, nats_server: EmbeddedServer
 ) -> None:
     async with standing(Wire, nats_server) as stand:
         tasks, feed = stand.ports.tasks, await stand.feed(ack_wait_s=1)
@@ -148,7 +149,7 @@ async def test_a_worker_gets_no_task_of_another_type_from_a_queue_that_lost_ever
         await tasks.put("a", "lost", b"", id="lost")
         await taken(feed, "lost")
         await stand.restart(lose=TASKS)
-        await tasks.put("b", "others", b"", id="others")
+        await tasks.put(task_type, "others", b"", id="others", group=group)
         taking = asyncio.create_task(taken(feed, "mine"))
 
         async def delivered_again() -> bool:

@@ -57,7 +57,7 @@ class OwnPull:
         self._name = f"sticky-{re.sub(r'[^A-Za-z0-9_-]', '-', task_type)}-{worker_token(worker_id)[:64]}-{digest}"
         self._served = f"task type {task_type!r} for worker {worker_id!r}"
         self._ack_wait_s = ack_wait_s
-        self._pull = Pull(link, OWN_TASKS, self._name, most=most, within=self._prefix, make=self._make)
+        self._pull = Pull(link, OWN_TASKS, self._name, most=most, filter=f"{self._prefix}>", make=self._make)
 
     async def open(self, told: Callable[[], None]) -> None:
         """Begin to pull; `told` is called when there may be something.

@@ -69,8 +69,8 @@ class Pull:
     So it reads `most` ahead, and raises GapError when something may be missing.
 
     Args:
-        within: What the subjects of its messages begin with: a server that has lost all of a stream delivers again what
-            it had delivered before, and looks at the places alone.
+        filter: The consumer's own filter, of one `*` or `>` at its end; "" for a stream's only one. A server that has
+            lost all of a stream delivers again what it had delivered before, and looks at the places alone.
         make: Makes the consumer, unless it is there: called when it is gone. The server may have lost it, or forgotten
             it while nobody asked, or somebody has removed it.
     """
@@ -83,10 +83,11 @@ class Pull:
         *,
         most: int,
         exclusive: bool = False,
-        within: str = "",
+        filter: str = "",
         make: Callable[[], Coroutine[Any, Any, object]] | None = None,
     ) -> None:
-        self._within = within
+        self._begins, self._is_flat = filter[:-1], filter.endswith("*")
+        self._is_astray = False
         self._make = make
         self._making: asyncio.Task[None] | None = None
         self._link = link
@@ -181,12 +182,20 @@ class Pull:
         if self._requested:  # one that was given up for lost may still be served
             self._requested -= 1
         self._arrived_count += 1
-        if not message.subject.startswith(self._within):  # somebody else's, who gets it from another consumer
-            log.warning("consumer %s was given a message of %s; it is left there", self._consumer, message.subject)
+        if self._begins and not self._is_ours(message.subject):  # whose it is gets it from another consumer
             return
         message.generation = self._link.generation
         self._buffer.append(message)
         self.wake()
+
+    def _is_ours(self, subject: str) -> bool:
+        begins = self._begins
+        if subject.startswith(begins) and not (self._is_flat and "." in subject[len(begins) :]):
+            return True
+        if not self._is_astray:  # it comes again and again
+            log.warning("consumer %s was given a message of %s: such are left where they are", self._consumer, subject)
+            self._is_astray = True
+        return False
 
     def _on_status(self, status: str, message: Message) -> None:
         """A heartbeat (100), or a request ended: expired (408), too much (409), the consumer is gone (404, 503)."""

@@ -269,8 +269,8 @@ class JetStreamTaskFeed:
     ) -> JetStreamTaskFeed:
         ack_wait_s = await _make(link, task_type, group, ack_wait_s)
         make = partial(_make, link, task_type, group, ack_wait_s)
-        within = _subject(task_type, group, "")
-        pull = Pull(link, TASKS, durable_name(task_type, group), most=most, within=within, make=make)
+        subjects = _subject(task_type, group, "*")
+        pull = Pull(link, TASKS, durable_name(task_type, group), most=most, filter=subjects, make=make)
         pull.start()
         return cls(link, pull, ack_wait_s, task_type, most)
 
