@@ -65,10 +65,12 @@ def over(run: Run, task: HasAttempt) -> str:
     asked = StepStarted(run_id=task.run_id, step_id=task.step_id, attempt_number=task.attempt)
     if state is None:
         return f"step {task.step_id!r} of run {run.run_id} was never handed out"
-    if is_current(state, asked):
+    if is_current(state, asked) and not state.left:
         return ""
-    rests = " and its next one waits" if state.retry_at_ns else ""
+    more = " and its next one waits" if state.retry_at_ns else ""
+    if state.left:
+        more = f" and {state.left} steps that it has planned are not done"
     return (
         f"attempt {task.attempt} of step {task.step_id!r} is over: the step is {state.status},"
-        f" at attempt {state.attempt}{rests}"
+        f" at attempt {state.attempt}{more}"
     )
