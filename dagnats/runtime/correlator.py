@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dagnats.errors import ConflictError, DecodeError, RefusedError
+from dagnats.errors import ConflictError, DagnatsError, DecodeError, RefusedError
 from dagnats.model.event import (
     Failure,
     Outcome,
@@ -22,11 +22,11 @@ from dagnats.model.event import (
     WorkflowCancelled,
     WorkflowFailed,
     WorkflowReopened,
+    WorkflowStarted,
     encode_event,
 )
 from dagnats.model.instant import rfc3339
 from dagnats.model.json import NULL, encode
-from dagnats.model.run import decode_run
 from dagnats.model.waiter import Waiter, decode_waiter, encode_waiter
 from dagnats.runtime.burial import bury
 from dagnats.runtime.core.cancel import PREFIX
@@ -35,7 +35,7 @@ from dagnats.runtime.lease import LeaseLost
 from dagnats.runtime.letter import EVENT_UNREADABLE
 from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
-from dagnats.runtime.record import decoded, has_start
+from dagnats.runtime.recall import recall
 from dagnats.runtime.reuse import said
 from dagnats.runtime.together import together
 from dagnats.runtime.watch import Watch, Watches, body_of
@@ -97,6 +97,7 @@ class Correlator:
         self._stored_when = stored_when
         self._watches = Watches()
         self._adding: dict[Key, asyncio.Task[None]] = {}
+        self._dropping: dict[Key, asyncio.Task[None]] = {}
         self._kept: list[Waiter] = []  # as the bucket had them
         self._unasked: set[Key] = set()  # of these, what nobody has asked for since
         self._read = Correlated()  # the last event that is being compared
@@ -155,8 +156,14 @@ class Correlator:
             else:
                 self._unasked.add(watch.key)
         self._kept = []
-        self._errands.begin(self._forget_ended(kept))
-        self._errands.begin(self._forget_unasked(last))
+        self._errands.begin(self._forget(kept, last))
+
+    async def _forget(self, kept: Sequence[Watch], last: int) -> None:
+        try:
+            await self._forget_ended(kept)
+            await self._forget_unasked(last)
+        except DagnatsError as error:  # nothing is matched by them
+            log.warning("waiters that nobody needs stay until another engine leads: %s", error)
 
     async def _forget_ended(self, watches: Sequence[Watch]) -> None:
         """Forget waiters of runs that have ended, which nobody drops: such a run could not say what it had waited for
@@ -166,38 +173,27 @@ class Correlator:
                 continue
             if self._watches.get(watch.key) in (watch, None) and watch.key not in self._adding:
                 self._watches.drop(watch.key)
-                await self._drop(*watch.key)
+                await self._dropped(watch.key)
 
     async def _forget_unasked(self, last: int) -> None:
         if self._unasked:
             await self._stored_when(lambda position: position.seq >= last)
         while self._unasked:
-            self._check()  # whoever has relieved us may have asked for them
-            await self._drop(*self._unasked.pop())
+            await self._dropped(self._unasked.pop())
 
     async def _is_over(self, run_id: str) -> bool:
         """Whether a run is not there any more, or its snapshot says that it has ended, and it was not opened since."""
-        newest = await persist(lambda: self._ports.log.newest(run_id))
-        if newest is None:
-            return True
-        stored = await persist(lambda: self._ports.snapshots.load(run_id))
-        if stored is None:
-            return not has_start(await persist(lambda: self._ports.log.read(run_id)))
-        try:
-            run = decode_run(stored.data)
-        except msgspec.DecodeError:
-            return False
-        if not run.ended or run.seq == newest.seq:
-            return run.ended
-        later = decoded(await persist(lambda: self._ports.log.read(run_id, after=run.seq)))
-        return not any(isinstance(record.event, WorkflowReopened) for record in later)
+        recalled = await persist(lambda: recall(self._ports, run_id))
+        if recalled.run is None:
+            return not any(isinstance(record.event, WorkflowStarted) for record in recalled.later)
+        return recalled.run.ended and not any(isinstance(record.event, WorkflowReopened) for record in recalled.later)
 
     async def forget_others(self) -> None:
         """Forget the stored waiters that nobody has asked for anew."""
         stale = [waiter for waiter in self._kept if not self._watches.has(waiter)]
         self._kept = []
         for waiter in stale:
-            await self._drop(waiter.run_id, waiter.step_id, waiter.attempt)
+            await self._dropped((waiter.run_id, waiter.step_id, waiter.attempt))
 
     # -- what is waited for ----------------------------------------------------------------------------------
 
@@ -219,12 +215,13 @@ class Correlator:
         self._unasked.discard(watch.key)
         if not self._watches.add(watch):
             return self._errands.begin(self._too_many(watch))
-        task = self._adding[watch.key] = self._errands.begin(self._add(watch, self._read))
-        task.add_done_callback(lambda _: self._adding.pop(watch.key, None))
-        return task
+        adding = self._add(watch, self._read, self._dropping.get(watch.key))
+        return _known(self._adding, watch.key, self._errands.begin(adding))
 
-    async def _add(self, watch: Watch, read: Correlated) -> None:
+    async def _add(self, watch: Watch, read: Correlated, dropping: asyncio.Task[None] | None) -> None:
         try:
+            if dropping is not None:  # else it would be taken away with what was there
+                await asyncio.wait([dropping])
             waiter = watch.waiter
             await self._ports.waiters.put(waiter.run_id, waiter.step_id, waiter.attempt, encode_waiter(waiter))
             await self._look_back(watch, read)
@@ -251,14 +248,22 @@ class Correlator:
 
     def drop(self, action: DropWaiter) -> asyncio.Task[None]:
         """Watch no longer."""
-        self._watches.drop((action.run_id, action.step_id, action.attempt))
-        return self._errands.begin(self._drop(action.run_id, action.step_id, action.attempt))
+        key = (action.run_id, action.step_id, action.attempt)
+        self._watches.drop(key)
+        return self._dropped(key)
 
-    async def _drop(self, run_id: str, step_id: str, attempt: int) -> None:
-        adding = self._adding.get((run_id, step_id, attempt))
+    def _dropped(self, key: Key) -> asyncio.Task[None]:
+        return _known(self._dropping, key, self._errands.begin(self._drop(key, self._adding.get(key))))
+
+    async def _drop(self, key: Key, adding: asyncio.Task[None] | None) -> None:
         if adding is not None:  # a removal must not overtake what it removes
             await asyncio.wait([adding])
-        await persist(lambda: self._ports.waiters.drop(run_id, step_id, attempt))
+
+        def drop() -> Awaitable[None]:
+            self._check()  # whoever has relieved us may have asked for it anew
+            return self._ports.waiters.drop(*key)
+
+        await persist(drop)
 
     # -- events ----------------------------------------------------------------------------------------------
 
@@ -373,6 +378,18 @@ class Correlator:
             if stored is None or stored.data != data:
                 raise LeaseLost("another engine compares the events") from None
             self._revision = stored.revision
+
+
+def _known(under_way: dict[Key, asyncio.Task[None]], key: Key, task: asyncio.Task[None]) -> asyncio.Task[None]:
+    """Have a task known by its key for as long as it is under way, or until the next one is."""
+
+    def forget(task: asyncio.Task[None]) -> None:
+        if under_way.get(key) is task:
+            del under_way[key]
+
+    under_way[key] = task
+    task.add_done_callback(forget)
+    return task
 
 
 _decode = msgspec.json.Decoder(Correlated).decode

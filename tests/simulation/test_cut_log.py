@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from dagnats import handler
@@ -26,7 +27,8 @@ from dagnats.model.event import (
     event_type,
 )
 from dagnats.model.json import encode
-from dagnats.model.task import decode_task
+from dagnats.model.run import encode_run
+from dagnats.model.task import Task, decode_task
 from dagnats.model.waiter import decode_waiter
 from dagnats.runtime.arrears import decided
 from dagnats.runtime.core.action import EnqueueTask
@@ -35,7 +37,9 @@ from dagnats.runtime.decider import Decider
 from dagnats.runtime.follower import Follower
 from dagnats.runtime.memory.adapter import Memory
 from dagnats.runtime.position import Position, PositionKeeper
+from dagnats.runtime.reuse import said
 from dagnats.runtime.roster import Roster
+from dagnats.runtime.standing import standing
 from dagnats.runtime.worker import Worker
 from tests.simulation.test_read_again import ONE, begun, kinds, say, simulated
 
@@ -190,6 +194,45 @@ def test_a_waiter_of_a_run_that_has_ended_goes_though_late_news_came_since() -> 
         world.start()
         await asyncio.sleep(30)
         assert not world.server.waiters.subjects()
+
+    simulated(work)
+
+
+def test_a_waiter_of_a_run_that_goes_on_stays_though_a_snapshot_ahead_of_the_log_has_ended_it() -> None:
+    async def work(world: World) -> None:
+        client = world.client()
+        await client.register(load_definition({"name": "w", **WAITS}))
+        await client.start("w", {"k": 1}, run_id="r")
+        world.start()
+        await until(lambda: world.server.waiters.subjects())
+        await asyncio.sleep(5)
+        world.machines["engine0"].kill()
+        ports = client.connection.ports
+        _, run = await standing(ports, "r")
+        stored = await ports.snapshots.load("r")
+        run.status, run.seq, run.time_ns = "cancelled", run.seq + 5, run.time_ns + 1
+        await ports.snapshots.save("r", encode_run(run), revision=stored.revision if stored is not None else 0)
+        world.start()
+        await asyncio.sleep(40)
+        assert world.server.waiters.subjects()
+
+    simulated(work)
+
+
+def test_a_result_of_a_planner_that_is_said_again_is_stored_once() -> None:
+    async def work(world: World) -> None:
+        plans = {"id": "p", "type": "planner", "task": "plan", "config": {"max_steps": 2}}
+        client = await begun(world, {"steps": [plans]})
+        world.start()
+        await until(lambda: world.server.tasks.subjects())
+        payload = msgspec.Raw(encode({"steps": [{"id": "x", "task": "do"}]}))
+        planned = StepCompleted(run_id="r", step_id="p", attempt_number=1, payload=payload)
+        ports = client.connection.ports
+        task = Task(task_id="r.p", run_id="r", step_id="p", attempt=1)
+        for _ in range(3):  # as when the answer is lost
+            await said(ports, task, encode_event(planned), "r.p.step.completed.1")
+            await asyncio.sleep(1)
+        assert kinds(world).count("step.completed") == 1
 
     simulated(work)
 
