@@ -42,6 +42,7 @@ class Difference(NamedTuple):
             all that follows from the log. "" leaves it to people.
         step_id: Which step, or "".
         place: Of what is to be removed: its sequence, or its attempt.
+        time_ns: When a task that is to be removed was queued.
     """
 
     run_id: str
@@ -51,6 +52,7 @@ class Difference(NamedTuple):
     cure: Cure = ""
     step_id: str = ""
     place: int = 0
+    time_ns: int = 0
 
     @property
     def mendable(self) -> bool:
@@ -70,7 +72,7 @@ def of_live(graph: Graph, fold: Fold, goods: Goods, now_ns: int) -> list[Differe
 
 def of_gone(run_id: str, goods: Goods, now_ns: int) -> list[Difference]:
     """What is left of a run that the log does not have any more."""
-    found = [_left_task(run_id, attempt, seq) for attempt, seqs in goods.tasks.items() for seq in seqs]
+    found = [_left_task(run_id, attempt, *each) for attempt, tasks in goods.tasks.items() for each in tasks]
     found += [_left_wakeup(run_id, each.seq) for each in goods.wakeups if each.due_ns > now_ns + SOON_NS]
     found += [_left_waiter(run_id, attempt, waiter) for attempt, waiter in goods.waiters.items()]
     if goods.tickets or goods.ticket is not None:
@@ -91,8 +93,8 @@ def _tasks(graph: Graph, run: Run, goods: Goods, now_ns: int) -> Iterator[Differ
     for attempt in sorted(set(goods.tasks) - wanted):
         if _goes_by_itself(run, *attempt, now_ns):
             continue
-        for seq in goods.tasks[attempt]:
-            yield _left_task(run.run_id, attempt, seq)
+        for each in goods.tasks[attempt]:
+            yield _left_task(run.run_id, attempt, *each)
 
 
 def _is_handed_out(graph: Graph, run: Run, step_id: str) -> bool:
@@ -116,10 +118,11 @@ def _goes_by_itself(run: Run, step_id: str, attempt: int, now_ns: int) -> bool:
     return state is not None and attempt <= state.attempt
 
 
-def _left_task(run_id: str, attempt: Attempt, seq: int) -> Difference:
+def _left_task(run_id: str, attempt: Attempt, seq: int, time_ns: int) -> Difference:
     step_id, number = attempt
     detail = f"attempt {number} of step {step_id!r} is in its queue or with a worker (task {seq})"
-    return Difference(run_id, "task", detail, "no task: nobody waits for its result", "remove", step_id, seq)
+    expected = "no task: nobody waits for its result"
+    return Difference(run_id, "task", detail, expected, "remove", step_id, seq, time_ns)
 
 
 # -- wake-ups ----------------------------------------------------------------------------------------------------

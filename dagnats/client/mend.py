@@ -52,7 +52,7 @@ async def remove(ports: Ports, left_over: Difference) -> None:
     run_id, place = left_over.run_id, left_over.place
     match left_over.kind:
         case "task":
-            await ports.tasks.remove(place)
+            await ports.tasks.remove(place, left_over.time_ns)
         case "wake-up":
             await ports.timers.drop(run_id, place)
         case _:

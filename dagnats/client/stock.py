@@ -27,14 +27,14 @@ class Goods(NamedTuple):
     """What is there of one run.
 
     Attributes:
-        tasks: Places in the task queue, by attempt.
+        tasks: Places in the task queue, each with the time of what lies there, by attempt.
         wakeups: Stored ones.
         waiters: Stored ones, by attempt.
         tickets: Its attempts' places at gates.
         ticket: Its own place at its workflow's gate.
     """
 
-    tasks: Mapping[Attempt, Sequence[int]]
+    tasks: Mapping[Attempt, Sequence[tuple[int, int]]]
     wakeups: Sequence[Outstanding]
     waiters: Mapping[Attempt, Waiter]
     tickets: Sequence[TaskTicket]
@@ -52,7 +52,7 @@ class Stock:
     def __init__(self, acted: int, page: Page) -> None:
         self.acted = acted
         self.page = page
-        self._tasks: dict[str, dict[Attempt, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self._tasks: dict[str, dict[Attempt, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
         self._wakeups: dict[str, list[Outstanding]] = defaultdict(list)
         self._waiters: dict[str, dict[Attempt, Waiter]] = defaultdict(dict)
         self._tickets: dict[str, list[TaskTicket]] = defaultdict(list)
@@ -80,7 +80,7 @@ class Stock:
             for each in queued:
                 with suppress(DecodeError):  # what is no task fails its run when a worker gets it
                     task = decode_task(each.data)
-                    self._tasks[each.run_id][task.step_id, task.attempt].append(each.seq)
+                    self._tasks[each.run_id][task.step_id, task.attempt].append((each.seq, each.time_ns))
             after = queued[-1].seq
 
     def of(self, run_id: str) -> Goods:

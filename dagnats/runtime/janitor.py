@@ -88,14 +88,14 @@ class Janitor:
                 return
             over = await self._over(page)
             self._check()
-            await asyncio.gather(*(self._ports.tasks.remove(seq, own=own) for seq in over))
+            await asyncio.gather(*(self._ports.tasks.remove(each.seq, each.time_ns, own=own) for each in over))
             if over:
                 log.info("%d tasks that nobody waits for were taken out of their queues", len(over))
             self._after[own] = page[-1].seq
             await asyncio.sleep(_REST_S)
 
-    async def _over(self, page: Iterable[Queued]) -> list[int]:
-        """The places of those tasks whose attempts are over, or whose runs are gone."""
+    async def _over(self, page: Iterable[Queued]) -> list[Queued]:
+        """Those tasks whose attempts are over, or whose runs are gone."""
         tasks: dict[str, list[tuple[Queued, str, int]]] = defaultdict(list)
         for queued in page:
             try:
@@ -106,7 +106,7 @@ class Janitor:
                 tasks[task.run_id].append((queued, task.step_id, task.attempt))
         runs = await self._runs(list(tasks))
         over = [
-            queued.seq
+            queued
             for run_id, run in runs.items()
             for queued, step_id, attempt in tasks[run_id]
             if is_over(run, step_id, attempt)
@@ -116,10 +116,10 @@ class Janitor:
                 over += await self._gone(run_id, [queued for queued, _, _ in tasks[run_id]])
         return over
 
-    async def _gone(self, run_id: str, tasks: Iterable[Queued]) -> list[int]:
-        """The places of the old ones, when the log has nothing of their run."""
+    async def _gone(self, run_id: str, tasks: Iterable[Queued]) -> list[Queued]:
+        """The old ones, when the log has nothing of their run."""
         old_ns = self._now_ns() - _OLD_NS
-        old = [queued.seq for queued in tasks if queued.time_ns < old_ns]
+        old = [queued for queued in tasks if queued.time_ns < old_ns]
         return old if old and await persist(lambda: self._ports.log.newest(run_id)) is None else []
 
     async def _runs(self, run_ids: Sequence[str]) -> dict[str, Run]:

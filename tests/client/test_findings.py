@@ -409,7 +409,7 @@ async def _(scene: Scene) -> Told:
     await scene.in_flight(run)
     await scene.handed_out(run)
     (task,) = await scene.ports.tasks.page(after=0, count=9)
-    await scene.ports.tasks.remove(task.seq)
+    await scene.ports.tasks.remove(task.seq, task.time_ns)
     await scene.serve([long])
     await asyncio.sleep(5)
     return await scene.finding(run, "task-missing"), (f"queue {TASK} is empty", "dagnats queue repair --fix")

@@ -132,8 +132,10 @@ async def test_own_tasks_are_listed_apart_from_all_others_and_removed_by_their_p
         assert [(each.run_id, each.data) for each in page] == [("", b"1"), ("", b"2")]
         assert before_ns <= page[0].time_ns <= page[1].time_ns <= backend.now_ns()
         assert [each.data for each in await tasks.page(after=page[-1].seq, count=2, own=True)] == [b"3"]
-        await tasks.remove(receipts[0].seq, own=True)
-        await tasks.remove(receipts[0].seq, own=True)
+        await tasks.remove(receipts[0].seq, page[0].time_ns + 1, own=True)  # another one that was there before
+        assert await tasks.page(after=0, count=2, own=True) == page
+        await tasks.remove(receipts[0].seq, page[0].time_ns, own=True)
+        await tasks.remove(receipts[0].seq, page[0].time_ns, own=True)
         assert [each.data for each in await tasks.page(after=0, count=9, own=True)] == [b"2", b"3"]
         assert [each.data for each in await tasks.page(after=0, count=9)] == [b"0"]
 

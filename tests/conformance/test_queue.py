@@ -366,7 +366,19 @@ async def test_tasks_are_listed_with_their_places_and_removed_by_them(backend: B
         (other,) = await tasks.page(after=first[-1].seq, count=2)
         assert (other.seq, other.run_id, other.data) == (third.seq, "r3", b"3")
         assert before_ns <= first[0].time_ns <= other.time_ns <= backend.now_ns()
-        await tasks.remove(first[1].seq)
-        await tasks.remove(first[1].seq)  # one that is not there is fine
+        await tasks.remove(first[1].seq, first[1].time_ns)
+        await tasks.remove(first[1].seq, first[1].time_ns)  # one that is not there is fine
         assert [each.seq for each in await tasks.page(after=0, count=9)] == [first[0].seq, third.seq]
         assert await tasks.page(after=third.seq, count=9) == []
+
+
+async def test_a_task_that_has_the_place_of_the_one_that_was_meant_is_not_removed(backend: Backend) -> None:
+    async with backend.connected() as connection:
+        tasks = connection.ports.tasks
+        await put(connection, 1)
+        await asyncio.sleep(0.001)  # they would both have come at one instant, where time is virtual
+        await put(connection, 2)
+        before = await tasks.page(after=0, count=9)
+        first, second = before
+        await tasks.remove(second.seq, first.time_ns)
+        assert await tasks.page(after=0, count=9) == before

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dagnats.runtime.jetstream.channel import Channel
-    from dagnats.runtime.ports import TaskDelivery, TaskFeed
+    from dagnats.runtime.ports import Queued, TaskDelivery, TaskFeed
 
 KINDS = pytest.mark.parametrize("kind", [Wire, NatsPy], ids=["own", "nats-py"])
 
@@ -212,6 +212,32 @@ async def test_a_wake_up_that_was_lost_is_not_acknowledged_in_the_place_of_anoth
         await until(none_is_due)
         assert {each.run_id for each in await timers.all()} == {"r0", "r1"}
         await feed.close()
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["of all", "of one worker"])
+async def test_a_task_that_was_lost_is_not_removed_in_the_place_of_another(
+    own: bool, nats_server: EmbeddedServer
+) -> None:
+    async with standing(Wire, nats_server) as stand:
+        tasks, stream = stand.ports.tasks, OWN_TASKS if own else TASKS
+
+        async def queued(run_id: str) -> Queued:
+            if own:
+                await tasks.put_own(OwnTask("w", "a", run_id, "s", 1), b"", id=run_id)
+            else:
+                await tasks.put("a", run_id, b"", id=run_id)
+            [found] = await tasks.page(after=0, count=9, own=own)
+            return found
+
+        await stand.restart(keep=stream)
+        lost = await queued("lost")
+        await stand.restart(lose=stream)
+        other = await queued("other")
+        assert other.seq == lost.seq, "it has the place of the one that was lost"
+        await tasks.remove(lost.seq, lost.time_ns, own=own)
+        assert await stand.places(own=own) == [other.seq]
+        await tasks.remove(other.seq, other.time_ns, own=own)
+        assert await stand.places(own=own) == []
 
 
 @pytest.mark.parametrize("namespace", ["", "staging"])

@@ -204,10 +204,20 @@ class Link:
             except TimeoutError:
                 raise UnavailableError(f"no connection to NATS for {TIMEOUT_S:g} s") from None
 
-    async def request(self, subject: str, data: bytes = b"", headers: bytes = b"") -> Message:
-        """One message, one answer. Raises UnavailableError after `TIMEOUT_S`, or when nobody listens."""
-        if not self._channel.connected:
-            await self.up()
+    async def request(
+        self, subject: str, data: bytes = b"", headers: bytes = b"", *, generation: int | None = None
+    ) -> Message:
+        """One message, one answer. Raises UnavailableError after `TIMEOUT_S`, or when nobody listens.
+
+        Args:
+            generation: It leaves over the connection that had this one, or never. None: over any; one that is being
+                made again is waited for.
+        """
+        if generation is None:
+            if not self._channel.connected:
+                await self.up()
+        elif generation != self.generation:
+            raise UnavailableError(LOST)
         answer: asyncio.Future[Message] = self.loop.create_future()
 
         def told(result: Message | DagnatsError) -> None:
@@ -308,10 +318,16 @@ class Link:
             log.warning("sending a message to %s again in %g s%s: %s", subject, pause_s, others, why)
             self._repeats, self._said_s = 0, now
 
-    async def api(self, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A call of the JetStream API, below `$JS.API.`; raises like `publish`."""
+    async def api(
+        self, subject: str, body: Mapping[str, Any] | None = None, *, generation: int | None = None
+    ) -> dict[str, Any]:
+        """A call of the JetStream API, below `$JS.API.`; raises like `publish`.
+
+        Args:
+            generation: See `request`.
+        """
         data = msgspec.json.encode(body) if body is not None else b""
-        message = await self.request(f"{_API}{subject}", data)
+        message = await self.request(f"{_API}{subject}", data, generation=generation)
         answer: dict[str, Any] = msgspec.json.decode(message.data)
         error = answer.get("error")
         if error is not None:

@@ -15,7 +15,7 @@ from dagnats.runtime.jetstream.own import OwnPull, own_subject, subjects_of_run
 from dagnats.runtime.jetstream.publish import Publication, id_block
 from dagnats.runtime.jetstream.pull import Pull, deliveries_of
 from dagnats.runtime.jetstream.read import (
-    delete,
+    delete_if_there,
     messages_of,
     page_of,
     seq_of,
@@ -101,8 +101,8 @@ class JetStreamTaskQueue:
             for each in found
         ]
 
-    async def remove(self, seq: int, *, own: bool = False) -> None:
-        await delete(self._link, OWN_TASKS if own else TASKS, seq)
+    async def remove(self, seq: int, time_ns: int, *, own: bool = False) -> None:
+        await delete_if_there(self._link, OWN_TASKS if own else TASKS, seq, time_ns)
 
     async def shut(self, task_types: Sequence[str]) -> None:
         """Pause the types' consumers, those of worker groups too: what they have in hand goes on."""

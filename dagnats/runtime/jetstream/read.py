@@ -48,14 +48,28 @@ async def message_at(link: Link, stream: str, seq: int) -> Message | None:
     return _found(await link.request(f"$JS.API.DIRECT.GET.{stream}", b'{"seq": %d}' % seq))
 
 
-async def delete(link: Link, stream: str, seq: int) -> None:
-    """Remove the message at a sequence; one that is not there is fine."""
+async def delete(link: Link, stream: str, seq: int, *, generation: int | None = None) -> None:
+    """Remove the message at a sequence; one that is not there is fine.
+
+    Args:
+        generation: See `Link.request`.
+    """
     request = {"seq": seq, "no_erase": True}  # to overwrite it with noise would take milliseconds
     try:
-        await link.api(f"STREAM.MSG.DELETE.{stream}", request)
+        await link.api(f"STREAM.MSG.DELETE.{stream}", request, generation=generation)
     except RefusedError as error:
         if error.code not in _NOT_THERE:
             raise
+
+
+async def delete_if_there(link: Link, stream: str, seq: int, time_ns: int) -> None:
+    """Remove the message that has a sequence and a time. Another one may have been given the sequence, by a server that
+    was restarted and has lost the end of the stream: that one stays. See `acknowledgement`."""
+    await link.up()
+    generation = link.generation
+    found = await message_at(link, stream, seq)
+    if found is not None and time_ns_of(found) == time_ns:
+        await delete(link, stream, seq, generation=generation)
 
 
 def _found(message: Message) -> Message | None:

@@ -78,9 +78,15 @@ class MemoryTaskQueue:
             Queued(each.seq, "" if own else each.subject.rpartition(".")[2], each.data, each.time_ns) for each in found
         ]
 
-    async def remove(self, seq: int, *, own: bool = False) -> None:
+    async def remove(self, seq: int, time_ns: int, *, own: bool = False) -> None:
         stream, pattern = self._place(own=own)
-        await self._link.request(Call("tasks.remove", pattern, lambda: stream.remove(seq)))
+
+        def remove() -> None:
+            found = stream.at(seq)
+            if found is not None and found.time_ns == time_ns:
+                stream.remove(seq)
+
+        await self._link.request(Call("tasks.remove", pattern, remove))
 
     def _place(self, *, own: bool) -> tuple[Stream, str]:
         return (self._server.own_tasks, "sticky.>") if own else (self._stream, "task.>")

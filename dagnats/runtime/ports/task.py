@@ -67,8 +67,14 @@ class TaskQueue(Protocol):
         that are for one worker alone, or all others."""
         ...
 
-    async def remove(self, seq: int, *, own: bool = False) -> None:
-        """Forget one task at its place in a `page`, whether a worker has it or not; one that is not there is fine."""
+    async def remove(self, seq: int, time_ns: int, *, own: bool = False) -> None:
+        """Forget one task of a `page`, whether a worker has it or not.
+
+        One that is not there is fine. Another one that has been given its place since, as its time says, stays.
+
+        Raises:
+            UnavailableError: NATS did not answer, or the connection was lost. It may be there still.
+        """
         ...
 
     async def shut(self, task_types: Sequence[str]) -> None:
