@@ -9,9 +9,11 @@ import pytest
 
 from dagnats.errors import UnavailableError
 from dagnats.model.instant import rfc3339
+from dagnats.runtime.jetstream.acknowledgement import acknowledge, acknowledge_if_there
 from dagnats.runtime.jetstream.channel import Message
 from dagnats.runtime.jetstream.link import Link
 from dagnats.runtime.jetstream.publish import header_block
+from dagnats.runtime.jetstream.pull import Pull
 from dagnats.runtime.jetstream.read import delete_if_there
 from tests.support.processes import until
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 TIME_NS = 1795349843569426133
 LOOK = "$JS.API.DIRECT.GET.S"
+ADDRESS = f"$JS.ACK.S.c.1.7.1.{TIME_NS}.0"
 REMOVAL = "$JS.API.STREAM.MSG.DELETE.S"
 
 
@@ -88,8 +91,11 @@ class Line:
         self._up.clear()
         self.on_lost()
 
-    def come_back(self) -> None:
+    def connect(self) -> None:
         self._up.set()
+
+    def come_back(self) -> None:
+        self.connect()
         self.on_up()
 
 
@@ -138,3 +144,67 @@ async def test_a_look_at_a_place_waits_for_a_connection_that_is_being_made_again
     line.show(TIME_NS + 1)
     await removing
     assert line.sent == [LOOK], "another one is there"
+
+
+def delivered(line: Line, inbox: str) -> None:
+    line.give(inbox, Message("task.a.r", ADDRESS, b"", b""))
+
+
+async def test_what_came_before_a_connection_was_said_to_be_there_is_acknowledged_after_a_look() -> None:
+    """That connection may have been another one, and the server have been restarted since."""
+    line = Line()
+    link = Link(line)
+    pull = Pull(link, "S", "c", most=3)
+    pull.start()
+    pull.ready(3)
+    inbox = line.replies[-1]
+    delivered(line, inbox)
+    line.lose()
+    delivered(line, inbox)
+    line.connect()
+    before, early = pull.buffered()
+    line.sent.clear()
+    acknowledge(link, before)
+    assert line.sent == [LOOK]
+    line.on_up()
+    acknowledge(link, early)
+    assert line.sent == [LOOK, LOOK]
+    line.show()
+    assert line.sent == [LOOK, LOOK, ADDRESS]
+    delivered(line, inbox)
+    [late] = pull.buffered()
+    acknowledge(link, late)
+    assert line.sent == [LOOK, LOOK, ADDRESS, ADDRESS]
+    pull.close()
+
+
+async def test_what_was_seen_before_a_connection_was_said_to_be_there_is_not_acknowledged() -> None:
+    line = Line()
+    link = Link(line)
+    line.lose()
+    line.connect()
+    acknowledge_if_there(link, ADDRESS)
+    line.on_up()
+    line.show()
+    assert line.sent == [LOOK]
+
+
+async def test_what_is_looked_at_when_the_connection_is_lost_is_not_acknowledged() -> None:
+    line = Line()
+    link = Link(line)
+    acknowledge_if_there(link, ADDRESS)
+    line.lose()
+    line.come_back()
+    line.show()  # it was on its way
+    assert line.sent == [LOOK]
+
+
+async def test_what_is_not_there_any_more_is_not_acknowledged() -> None:
+    line = Line()
+    link = Link(line)
+    for headers in (b"NATS/1.0 404 Message Not Found\r\n\r\n", b"NATS/1.0 503\r\n\r\n"):
+        acknowledge_if_there(link, ADDRESS)
+        line.answer(headers)
+    acknowledge_if_there(link, ADDRESS)
+    line.show(TIME_NS + 1)
+    assert line.sent == [LOOK] * 3
