@@ -55,12 +55,14 @@ class Leadership:
             at_once: Nobody else can be leading (the server has just been started for us): do not wait for a dead
                 leader's lease to run out.
         """
-        seen, since, told = -1, _now(), False
+        seen, since, told = (-1, 0), _now(), False
         while True:
             stored = await persist(self._lease.read)
             revision, holder = (stored.revision, stored.data) if stored is not None else (0, _FREE)
-            if revision != seen:
-                seen, since = revision, _now()
+            # With its time: a server that has lost the end of its stream gives a revision again.
+            found = (revision, stored.time_ns if stored is not None else 0)
+            if found != seen:
+                seen, since = found, _now()
             if at_once or holder == _FREE or _now() - since >= EXPIRES_S * self._pace:
                 with suppress(ConflictError, UnavailableError):  # somebody else was quicker
                     await self._write(self._holder, revision)
