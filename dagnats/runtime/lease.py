@@ -92,12 +92,27 @@ class Leadership:
         while True:
             await asyncio.sleep(RENEW_S * self._pace)
             try:
+                await self._look()
                 await self._write(self._holder, self._revision)
             except ConflictError:
                 await self._settle()
             except UnavailableError as error:
                 log.warning("the lease could not be renewed: %s", error)
             self.check()
+
+    async def _look(self) -> None:
+        """Raise LeaseLost when another's lease is where ours was: a server that has lost the end of its stream gives
+        the same revision to whoever writes next, and we would replace that. Who gets no answer soon renews all the
+        same: to be late with that is worse."""
+        try:
+            async with asyncio.timeout(RENEW_S * self._pace / 3):
+                stored = await self._lease.read()
+        except TimeoutError:
+            return
+        if stored is None:
+            self._revision = 0
+        elif stored.revision >= self._revision and stored.data != self._holder:
+            raise LeaseLost("somebody else has it now")
 
     async def _settle(self) -> None:
         """A conflict: another engine has it, or a renewal of ours whose answer was lost was stored after all."""
@@ -115,8 +130,9 @@ class Leadership:
 
     async def release(self) -> None:
         """Let a standby take over at once, if we still lead."""
-        with suppress(DagnatsError, TimeoutError):
+        with suppress(DagnatsError, LeaseLost, TimeoutError):
             async with asyncio.timeout(1.0):
+                await self._look()
                 await self._write(_FREE, self._revision)
         self._proven = 0.0
 

@@ -4,9 +4,12 @@ by the simulation, made small."""
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from dagnats.runtime.lease import Leadership
+import pytest
+
+from dagnats.runtime.lease import Leadership, LeaseLost
 from tests.simulation.test_read_again import simulated
 
 if TYPE_CHECKING:
@@ -26,5 +29,75 @@ def test_a_standby_waits_for_a_lease_that_was_written_just_now_at_the_place_of_o
         assert not waiting.done()
         await asyncio.sleep(2)
         assert waiting.done()
+
+    simulated(work)
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["it goes on", "it ends"])
+def test_a_leader_whose_lease_is_lost_takes_none_that_is_at_its_place(is_over: bool) -> None:
+    async def work(world: World) -> None:
+        lease = world.client().connection.ports.lease
+        first, second = (Leadership(lease, name) for name in ("first", "second"))
+        await first.acquire()
+        world.server.engine.cut(0)
+        await second.acquire()
+        if is_over:
+            await first.release()
+        else:
+            with pytest.raises(LeaseLost, match="somebody else has it now"):
+                await asyncio.wait_for(first.keep(), 20)
+        stored = await lease.read()
+        assert stored is not None
+        assert stored.data == b"second"
+
+    simulated(work)
+
+
+def test_a_leader_whose_lease_is_lost_has_it_again_where_nobody_else_took_it() -> None:
+    async def work(world: World) -> None:
+        lease = world.client().connection.ports.lease
+        leader = Leadership(lease, "leader")
+        await leader.acquire()
+        keeping = asyncio.create_task(leader.keep())
+        await asyncio.sleep(4)
+        world.server.engine.cut(0)
+        await asyncio.sleep(4)
+        leader.check()
+        stored = await lease.read()
+        assert stored is not None
+        assert stored.data == b"leader"
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+
+    simulated(work)
+
+
+def test_a_leader_that_cannot_look_at_its_lease_renews_it_all_the_same() -> None:
+    async def work(world: World) -> None:
+        class Blind:
+            """A lease that gives no answers once it was taken."""
+
+            def __init__(self) -> None:
+                self.reads = 0
+
+            def __getattr__(self, call: str) -> Any:
+                return getattr(lease, call)
+
+            async def read(self) -> Any:
+                self.reads += 1
+                return await (lease.read() if self.reads < 3 else asyncio.Event().wait())
+
+        lease = world.client().connection.ports.lease
+        blind: Any = Blind()
+        leader = Leadership(blind, "leader")
+        await leader.acquire()
+        keeping = asyncio.create_task(leader.keep())
+        await asyncio.sleep(20)
+        leader.check()
+        assert blind.reads > 3
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
 
     simulated(work)
