@@ -93,7 +93,7 @@ class Takeover:
                 log.warning("%s", cut)
         elif position is not None:
             log.warning("the log or the task queue does not go on where the engine was: everything is folded again")
-        return await self._begin_anew(last)
+        return await self._begin_anew(last, position or Position())
 
     async def _is_intact(self, position: Position, last: int) -> bool:
         if position.anew or last < position.seq or await persist(self._ports.tasks.last) < position.tasks:
@@ -122,7 +122,7 @@ class Takeover:
 
     # -- everything again ------------------------------------------------------------------------------------
 
-    async def _begin_anew(self, last: int) -> int:
+    async def _begin_anew(self, last: int, before: Position) -> int:
         self.anew = True
         entry = await persist(lambda: self._ports.log.at(last)) if last else None
         end_ns = entry.time_ns if entry is not None else 0
@@ -142,7 +142,8 @@ class Takeover:
                     self._roster.dismiss(seat.run.run_id)
         tasks = self._outbox.newest_task = await persist(self._ports.tasks.last)
         # Sequences come again, and what was sent under them may be remembered. Where nothing was sent, nothing is.
-        self._outbox.renew(self._now_ns() // 1_000_000_000 if tasks else 0, last)
+        epoch = max(self._now_ns() // 1_000_000_000, before.epoch + 1) if tasks or before.tasks else 0
+        self._outbox.renew(epoch, last)
         await debts.forgive_removed(self._ports.log)
         live = [seat.run.run_id for seat in self._roster]
         others = sorted({*(await self._relatives(debts.parents)), *debts.debtors}.difference(live))

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dagnats.model.task import decode_task
 from dagnats.runtime.lease import Leadership, LeaseLost
-from tests.simulation.test_read_again import simulated
+from tests.simulation.test_cut_log import IN_TURN, until
+from tests.simulation.test_read_again import begun, simulated
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -99,5 +101,29 @@ def test_a_leader_that_cannot_look_at_its_lease_renews_it_all_the_same() -> None
         keeping.cancel()
         with suppress(asyncio.CancelledError):
             await keeping
+
+    simulated(work)
+
+
+def test_ids_have_an_epoch_though_all_tasks_are_lost_and_another_one_though_the_clock_was_set_back() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, IN_TURN)
+        tasks, epochs = world.server.tasks, [0]
+        for set_s in (0, -10):
+            world.start()
+            await until(lambda: len(tasks) == 1)
+            await client.connection.ports.log.append(
+                "r", b'{"type":"step.completed","run_id":"r","step_id":"a","attempt_number":1}', id=f"a.{set_s}"
+            )
+            await until(lambda: len(tasks) == 2)
+            await asyncio.sleep(1)
+            world.machines["engine0"].kill()
+            world.server.clock.jump(set_s * 1_000_000_000)
+            world.server.restart(lost_events=1, lost_tasks=2)
+            world.start()
+            await until(lambda: len(tasks) == 1)
+            (message,) = tasks.fitting("task.>")
+            epochs.append(decode_task(message.data).epoch)
+        assert sorted({*epochs}) == epochs
 
     simulated(work)
