@@ -37,6 +37,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.ports import LogCut
 from dagnats.runtime.recall import recall
 from dagnats.runtime.reuse import said
+from dagnats.runtime.standing import standing
 from dagnats.runtime.together import together
 from dagnats.runtime.watch import Watch, Watches, body_of
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.core.action import AddWaiter, DropWaiter
     from dagnats.runtime.ports import EngineFeeds, EventFeed, Happening, Ports, Stored
     from dagnats.runtime.position import Position
+    from dagnats.runtime.recall import Recalled
     from dagnats.runtime.together import Errands
     from dagnats.runtime.watch import Key
 
@@ -184,9 +186,20 @@ class Correlator:
     async def _is_over(self, run_id: str) -> bool:
         """Whether a run is not there any more, or its snapshot says that it has ended, and it was not opened since."""
         recalled = await persist(lambda: recall(self._ports, run_id))
-        if recalled.run is None:
-            return not any(isinstance(record.event, WorkflowStarted) for record in recalled.later)
-        return recalled.run.ended and not any(isinstance(record.event, WorkflowReopened) for record in recalled.later)
+        run, later = recalled.run, recalled.later
+        if run is not None and run.ended:
+            return not any(isinstance(record.event, WorkflowReopened) for record in later)
+        if run is None and not any(isinstance(record.event, WorkflowStarted) for record in later):
+            return True
+        return bool(later) and await self._has_ended(run_id, recalled)
+
+    async def _has_ended(self, run_id: str, recalled: Recalled) -> bool:
+        """Whether a run's history has ended it, whatever its snapshot says: the newest one may be lost."""
+        try:
+            _, run = await persist(lambda: standing(self._ports, run_id, recalled))
+        except DagnatsError:  # it is parked: somebody has to look at it
+            return False
+        return run.ended
 
     async def forget_others(self) -> None:
         """Forget the stored waiters that nobody has asked for anew."""

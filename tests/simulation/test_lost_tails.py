@@ -12,10 +12,12 @@ import pytest
 from dagnats.model.task import decode_task
 from dagnats.runtime.lease import Leadership, LeaseLost
 from tests.simulation.test_cut_log import IN_TURN, until
-from tests.simulation.test_read_again import begun, simulated
+from tests.simulation.test_read_again import ONE, begun, simulated
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+WAITER = b'{"id":"r.1.1","run_id":"r","step_id":"s","attempt":1,"event":"e"}'
 
 
 def test_a_standby_waits_for_a_lease_that_was_written_just_now_at_the_place_of_one_that_is_lost() -> None:
@@ -125,5 +127,28 @@ def test_ids_have_an_epoch_though_all_tasks_are_lost_and_another_one_though_the_
             (message,) = tasks.fitting("task.>")
             epochs.append(decode_task(message.data).epoch)
         assert sorted({*epochs}) == epochs
+
+    simulated(work)
+
+
+@pytest.mark.parametrize("is_older", [True, False], ids=["an older one is there", "none is there"])
+def test_a_waiter_of_a_run_that_has_ended_goes_though_its_newest_snapshot_is_lost(is_older: bool) -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        snapshots = world.server.runs
+        world.start()
+        await until(lambda: snapshots.last("run.r"))
+        older = snapshots.last("run.r")
+        assert older is not None
+        await client.handle("r").cancel()
+        await asyncio.sleep(20)
+        world.machines["engine0"].kill()
+        snapshots.purge("run.r")
+        if is_older:
+            snapshots.put("run.r", older.data)
+        await client.connection.ports.waiters.put("r", "s", 1, WAITER)
+        world.start()
+        await asyncio.sleep(30)
+        assert not world.server.waiters.subjects()
 
     simulated(work)
