@@ -474,4 +474,6 @@ def _awaits(snapshot: bytes, seq: int, last: int) -> bool:
         run = _glance.decode(snapshot)
     except msgspec.DecodeError:
         return True
-    return run.seq > last or (run.status not in ENDED and (run.wake_seq == seq or run.seq < seq))
+    if run.seq > last or run.seq < seq:  # an ended one, too: it was opened again, and the newest snapshot is lost
+        return True
+    return run.status not in ENDED and run.wake_seq == seq

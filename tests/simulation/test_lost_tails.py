@@ -12,7 +12,7 @@ import pytest
 from dagnats.model.task import decode_task
 from dagnats.runtime.lease import Leadership, LeaseLost
 from tests.simulation.test_cut_log import IN_TURN, until
-from tests.simulation.test_read_again import ONE, begun, simulated
+from tests.simulation.test_read_again import ONE, SLEEPS, begun, kinds, simulated
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -150,5 +150,25 @@ def test_a_waiter_of_a_run_that_has_ended_goes_though_its_newest_snapshot_is_los
         world.start()
         await asyncio.sleep(30)
         assert not world.server.waiters.subjects()
+
+    simulated(work)
+
+
+def test_a_run_that_was_opened_again_wakes_up_though_its_newest_snapshot_is_of_its_end() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, SLEEPS)
+        world.start()
+        await until(world.server.timers.subjects)
+        await client.handle("r").cancel()
+        await asyncio.sleep(5)
+        ended = world.server.runs.last("run.r")
+        assert ended is not None
+        await client.handle("r").replay()
+        await asyncio.sleep(5)
+        world.machines["engine0"].kill()
+        world.server.runs.put("run.r", ended.data)
+        world.start()
+        await asyncio.sleep(30)
+        assert kinds(world)[-1] == "workflow.completed"
 
     simulated(work)
