@@ -450,7 +450,8 @@ class Leader:
             self._schedule.drop(run_id)
             event = TimerFired(run_id=run_id, timestamp=stamp, trace_parent=trace, due_ns=due_ns)
             history, data = run_id, encode_event(event)
-        return (await self._ports.log.append(history, data, id=f"{run_id}.{seq}.timer")).seq
+        # With its instant: an event that is lost may have asked, in this one's place, for another.
+        return (await self._ports.log.append(history, data, id=f"{run_id}.{seq}.timer.{due_ns}")).seq
 
 
 class _Glance(msgspec.Struct):

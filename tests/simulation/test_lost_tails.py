@@ -172,3 +172,19 @@ def test_a_run_that_was_opened_again_wakes_up_though_its_newest_snapshot_is_of_i
         assert kinds(world)[-1] == "workflow.completed"
 
     simulated(work)
+
+
+def test_a_run_wakes_up_in_time_though_one_that_a_lost_event_asked_for_had_its_place() -> None:
+    async def work(world: World) -> None:
+        await begun(world, SLEEPS)
+        timers = world.server.timers
+        world.start()
+        await until(timers.subjects)
+        (asked,) = timers.fitting("sleep.r.*")
+        timers.put(f"due{asked.subject.removeprefix('sleep')}", b"%d" % (int(asked.data) - 10_000_000_000))
+        await asyncio.sleep(5)
+        assert kinds(world)[-1] == "timer.fired"
+        await asyncio.sleep(10)
+        assert kinds(world)[-1] == "workflow.completed"
+
+    simulated(work)
