@@ -168,7 +168,7 @@ class Workbench:
         if task.sticky:
             self.sticky.set()
         deliveries = attempt.delivery.deliveries
-        if attempt.dropped or (task.expires and expired(task, deliveries, self._clock.now_ns())):
+        if attempt.dropped or (task.expires and await self._is_late(task, deliveries)):
             return
         if self._cancelled.has(task) and await self._is_given_up(task):
             return
@@ -180,6 +180,11 @@ class Workbench:
         if attempt.broken_off:
             raise asyncio.CancelledError
         await self._say(attempt, task, outcome)
+
+    async def _is_late(self, task: Task, deliveries: int) -> bool:
+        """Whether a task came too late to be begun. One that was is not, though it comes for the first time: a server
+        that lost the end of its queue has forgotten that it was answered."""
+        return expired(task, deliveries, self._clock.now_ns()) and not await self._report.lost_workers(task)
 
     async def _is_given_up(self, task: Task) -> bool:
         """Whether an attempt that was cancelled still is: a server that lost its log's end has it back."""

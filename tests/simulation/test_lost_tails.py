@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dagnats import handler
+from dagnats.handling.context import TaskContext
+from dagnats.model.event import StepStarted
 from dagnats.model.task import decode_task
 from dagnats.runtime.lease import Leadership, LeaseLost
+from dagnats.runtime.worker import Worker
 from tests.simulation.test_cut_log import IN_TURN, until
-from tests.simulation.test_read_again import ONE, SLEEPS, begun, kinds, simulated
+from tests.simulation.test_read_again import ONE, SLEEPS, begun, kinds, say, simulated
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -186,5 +190,27 @@ def test_a_run_wakes_up_in_time_though_one_that_a_lost_event_asked_for_had_its_p
         assert kinds(world)[-1] == "timer.fired"
         await asyncio.sleep(10)
         assert kinds(world)[-1] == "workflow.completed"
+
+    simulated(work)
+
+
+def test_a_task_that_was_begun_in_time_is_done_though_its_queue_has_forgotten_that_it_was_answered() -> None:
+    async def work(world: World) -> None:
+        calls: list[str] = []
+
+        async def do(ctx: TaskContext) -> None:
+            calls.append(ctx.run_id)
+
+        client = await begun(world, {"steps": [{"id": "s", "task": "do", "queue_timeout": "10s"}]})
+        worker = Worker(world.client("worker"), [handler("do")(do)])
+        world.start()
+        await until(world.server.tasks.subjects)
+        await say(client, StepStarted(run_id="r", step_id="s", attempt_number=1))
+        await asyncio.sleep(20)
+        working = asyncio.create_task(worker.run())
+        async with asyncio.timeout(20):
+            await until(lambda: kinds(world)[-1] == "workflow.completed")
+        assert calls == ["r"]
+        working.cancel()
 
     simulated(work)
