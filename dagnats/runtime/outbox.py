@@ -60,6 +60,7 @@ from dagnats.runtime.patience import persist
 from dagnats.runtime.plane import nonce
 from dagnats.runtime.ports import LogCut, OwnTask
 from dagnats.runtime.response import response_document
+from dagnats.runtime.reuse import another
 from dagnats.runtime.together import gathered
 from dagnats.runtime.waitpoint import KEY
 
@@ -195,20 +196,19 @@ class Outbox:
                 continue
             try:
                 receipt = await stored
+                if isinstance(action, EnqueueTask):
+                    await self._note_task(action, cast("Receipt", receipt))
             except RefusedError as error:
                 if isinstance(error, PayloadLost):  # decided anew, where the log has lost its end
                     await expect_uncut(self._ports.log, action)
                 await self._refused(action, error)
             except UnavailableError:
                 unsure.append(action)
-            else:
-                if isinstance(action, EnqueueTask):
-                    await self._note_task(action, cast("Receipt", receipt))
         return unsure
 
     async def _note_task(self, action: EnqueueTask, receipt: Receipt) -> None:
         if receipt.duplicate:
-            await self._check_id(action, receipt.seq)
+            receipt = await self._repeated(action, receipt)
         if action.worker_id:
             return
         if receipt.seq > self.newest_task:
@@ -218,15 +218,19 @@ class Outbox:
                 raise LogCut(f"the task queue has given place {receipt.seq} twice")
             await self.check_tasks()  # one that was sent again, or the queue counts anew
 
-    async def _check_id(self, action: EnqueueTask, seq: int) -> None:
-        """Raise LogCut when another task has had the id of this one: events that are lost had led to it.
-
-        That shows nowhere else where the position was lost with them.
-        """
-        own = action.worker_id != ""
+    async def _repeated(self, action: EnqueueTask, receipt: Receipt) -> Receipt:
+        """What a task has that the queue took for a repetition: events that are lost may have led to another of its id,
+        which shows nowhere else where the position was lost with them. Raises LogCut when that one is still there."""
+        seq, own = receipt.seq, action.worker_id != ""
         for queued in await persist(lambda: self._ports.tasks.page(after=seq - 1, count=1, own=own)):
-            if queued.seq == seq and not _is_of(queued.data, action):
-                raise LogCut(f"place {seq} of the task queue has another task than {action.id}")
+            if queued.seq == seq:
+                if not _is_of(queued.data, action):
+                    raise LogCut(f"place {seq} of the task queue has another task than {action.id}")
+                return receipt
+        for left in await self._doubt.left([action]):  # else it was answered
+            again = self._message(left, another(f"{action.id}.{self.epoch}"))
+            return cast("Receipt", await again) if again is not None else receipt
+        return receipt
 
     async def check_tasks(self) -> None:
         """Raise LogCut when the task queue ends before a task that it had taken."""

@@ -105,6 +105,7 @@ async def _run(loop: VirtualLoop, definition: WorkflowDef, doom: tuple[str, Boun
     if doom is not None:
         network.doom(*doom)
     world.start()
+    await asyncio.sleep(1.0)  # the engine has looked by then for what a server that it does not know may have lost
     handle = await client.start(definition.name, {"n": 1}, run_id="r")
     await asyncio.sleep(0.5)
     await client.publish_event("it.came", {"n": 1}, id="e")

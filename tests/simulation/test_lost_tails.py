@@ -11,11 +11,11 @@ import pytest
 
 from dagnats import handler
 from dagnats.handling.context import TaskContext
-from dagnats.model.event import StepStarted
+from dagnats.model.event import StepCompleted, StepStarted, encode_event
 from dagnats.model.task import decode_task
 from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.worker import Worker
-from tests.simulation.test_cut_log import IN_TURN, until
+from tests.simulation.test_cut_log import IN_TURN, TWO, until
 from tests.simulation.test_read_again import ONE, SLEEPS, begun, kinds, say, simulated
 
 if TYPE_CHECKING:
@@ -212,5 +212,29 @@ def test_a_task_that_was_begun_in_time_is_done_though_its_queue_has_forgotten_th
             await until(lambda: kinds(world)[-1] == "workflow.completed")
         assert calls == ["r"]
         working.cancel()
+
+    simulated(work)
+
+
+def test_a_task_is_queued_though_one_that_a_lost_event_led_to_had_its_id_and_was_answered() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, TWO)
+        history, tasks = world.server.history, world.server.tasks
+        world.start()
+        await until(lambda: len(tasks) == 2)
+        await asyncio.sleep(1)
+        position = world.server.engine.last("engine.position")
+        assert position is not None
+        await say(client, StepCompleted(run_id="r", step_id="a", attempt_number=1))
+        await until(lambda: len(tasks) == 3)
+        world.machines["engine0"].kill()
+        world.server.restart(lost_events=history.last_seq - 1)
+        world.server.engine.put("engine.position", position.data)
+        tasks.remove(tasks.last_seq)
+        other = encode_event(StepCompleted(run_id="r", step_id="b", attempt_number=1))
+        await client.connection.ports.log.append("r", other, id="other")
+        world.start()
+        await asyncio.sleep(10)
+        assert "after-b" in [decode_task(message.data).step_id for message in tasks.fitting("task.>")]
 
     simulated(work)
