@@ -20,7 +20,7 @@ from dagnats.model.identifier import is_workflow_name, near
 from dagnats.model.payload import payload_problems
 from dagnats.runtime.blob import BlobLost, moved, resolved
 from dagnats.runtime.burial import bury
-from dagnats.runtime.doubt import expect_uncut
+from dagnats.runtime.doubt import expect_uncut, told_early
 from dagnats.runtime.letter import NEVER_BEGAN
 from dagnats.runtime.limit import hold_of
 from dagnats.runtime.patience import persist
@@ -116,7 +116,11 @@ class Children:
                 await self._never_began(action, refusal, id)
                 return
             await pin(self._ports, definition)
-            await self._append(await self._first(definition, action, refusal), id)
+            is_new = await self._append(await self._first(definition, action, refusal), id)
+            if not (is_new or action.detached):
+                early = await told_early(self._ports.log, action)
+                if early is not None:
+                    await self._ports.log.append(action.run_id, encode_event(early), id=f"{id}.told")
         except (RefusedError, BlobLost) as error:
             await self._never_began(action, str(error), id)
 
@@ -142,21 +146,21 @@ class Children:
         payload = replace(start.payload, def_hash=definition.identity, refusal=refusal, input=Raw(input))
         return replace(start, payload=hold.recorded(payload))
 
-    async def _append(self, start: WorkflowStarted, id: str) -> None:
-        """Make `start` the beginning of a history, unless it has one. Raises RefusedError, LogCut."""
-        data, last = encode_event(start), 0
+    async def _append(self, start: WorkflowStarted, id: str) -> bool:
+        """Make `start` the beginning of a history; False when it has one. Raises RefusedError, LogCut."""
+        data, last, append = encode_event(start), 0, self._ports.log.append_after
         while True:
             try:
-                await persist(lambda last=last: self._ports.log.append_after(start.run_id, data, id=id, last=last))
+                receipt = await persist(lambda last=last: append(start.run_id, data, id=id, last=last))
             except ConflictError:
                 entries = await persist(lambda: self._ports.log.read(start.run_id))
                 if any(isinstance(record.event, WorkflowStarted) for record in decoded(entries)):
-                    return
+                    return False
                 last = entries[-1].seq if entries else 0
                 if last > self.renewed_at:  # what this child will say under the same ids would be taken for said
                     raise LogCut(f"run {start.run_id} has results without its start, up to event {last}") from None
             else:
-                return
+                return not receipt.duplicate
 
     async def _never_began(self, action: StartChild, why: str, id: str) -> None:
         """Say that there is no child, where somebody looks: in the parent's history, or among the dead letters."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from dagnats.errors import DecodeError
-from dagnats.model.event import TerminalEvent, WorkflowCancelled
+from dagnats.model.event import ChildCompleted, ChildFailed, TerminalEvent, WorkflowCancelled
 from dagnats.model.run import IN_FLIGHT, Run, decode_run, encode_run
 from dagnats.model.task import decode_task
 from dagnats.runtime.core.action import (
@@ -66,6 +66,16 @@ async def expect_uncut(log: Log, action: AnyAction) -> None:
     is_cut = entry.run_id != decided_for(action) if entry is not None else await persist(log.last) < seq
     if is_cut:
         raise LogCut(f"event {seq} is not there any more, and has led to {action.id}")
+
+
+async def told_early(log: Log, action: StartChild) -> ChildCompleted | ChildFailed | None:
+    """What a child has told its parent before the event that asks for it, where it did not count: a lost event had
+    asked for the child as well. Nobody says it again."""
+    events = decoded(await persist(lambda: log.read(action.run_id)))
+    told = [(record.seq, record.event) for record in events if isinstance(record.event, ChildCompleted | ChildFailed)]
+    own = [(seq, event) for seq, event in told if event.payload.child_run_id == action.start.run_id]
+    seq, event = own[-1] if own else (0, None)
+    return event if seq < decided_by(action) else None
 
 
 class _Known(NamedTuple):
@@ -135,7 +145,8 @@ class Doubt:
             case StartChild(detached=True):  # of one that was removed long ago, a late wake-up may be there
                 return await persist(lambda: self._ports.log.first(action.start.run_id)) > 0
             case StartChild():
-                return await self._is_begun(action.start.run_id)
+                is_begun = await self._is_begun(action.start.run_id)
+                return is_begun and await told_early(self._ports.log, action) is None
             case _:
                 return False
 

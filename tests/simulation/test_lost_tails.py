@@ -11,11 +11,12 @@ import pytest
 
 from dagnats import handler
 from dagnats.handling.context import TaskContext
-from dagnats.model.event import StepCompleted, StepStarted, encode_event
+from dagnats.model.event import ChildCompleted, ChildOutcome, StepCompleted, StepStarted, encode_event
 from dagnats.model.task import decode_task
+from dagnats.runtime.core.child import child_id
 from dagnats.runtime.lease import Leadership, LeaseLost
 from dagnats.runtime.worker import Worker
-from tests.simulation.test_cut_log import IN_TURN, TWO, until
+from tests.simulation.test_cut_log import IN_TURN, LESSER, TWO, until
 from tests.simulation.test_read_again import ONE, SLEEPS, begun, kinds, say, simulated
 
 if TYPE_CHECKING:
@@ -236,5 +237,26 @@ def test_a_task_is_queued_though_one_that_a_lost_event_led_to_had_its_id_and_was
         world.start()
         await asyncio.sleep(10)
         assert "after-b" in [decode_task(message.data).step_id for message in tasks.fitting("task.>")]
+
+    simulated(work)
+
+
+def test_a_run_hears_of_a_child_that_had_ended_before_it_was_asked_for() -> None:
+    async def work(world: World) -> None:
+        await world.client().register(LESSER)
+        parent = {"id": "c", "type": "sub_workflow", "config": {"workflow": "lesser"}, "depends_on": ["a"]}
+        client = await begun(world, {"steps": [{"id": "a", "task": "do"}, parent]})
+        early = child_id("r", "c", 1)
+        await client.start("lesser", run_id=early)
+        await say(
+            client,
+            ChildCompleted(
+                run_id="r", step_id="c", attempt_number=1, payload=ChildOutcome(child_run_id=early, status="completed")
+            ),
+            StepCompleted(run_id="r", step_id="a", attempt_number=1),
+        )
+        world.start()
+        async with asyncio.timeout(20):
+            await until(lambda: kinds(world)[-1] == "workflow.completed")
 
     simulated(work)
