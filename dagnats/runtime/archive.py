@@ -137,14 +137,16 @@ class Archive:
 
 class _Place(msgspec.Struct):
     seq: int
+    time_ns: int
 
 
 _place = msgspec.json.Decoder(_Place)
 
 
 def _is_newer(stored: bytes, ours: bytes) -> bool:
-    """Whether the stored snapshot makes ours needless."""
+    """Whether the stored snapshot makes ours needless. One of another event at our place is of a log that was lost."""
     try:
-        return _place.decode(stored).seq >= _place.decode(ours).seq
+        theirs, own = _place.decode(stored), _place.decode(ours)
+        return theirs.seq > own.seq or theirs == own
     except msgspec.DecodeError:
         return False

@@ -12,6 +12,7 @@ import pytest
 from dagnats import handler
 from dagnats.handling.context import TaskContext
 from dagnats.model.event import ChildCompleted, ChildOutcome, StepCompleted, StepStarted, encode_event
+from dagnats.model.run import decode_run, encode_run
 from dagnats.model.task import decode_task
 from dagnats.runtime.core.child import child_id
 from dagnats.runtime.lease import Leadership, LeaseLost
@@ -258,5 +259,28 @@ def test_a_run_hears_of_a_child_that_had_ended_before_it_was_asked_for() -> None
         world.start()
         async with asyncio.timeout(20):
             await until(lambda: kinds(world)[-1] == "workflow.completed")
+
+    simulated(work)
+
+
+def test_a_run_has_the_snapshot_of_its_end_though_one_of_a_lost_event_is_in_its_place() -> None:
+    async def work(world: World) -> None:
+        client = await begun(world, ONE)
+        history, snapshots = world.server.history, world.server.runs
+        world.start()
+        await until(lambda: snapshots.last("run.r"))
+        await asyncio.sleep(1)
+        older = snapshots.last("run.r")
+        assert older is not None
+        lost = decode_run(older.data)
+        lost.seq, lost.time_ns = history.last_seq + 1, 1
+        snapshots.put("run.r", encode_run(lost))
+        await client.handle("r").cancel()
+        await asyncio.sleep(5)
+        (end,) = history.of("history.r", after=lost.seq - 1)
+        stored = snapshots.last("run.r")
+        assert stored is not None
+        kept = decode_run(stored.data)
+        assert (kept.status, kept.time_ns) == ("cancelled", end.time_ns)
 
     simulated(work)
