@@ -383,8 +383,13 @@ class Correlator:
 
     async def _write(self, position: Correlated) -> None:
         data = msgspec.json.encode(msgspec.structs.replace(position, by=self._holder))
+
+        def write() -> Awaitable[int]:
+            self._check()  # again with each try: whoever has relieved us meanwhile keeps what is theirs
+            return self._ports.correlated.write(data, revision=self._revision)
+
         try:
-            self._revision = await persist(lambda: self._ports.correlated.write(data, revision=self._revision))
+            self._revision = await persist(write)
         except ConflictError:
             # Another engine's, or our own from a try whose answer was lost.
             stored = await persist(self._ports.correlated.read)

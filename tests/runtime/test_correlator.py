@@ -6,9 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from dagnats.runtime.core.action import AddWaiter
 from dagnats.runtime.correlator import Correlator
+from dagnats.runtime.lease import LeaseLost
 from dagnats.runtime.memory.link import Call, Link
 from dagnats.runtime.memory.loop import VirtualLoop
 from dagnats.runtime.memory.server import MemoryServer
@@ -62,6 +64,37 @@ def test_a_waiter_that_is_asked_for_anew_stays_though_its_removal_has_to_be_said
         await correlator.add(again, 0)
         await asyncio.sleep(60)
         assert len(server.waiters.subjects()) == 1
+        await errands.close()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+
+
+def test_an_engine_that_was_relieved_meanwhile_does_not_say_again_how_far_it_is() -> None:
+    async def main() -> None:
+        class Deaf(Link):
+            """One on which nothing of the kind arrives."""
+
+            def carry(self, call: Call[Any], arrive: Callable[[], None]) -> None:
+                if call.kind == "cell.write":
+                    written.append(call.subject)
+                else:
+                    super().carry(call, arrive)
+
+        def check() -> None:
+            if written:
+                raise LeaseLost("it was not renewed")
+
+        async def done(_: object) -> None:
+            return None
+
+        written: list[str] = []
+        errands = Errands()
+        memory = MemoryServer().connect(Deaf())
+        correlator = Correlator(memory.ports, memory.feeds, errands, holder="engine", check=check, stored_when=done)
+        with pytest.raises(LeaseLost):
+            await asyncio.wait_for(correlator.begin(), 60)
+        assert written == ["engine.correlated"]
         await errands.close()
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
