@@ -446,3 +446,76 @@ def test_an_acknowledgement_that_comes_after_its_message_was_lost_removes_nobody
         assert not len(server.tasks)
 
     run(work())
+
+
+@pytest.mark.parametrize("is_older", [True, False], ids=["it is there yet", "its place was tidied"])
+def test_where_the_newest_of_a_key_is_lost_the_one_before_may_be_there(is_older: bool) -> None:
+    async def work() -> None:
+        server = MemoryServer()
+        cell = server.connect().ports.lease
+        server.engine.remember(9)
+        first = await cell.write(b"first", revision=0)
+        await cell.write(b"second", revision=first)
+        assert [message.data for message in server.engine.lose(1, older=is_older)] == [b"second"]
+        stored = await cell.read()
+        assert (stored.data if stored is not None else b"") == (b"first" if is_older else b"")
+        revision = stored.revision if stored is not None else 0
+        assert await cell.write(b"other", revision=revision) == 2, "places come again"
+
+    run(work())
+
+
+def test_a_task_whose_removal_is_lost_is_given_again_as_if_it_never_was() -> None:
+    async def work() -> None:
+        server = MemoryServer()
+        server.tasks.remember(9)
+        queue = server.queue("a", "", 5.0)
+        given: list[tuple[str, int]] = []
+
+        def deliver(message: Message, deliveries: int) -> None:
+            given.append((message.subject, deliveries))
+
+        for run_id in ("r", "s"):
+            server.tasks.put(f"task.a.{run_id}", b"")
+        queue.pull(Puller(deliver, lambda: False), 2)
+        for message in server.tasks.fitting("task.>"):
+            queue.acknowledge(message.seq, message.time_ns)
+        server.tasks.lose(1)
+        server.restart()
+        queue.pull(Puller(deliver, lambda: False), 2)
+        assert given == [("task.a.r", 1), ("task.a.s", 1), ("task.a.s", 1)]
+        assert server.tasks.subjects() == ["task.a.s"]
+
+    run(work())
+
+
+@pytest.mark.parametrize("changes", [2, 3], ids=["its firing", "and that it was asked for"])
+def test_a_timer_whose_firing_is_lost_fires_again_unless_it_is_lost_too(changes: int) -> None:
+    async def work() -> None:
+        server = MemoryServer()
+        server.timers.remember(9)
+        await server.connect().ports.timers.set("r", due_ns=server.clock.now_ns() + 1, seq=1, replaces=0, id="1")
+        await asyncio.sleep(1)
+        assert server.timers.subjects() == ["due.r.1"]
+        server.timers.lose(changes)
+        server.restart()
+        await asyncio.sleep(1)
+        assert server.timers.subjects() == (["due.r.1"] if changes == 2 else [])
+
+    run(work())
+
+
+def test_no_more_is_lost_than_is_remembered() -> None:
+    async def work() -> None:
+        stream = MemoryServer().signals
+        stream.put("a", b"1")
+        stream.remember(2)
+        for data in (b"2", b"3", b"4"):
+            stream.put("a", data)
+        assert [message.data for message in stream.lose(9)] == [b"4", b"3"]
+        assert [message.data for message in stream.fitting(">")] == [b"2"]
+        stream.put("a", b"5")
+        stream.cut(stream.last_seq)
+        assert stream.lose(9) == [], "the rest is on the disk"
+
+    run(work())

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dagnats.runtime.ports import Ports
     from tests.simulation.gating import Watchman
 
+TIMED_OUT = b'{"timeout":true}'
 DONE = frozenset({"completed", "skipped", "recovered"})
 
 
@@ -91,7 +92,10 @@ class Story:
 
     def _look_at_clock(self, run: Run, record: Record, event: WaitMatched) -> None:
         state = run.steps.get(event.step_id)
-        if state is not None and 0 < state.due_ns <= max(run.clock_ns, record.time_ns):
+        if state is None:
+            return
+        is_over = state.attempt == event.attempt_number and bytes(state.output) == TIMED_OUT
+        if is_over or 0 < state.due_ns <= max(run.clock_ns, record.time_ns):
             self.late.add((event.step_id, event.attempt_number))
 
     def _look(self, run: Run, record: Record) -> None:
@@ -103,7 +107,7 @@ class Story:
         event = record.event
         if isinstance(event, TerminalEvent) and run.ended:  # else it did not end it: a cancelled run is undone first
             if self._ended_at and not isinstance(event, WorkflowCancelled):  # which others may say when it is too late
-                wrong = self.said_again if event == self._end else self.wrong
+                wrong = self.said_again if _says_same(event, self._end) else self.wrong
                 wrong.append(f"event {record.seq} ends it again, it had ended at {self._ended_at}")
             self._ended_at, self._end = self._ended_at or record.seq, self._end or event
         elif isinstance(event, WorkflowReopened) and not run.ended:
@@ -123,6 +127,11 @@ class Story:
                 items = [one for one, state in run.steps.items() if state.part_of == name and state.status in IN_FLIGHT]
                 if len(items) > most:
                     self.wrong.append(f"at event {run.seq} items {items} are in flight; max_parallel is {most}")
+
+
+def _says_same(end: TerminalEvent, other: AnyEvent | None) -> bool:
+    """Whether two ends of a run are one, said at two times."""
+    return type(end) is type(other) and end.payload == getattr(other, "payload", None)
 
 
 class Chronicle:

@@ -187,13 +187,13 @@ def _telling_of_all(_: Any) -> Any:
 
 
 MUTATIONS = (
-    Mutation("attempt fence dropped", ((attempt, "is_current", _any_attempt),)),
+    Mutation("attempt fence dropped", ((attempt, "is_current", _any_attempt),), lately=6),
     Mutation("saga in definition order", ((saga, "_undo_all", _in_definition_order),), lately=29),
-    Mutation("ack before publish", ((Workbench, "_answer", _acknowledging_first),), lately=8),
+    Mutation("ack before publish", ((Workbench, "_answer", _acknowledging_first),), lately=16),
     Mutation("early timer", ((Leader, "_arm", _early),), lately=1),
     Mutation("holder not freed", ((TaskGates, "release", _holding_on),), lately=6),
     Mutation("second terminal event", ((Outbox, "_sent", _ending_twice),)),
-    Mutation("duplicate start accepted", ((MemoryLog, "append_after", _starting_anew),), lately=1),
+    Mutation("duplicate start accepted", ((MemoryLog, "append_after", _starting_anew),)),
     Mutation("skip propagated", ((completion, "skipped", _skipping_on),), lately=18),
     Mutation(
         "stale leader acts",
@@ -202,7 +202,7 @@ MUTATIONS = (
             (Leadership, "check", _never_losing),
             (Leadership, "_settle", _never_giving_in),
         ),
-        lately=15,
+        lately=22,
     ),
     Mutation(
         "wait matched twice",

@@ -226,7 +226,8 @@ class Scenario:
         self._holder = b""
         self._writers: dict[str, bytes] = {}
         self._taken: dict[bytes, int] = {}
-        self._position = -1  # that nothing is decided, which is all of an empty log, some engine has to say first
+        self._deposed: set[bytes] = set()
+        self._terms = self._lost_records = 0
         self._asked: dict[str, list[str]] = {}
         self._length = _SHORT if seed % _TURNS % 2 else _LONG
 
@@ -310,6 +311,8 @@ class Scenario:
             calm=not self.faults,
             tail_was_lost=self.trouble.tail_was_lost,
             lost=self.trouble.lost,
+            lost_snapshots={message.subject for message in self.trouble.others.get("runs", [])},
+            lost_lease="engine" in self.trouble.others,
             clock_was_set=self.trouble.clock_was_set,
             was_scribbled=self.trouble.was_scribbled,
             began_anew=self._began_anew,
@@ -329,21 +332,39 @@ class Scenario:
 
     def _record(self, message: Message) -> None:
         """An engine that was relieved writes no position: who writes after another has taken the lease after it."""
+        self._see_what_was_lost()
         if message.subject == "engine.lease":
             if message.data != self._holder:
                 self._holder = message.data
-                self._taken[message.data] = message.seq
+                self._terms += 1
+                self._taken[message.data] = self._terms
+                self._deposed.discard(message.data)
             return
         position = decode_position(message.data)  # the correlator's begins in the same way
         by = position.by.encode() if position is not None else b""
         writer = self._writers.get(message.subject, b"")
-        if writer and self._taken.get(by, 0) < self._taken.get(writer, 0):  # a lease that was given up relieves nobody
+        is_relieved = self._taken.get(by, 0) < self._taken.get(writer, 0)  # a lease that was given up relieves nobody
+        if writer and is_relieved and by not in self._deposed:
             self.wrong.append(f"{by!r} has written {message.subject} after {writer!r}, which had relieved it")
         self._writers[message.subject] = by
-        if message.subject != "engine.position":
-            return
-        self._began_anew = self._began_anew or (position is not None and position.anew and position.seq > 0)
-        self._position = min(position.seq, position.low - 1) if position is not None else -1
+        if message.subject == "engine.position":
+            self._began_anew = self._began_anew or (position is not None and position.anew and position.seq > 0)
+
+    def _see_what_was_lost(self) -> None:
+        """Who led when the lease was lost need not know that another has it: what they write next may have the very
+        place that it is to have."""
+        lost = len(self.trouble.others.get("engine", ()))
+        if lost != self._lost_records:
+            self._lost_records = lost
+            self._deposed = {*self._taken}
+            self._writers.clear()
+
+    def _decided(self) -> int:
+        """The last event that is decided, and saved. That nothing is, which is all of an empty log, some engine has to
+        say."""
+        stored = self.world.server.engine.last("engine.position")
+        position = decode_position(stored.data) if stored is not None else None
+        return min(position.seq, position.low - 1) if position is not None and not position.anew else -1
 
     # -- what people do ----------------------------------------------------------------------------------------
 
@@ -440,11 +461,13 @@ class Scenario:
         live = await self._come_to_an_end()
         if live:
             return
+        if "waiters" in self.trouble.others:  # whoever takes over forgets those whose removal was lost
+            world.kill(next(name for name, each in world.machines.items() if each.is_engine), back_after_s=0.1)
         # What is taken away is taken away in the background, snapshots and positions are written behind.
         await self._until(
-            lambda: not (server.tasks.subjects() or server.own_tasks.subjects() or server.waiters.subjects()), 30.0
+            lambda: not (server.tasks.subjects() or server.own_tasks.subjects() or server.waiters.subjects()), 90.0
         )
-        await self._until(lambda: self._position == server.history.last_seq, 60.0)
+        await self._until(lambda: self._decided() == server.history.last_seq, 60.0)
         await asyncio.sleep(2.0)
         world.network.spare()
         # What far wake-ups are left find their runs ended.

@@ -14,7 +14,7 @@ from tests.simulation.network import CALM, STORED, Boundary, Point, Weather
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagnats.runtime.memory.stream import Message
+    from dagnats.runtime.memory.stream import Message, Stream
     from tests.simulation.world import World
 
 MINUTE_NS = 60_000_000_000
@@ -84,6 +84,12 @@ FIRST = 7.2
 With many more, engines do little but die and take over, and hardly come to the later ones.
 """
 
+_TAILS = ("engine", "runs", "tasks", "timers", "waiters", "own_tasks", "letters", "signals", "events")
+"""The streams that lose their ends beside the log, each its own. Not blobs: what points at them may be written yet."""
+_CHANGES = (1, 2, 5, 12)
+"""How many changes of one are lost: what was stored, and what was taken out."""
+_REMEMBERED = 64
+
 assert {"log.append", "tasks.put"} <= STORED
 
 
@@ -113,6 +119,7 @@ class Plan:
         first: The points at which a process is to die, if any comes to them: if need be, when all else is calm again.
         incidents: Whether anything happens at all.
         loses_tails: Whether the disk loses what it had not written.
+        tails: What is drawn of each stream then.
         sets_clock: Whether the server's clock is set.
         scribbles: Whether somebody writes what is no event into histories.
     """
@@ -124,7 +131,8 @@ class Plan:
         self.first = [ALL_TRIES[at % len(ALL_TRIES)] for at in range(int(seed * FIRST), int((seed + 1) * FIRST))]
         self.loses_tails = random.random() < 0.15
         self.sets_clock = random.random() < 0.15
-        self.scribbles = random.random() < 0.1
+        self.scribbles = random.random() < 0.12
+        self.tails = Random(f"{seed}/tails")
 
 
 class Trouble:
@@ -133,6 +141,7 @@ class Trouble:
     Attributes:
         tail_was_lost: Whether acknowledged messages are gone, as the disk's policy allowed.
         lost: The events among them.
+        others: The others, by the stream, if it lost any change.
         clock_was_set: Whether the server's clock was.
         was_scribbled: Whether histories have what is no event.
     """
@@ -142,6 +151,7 @@ class Trouble:
         self._world = world
         self._random = random
         self.lost: list[Message] = []
+        self.others: dict[str, list[Message]] = {}
         self.tail_was_lost = self.clock_was_set = self.was_scribbled = False
         self._stops_busy = False
         self._clock_off_ns = 0
@@ -153,6 +163,9 @@ class Trouble:
             self._incidents += [self._set_server_clock] * 2
         if plan.scribbles:
             self._incidents += [self._scribble] * 2
+        if plan.loses_tails:
+            for name in _TAILS:
+                self._stream(name).remember(_REMEMBERED)
 
     def has_lost_start(self, run_id: str) -> bool:
         """Whether the disk has lost a run's start."""
@@ -266,7 +279,22 @@ class Trouble:
             self._note("tail lost", about=f"{lost[0]} events, {lost[1]} tasks")
         history = self._world.server.history
         self.lost += history.behind(history.last_seq - lost[0], lost[0])
+        if self.plan.loses_tails:
+            self._lose_tails()
         self._world.server.restart(lost_events=lost[0], lost_tasks=lost[1])
+
+    def _lose_tails(self) -> None:
+        """Every stream has a file of its own. What was replaced mostly is in it yet, unless it was tidied just now."""
+        random = self.plan.tails
+        for name in _TAILS:
+            if random.random() < 0.5:
+                changes, older = random.choice(_CHANGES), random.random() < 0.8
+                lost = self._stream(name).lose(changes, older=older)
+                self.others.setdefault(name, []).extend(lost)
+                self._note("tail lost", about=f"{changes} changes of {name}{'' if older else ', what they replaced'}")
+
+    def _stream(self, name: str) -> Stream:
+        return getattr(self._world.server, name)
 
     def _cut_off(self) -> None:
         self._note("connection lost")

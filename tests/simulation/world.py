@@ -22,7 +22,7 @@ from tests.simulation.workload import GROUP
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from dagnats.handling.handler import Handler
     from dagnats.model.definition import WorkflowDef
@@ -63,11 +63,11 @@ class Machine:
         self.process = Process(self._world.loop, self.name)
         connection = self._world.connect(self.process, self.name, self.clock)
         run = self._engine if self.is_engine else self._work
-        self._task = self.process.spawn(self._watched(run(connection)))
+        self._task = self.process.spawn(self._watched(run, connection))
 
-    async def _watched(self, work: Any) -> None:
+    async def _watched(self, run: Callable[[Memory], Awaitable[None]], connection: Memory) -> None:
         try:
-            await work
+            await run(connection)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not have ended
             self._world.broken.append(f"{self.name} ended by {type(error).__name__}: {error}")
 

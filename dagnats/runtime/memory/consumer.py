@@ -105,7 +105,8 @@ class Consumer:
             self._come_again(seq)
 
     def restart(self) -> None:
-        """The server was restarted: nobody waits any more. What is held stays held, unless it was lost."""
+        """The server was restarted: nobody waits any more. What is held stays held, unless it was lost; what is there
+        again, as its removal was lost, comes again."""
         self._rooms.clear()
         for seq in [seq for seq in self._deliveries if self._stream.at(seq) is None]:
             self._let_go(seq)
@@ -113,6 +114,10 @@ class Consumer:
         self._new, self._again = (
             sorted(seq for seq in waiting if self._stream.at(seq) is not None) for waiting in (self._new, self._again)
         )
+        known = {*self._new, *self._again, *self._held}
+        for message in self._stream.fitting(self.pattern):
+            if message.seq not in known:
+                heapq.heappush(self._again, message.seq)
 
     # -- handing out -----------------------------------------------------------------------------------------
 

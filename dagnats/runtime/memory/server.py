@@ -16,6 +16,7 @@ from dagnats.runtime.memory.timetable import Timetable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from dagnats.runtime.memory.stream import Message
     from dagnats.runtime.ports import Clock
 
 _DAY_S = 24 * 3600.0
@@ -123,6 +124,17 @@ class MemoryServer:
             consumer = self.owners[pattern] = Consumer(self.own_tasks, self.timetable, pattern, ack_wait_s)
         return consumer
 
+    def arm(self, timer: Message | None) -> None:
+        """Have a timer fire when it is due."""
+        if timer is not None:
+            self.timetable.at(int(timer.data), lambda: self._fire(timer))
+
+    def _fire(self, timer: Message) -> None:
+        # A subject has one timer, its newest: else this one has fired, was replaced, or dropped, or lost.
+        if self.timers.last(timer.subject) is timer:
+            self.timers.put(f"due{timer.subject.removeprefix('sleep')}", timer.data)
+            self.timers.purge(timer.subject)
+
     @property
     def streams(self) -> tuple[Stream, ...]:
         """All of them."""
@@ -165,6 +177,8 @@ class MemoryServer:
             stream.forget_ids()
         for consumer in (self.wakeups, *self.queues.values(), *self.owners.values()):
             consumer.restart()
+        for timer in self.timers.fitting("sleep.>"):
+            self.arm(timer)
         self._links = [link for link in self._links if not (link.dead or link.closed)]
         for link in self._links:
             link.lose()

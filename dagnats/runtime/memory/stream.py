@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import insort
 from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
@@ -73,6 +74,18 @@ def _is_pattern(subject: str) -> bool:
     return "*" in subject or subject.endswith(">")
 
 
+class _Change(NamedTuple):
+    """What was written last.
+
+    Attributes:
+        stored: The message; None when one was taken out.
+        gone: What was taken out, or what the stored one has replaced.
+    """
+
+    stored: Message | None
+    gone: Message | None
+
+
 class Stream:
     """Messages, and the ids of those that came lately.
 
@@ -107,6 +120,7 @@ class Stream:
         self._ids: dict[str, int] = {}
         self._forgetting: deque[tuple[int, str]] = deque()  # when each id is forgotten
         self._listeners: dict[Callable[[Message], None], None] = {}
+        self._changes: deque[_Change] | None = None
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -169,11 +183,12 @@ class Stream:
             raise RefusedError(f"{subject!r} cannot be the subject of a message")
 
     def _add(self, message: Message) -> None:
-        if self._newest_only:
-            self._remove(self._subjects.get(message.subject, ()))
+        older = self._take_out(self._subjects.get(message.subject, ())) if self._newest_only else ()
         self._messages[message.seq] = message
         self.bytes += len(message.subject) + len(message.data)
         self._subjects.setdefault(message.subject, []).append(message.seq)
+        if self._changes is not None:
+            self._changes.append(_Change(message, older[0] if older else None))
         for told in list(self._listeners):
             told(message)
 
@@ -191,18 +206,53 @@ class Stream:
             self._remove(seq for seq in list(self._subjects[subject]) if upto is None or seq <= upto)
 
     def _remove(self, seqs: Iterable[int]) -> None:
+        gone = self._take_out(seqs)
+        if self._changes is not None:
+            self._changes.extend(_Change(None, message) for message in gone)
+
+    def _take_out(self, seqs: Iterable[int]) -> list[Message]:
+        gone: list[Message] = []
         for seq in list(seqs):
             message = self._messages.pop(seq, None)
             if message is not None:
+                gone.append(message)
                 self.bytes -= len(message.subject) + len(message.data)
                 left = self._subjects[message.subject]
                 left.remove(seq)
                 if not left:
                     del self._subjects[message.subject]
+        return gone
+
+    def remember(self, most: int) -> None:
+        """Keep so many of the changes to come: they may be lost."""
+        self._changes = deque(maxlen=most)
+
+    def lose(self, changes: int, *, older: bool = True) -> list[Message]:
+        """Lose the last changes, as far as they are remembered: a power cut before the disk was written. What they
+        took out is there again; gives what they had stored.
+
+        Args:
+            older: Whether what was replaced still is where it was.
+        """
+        lost: list[Message] = []
+        while self._changes and changes:
+            changes -= 1
+            stored, gone = self._changes.pop()
+            if stored is not None:
+                self._take_out([stored.seq])
+                self.last_seq = stored.seq - 1
+                lost.append(stored)
+            if gone is not None and (older or stored is None):
+                self._messages[gone.seq] = gone
+                self.bytes += len(gone.subject) + len(gone.data)
+                insort(self._subjects.setdefault(gone.subject, []), gone.seq)
+        return lost
 
     def cut(self, last_seq: int) -> None:
         """Lose everything behind a sequence, and know nothing of it: a power cut before the disk was written."""
-        self._remove([seq for seq in self._messages if seq > last_seq])
+        self._take_out([seq for seq in self._messages if seq > last_seq])
+        if self._changes is not None:
+            self._changes.clear()
         self.last_seq = min(self.last_seq, last_seq)
 
     def forget_ids(self) -> None:

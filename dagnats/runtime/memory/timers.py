@@ -36,17 +36,10 @@ class MemoryTimers:
                 return receipt
             if replaces:  # if it has fired by now, it has fired
                 self._stream.purge(f"sleep.{run_id}.{replaces}")
-            message = self._stream.at(receipt.seq)
-            self._server.timetable.at(due_ns, lambda: self._fire(message, f"due.{run_id}.{seq}"))
+            self._server.arm(self._stream.at(receipt.seq))
             return receipt
 
         return self._link.surely(Call("timers.set", subject, store))
-
-    def _fire(self, message: Message | None, subject: str) -> None:
-        # A subject has one timer, its newest: else this one was replaced, or dropped, or lost.
-        if message is not None and self._stream.last(message.subject) is message:
-            self._stream.purge(message.subject)
-            self._stream.put(subject, message.data)
 
     async def drop(self, run_id: str, seq: int) -> None:
         subject = f"sleep.{run_id}.{seq}"
