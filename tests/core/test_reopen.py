@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from history import SECOND, History, graph, step, typed
 
-from dagnats.model.event import WorkflowFailed
+from dagnats.model.event import WorkflowCancelled, WorkflowFailed
 from dagnats.runtime.core.action import AskAdmission
 from dagnats.runtime.core.reopen import is_openable
 
@@ -207,6 +207,22 @@ def test_undoing_that_got_stuck_goes_on_at_the_compensation_that_failed() -> Non
     assert history.enqueued == ["ua"]
     history.completed("ua")
     assert history.run.status == "compensated"
+
+
+@pytest.mark.parametrize("compensate_on", [["failure"], ["failure", "cancel"]], ids=["failure", "cancel"])
+def test_undoing_that_waits_to_go_on_can_be_cancelled_and_opened_again(compensate_on: list[str]) -> None:
+    steps = [step("a", compensate="u"), step("b", "a"), step("u")]
+    history = History(graph(*steps, compensate_on=compensate_on))
+    history.start()
+    history.completed("a")
+    history.failed("b")
+    history.failed("u")
+    history.reopened(held=True)
+    assert history.run.status == "pending"
+    history.feed(WorkflowCancelled(run_id="r"))
+    assert history.run.status == "cancelled"
+    history.reopened()
+    assert history.enqueued == ["u"]
 
 
 def test_a_planner_that_undoes_goes_on_with_its_plan() -> None:

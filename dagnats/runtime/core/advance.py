@@ -269,11 +269,13 @@ def _own(turn: Turn, event: TerminalEvent | Report) -> None:
 
 
 def _cancelled(turn: Turn, event: WorkflowCancelled) -> None:
-    """An end that is decided, and an undoing that has begun, are not cut off half-way."""
+    """An end that is decided, and an undoing that is under way, are not cut off half-way."""
     run = turn.run
-    if run.ending or run.saga is not None:
+    if run.ending or (run.saga is not None and run.status != "pending"):
         return
-    if "cancel" in turn.graph.compensate_on and saga.has_work(turn.graph, run):
+    if run.saga is not None:  # it was opened again, and does not get to go on with its undoing
+        ending.ended(turn, event)
+    elif "cancel" in turn.graph.compensate_on and saga.has_work(turn.graph, run):
         saga.begin(turn, "", event.payload.error or "the run was cancelled")
     else:
         ending.ended(turn, event)
