@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("dagnats.engine")
 
 _SLICE = 20_000
-_DOUBTFUL = 20 * REACH  # further than a leader acts: a power cut may have set the position back
+_DOUBTFUL = 10 * REACH  # further than a leader acts: a power cut may have set the position back
 _RUNS_AT_ONCE = 256
 
 
