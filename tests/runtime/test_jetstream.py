@@ -68,6 +68,27 @@ async def test_those_who_wait_for_many_runs_share_a_subscription_and_hear_their_
         await link.close()
 
 
+async def test_an_end_that_was_told_before_anybody_listened_for_it_is_heard_where_many_wait(
+    nats_server: EmbeddedServer,
+) -> None:
+    async with prepared(nats_server) as jetstream:
+        link = await CountingLink.connect(nats_server.url, token=nats_server.token)
+        ears = Ears(link)
+        with ExitStack() as stack:
+            *_, last = [stack.enter_context(ears.listen(f"r{n}")) for n in range(MANY + 1)]
+            await link.request("$JS.API.INFO")  # the server has all subscriptions
+            early = Entry(1, 10, "early", b"end")
+            for entry in (early, Entry(2, 20, "large", b"x" * 5_000), Entry(3, 30, last.run_id, b"end")):
+                jetstream.ports.notices.end(entry)
+            assert await last.hear(10) is not None
+            with ears.listen("early") as ear:
+                assert await ear.hear(0) == early
+            for run_id in ("early", "large"):
+                with ears.listen(run_id) as ear:
+                    assert await ear.hear(0) is None
+        await link.close()
+
+
 async def test_who_follows_a_run_looks_again_until_what_was_sent_is_there_or_is_given_up(
     nats_server: EmbeddedServer,
 ) -> None:

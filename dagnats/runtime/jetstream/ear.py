@@ -23,6 +23,8 @@ MANY = 32
 """So many have a subscription of their own."""
 
 _SOON_S = 0.005
+_MOST_EARLY = 1_000
+_LARGE = 4 * 1024
 
 
 class _Listener:
@@ -53,6 +55,7 @@ class Ears:
         self.count = 0
         """How many listen."""
         self._sharing: dict[str, list[Ear]] = {}  # by run
+        self._early: dict[str, Message] = {}  # newest ends that nobody listened for, by run
         self._shared = 0  # the subscription to all runs
 
     def listen(self, run_id: str) -> Ear:
@@ -64,6 +67,9 @@ class Ears:
         if not self._sharing:
             self._shared = self.link.subscribe(f"{END}*", self._on_message)
         self._sharing.setdefault(ear.run_id, []).append(ear)
+        early = self._early.pop(ear.run_id, None)
+        if early is not None:
+            ear.on_message(early)
 
     def part(self, ear: Ear) -> None:
         """`ear` has heard enough."""
@@ -73,10 +79,25 @@ class Ears:
             del self._sharing[ear.run_id]
         if not self._sharing:
             self.link.unsubscribe(self._shared)
+            self._early.clear()
 
     def _on_message(self, message: Message) -> None:
-        for ear in self._sharing.get(message.subject[len(END) :], ()):
+        run_id = message.subject[len(END) :]
+        ears = self._sharing.get(run_id)
+        if ears is None:
+            self._remember(run_id, message)
+            return
+        for ear in ears:
             ear.on_message(message)
+
+    def _remember(self, run_id: str, message: Message) -> None:
+        """Who has started a run may be told of its end before it listens, when both come with the same bytes: a look
+        would tell it seconds later."""
+        if len(message.data) > _LARGE:
+            return
+        self._early[run_id] = message
+        if len(self._early) > _MOST_EARLY:
+            del self._early[next(iter(self._early))]
 
 
 class Ear(_Listener):
