@@ -15,6 +15,7 @@ from dagnats.model.event import Poison, StepCompleted, WorkflowPoisoned, Workflo
 from dagnats.model.ops import decode_fact, task_history
 from dagnats.model.run import decode_run, encode_run
 from dagnats.runtime.letter import UNREADABLE
+from dagnats.runtime.position import decode_position
 from tests.support.processes import until
 from tests.support.system import System, running
 
@@ -343,7 +344,10 @@ async def test_what_cannot_be_folded_and_tasks_that_are_gone_are_found(nats_serv
 
 
 async def is_acted_on(client: AsyncClient) -> bool:
-    return (await client.status()).active_runs == 1
+    """Whether the run is decided, and an engine that has not seen this server before has sent what was missing."""
+    stored = await client.connection.ports.position.read()
+    position = decode_position(stored.data) if stored is not None else None
+    return position is not None and position.server != "" and (await client.status()).active_runs == 1
 
 
 # -- many at once ------------------------------------------------------------------------------------------------
